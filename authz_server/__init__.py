@@ -1,0 +1,1 @@
+"""External authorization for Envoy: identities checked against policies as code."""

@@ -1,0 +1,1 @@
+"""The control process: settings, policies, keys, workers, audit file and admin address."""

@@ -1,0 +1,1 @@
+"""Development identities, sample services and the demo."""

@@ -1,0 +1,1 @@
+"""YAML documents with positions: how people's files are read, checked and complained about."""

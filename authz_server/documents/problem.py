@@ -1,0 +1,56 @@
+"""What is wrong with a file that somebody wrote: where, what, and what to write instead."""
+
+import msgspec
+from msgspec import Struct
+
+
+class Position(Struct, frozen=True, order=True):
+    """A place in a file; line and column count from 1, `length` is what to underline (at least 1)."""
+
+    file: str
+    line: int
+    column: int
+    length: int = 1
+
+
+class Problem(Struct, frozen=True):
+    """One error. `code` is stable and for machines, `message` and `hint` are for people."""
+
+    position: Position
+    code: str
+    message: str
+    hint: str = ""
+    source_line: str = ""
+    """The text of the line, for underlining; empty where the file could not be read as text."""
+
+    def __str__(self) -> str:
+        place = self.position
+        text = f"{place.file}:{place.line}:{place.column}: {self.message}"
+        if not self.source_line:
+            return f"{text}\n    {self.hint}" if self.hint else text
+        number = str(place.line)
+        margin = " " * (4 + len(number)) + " | "
+        # Tabs keep their width under the underline, so that the carets stand below what they mean.
+        indent = "".join("\t" if c == "\t" else " " for c in self.source_line[: place.column - 1])
+        carets = "^" * max(1, min(place.length, len(self.source_line) - place.column + 1))
+        underline = f"{margin}{indent}{carets} {self.hint}".rstrip()
+        return f"{text}\n    {number} | {self.source_line}\n{underline}"
+
+
+def to_json(problems: list[Problem]) -> bytes:
+    """The errors as `{"errors": [{"file", "line", "column", "code", "message", "hint"}]}`."""
+    return msgspec.json.encode(
+        {
+            "errors": [
+                {
+                    "file": p.position.file,
+                    "line": p.position.line,
+                    "column": p.position.column,
+                    "code": p.code,
+                    "message": p.message,
+                    "hint": p.hint,
+                }
+                for p in problems
+            ]
+        }
+    )

@@ -1,0 +1,52 @@
+"""What the operator says about issuers and trust domains, as plain data for the workers."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class ClaimNames(Struct, frozen=True):
+    """Where an issuer puts things: a claim's whole name first, then a dotted path."""
+
+    scopes: str = "scope"
+    roles: str = "roles"
+    groups: str = "groups"
+
+
+class Issuer(Struct, frozen=True):
+    """One issuer of user tokens, and what its tokens must look like."""
+
+    name: str
+    """The name that policies use."""
+    issuer: str
+    """The exact `iss` (RFC 7519 section 4.1.1)."""
+    audiences: tuple[str, ...]
+    """One of these must be in `aud` (RFC 7519 section 4.1.3)."""
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
+    claims: ClaimNames = ClaimNames()
+    max_lifetime_s: float | None = None
+    """Longest `exp - iat`; with it, `iat` is required."""
+    skew_s: float = 30.0
+    """Tolerance for `exp`, `nbf` and `iat`; at most 60."""
+    token_types: tuple[str, ...] = ("at+jwt", "JWT", "none")
+    """Accepted `typ` without regard to case; `none` means absent."""
+    accept_id_tokens: bool = False
+
+
+class TrustDomain(Struct, frozen=True):
+    """A trust domain whose certificates name callers."""
+
+    name: str
+    verify: bool = False
+    """A bundle is configured: leaves are verified against it, and an empty bundle refuses all."""
+
+
+class IdentitySettings(Struct, frozen=True):
+    """Everything that decides who may be recognised."""
+
+    issuers: tuple[Issuer, ...] = ()
+    trust_domains: tuple[TrustDomain, ...] = ()
+    certificate: Literal["required", "principal"] = "required"
+    """`principal` believes the proxy's reading where no certificate can be sent."""
+    identity_headers: tuple[str, ...] = ()
+    """Lower case; the client's copies never reach the upstream."""

@@ -1,0 +1,148 @@
+"""The values that cross the borders between packages. Immutable, without behaviour, compared with `==`.
+
+They are msgspec structs rather than dataclasses because several are built on every request.
+"""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from authz_server.errors import Reason
+
+IpAddress = IPv4Address | IPv6Address
+
+
+class Request(Struct, frozen=True):
+    """A request as the proxy reported it; nothing in it has been checked."""
+
+    method: str = ""
+    target: str = ""
+    """Path and query, as sent."""
+    host: str = ""
+    headers: tuple[tuple[str, bytes], ...] = ()
+    """Names and values in the order of arrival, pseudo-headers included."""
+    headers_joined: bool = False
+    """Repeated headers were joined with commas before they reached us."""
+    protocol: str = ""
+    id: str = ""
+    client_address: str = ""
+    destination_address: str = ""
+    destination_port: int | None = None
+    principal: str = ""
+    """The caller's identity by the proxy's reading: the first URI SAN, else DNS SAN, else subject."""
+    certificate: str = ""
+    """The caller's leaf certificate, URL-encoded PEM."""
+    extensions: Mapping[str, str] = {}
+    """What the operator attached to the route."""
+
+
+class Path(Struct, frozen=True):
+    """A canonical path: `/a/b%20c/` is `segments=("a", "b c"), trailing_slash=True`; `/` is `(), True`."""
+
+    segments: tuple[str, ...]
+    trailing_slash: bool
+
+
+class SpiffeId(Struct, frozen=True):
+    """A SPIFFE ID; `text` is `spiffe://<trust_domain>/<segments joined by />`."""
+
+    text: str
+    trust_domain: str
+    segments: tuple[str, ...]
+
+
+class Certificate(Struct, frozen=True):
+    """What conditions and records may know of the caller's leaf certificate."""
+
+    serial: str
+    """Lower-case hexadecimal without leading zeros."""
+    fingerprint: str
+    """SHA-256 of the DER form, lower-case hexadecimal."""
+    not_before: float
+    not_after: float
+    """Seconds since the epoch."""
+
+
+class Workload(Struct, frozen=True):
+    """The calling service; `certificate` is absent where only the principal is known."""
+
+    id: SpiffeId
+    certificate: Certificate | None
+
+
+class User(Struct, frozen=True):
+    """A verified user."""
+
+    issuer: str
+    """The issuer's name in our configuration, not its URL."""
+    subject: str
+    scopes: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    claims: Mapping[str, Any] = {}
+    """Every claim of the token, integers exact."""
+    expires: float = 0.0
+    """Seconds since the epoch."""
+
+
+class HeaderChange(Struct, frozen=True):
+    """A header to set, replacing what is there."""
+
+    name: str
+    value: str
+
+
+class Answer(Struct, frozen=True):
+    """What the answer changes: for an allowed request towards the upstream, for a denied one towards the client."""
+
+    set_headers: tuple[HeaderChange, ...] = ()
+    remove_headers: tuple[str, ...] = ()
+    set_query: tuple[tuple[str, str], ...] = ()
+    remove_query: tuple[str, ...] = ()
+    response_headers: tuple[HeaderChange, ...] = ()
+    metadata: Mapping[str, str] = {}
+    status: int | None = None
+    """Of a denial: 4xx or 5xx; None is the reason's own."""
+    body: str | None = None
+    headers: tuple[HeaderChange, ...] = ()
+    """Of a denial."""
+    hint: str | None = None
+    """Of a denial: a sentence that helps the client, shown in the problem body."""
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """The outcome of one check, with everything that the answer and the record say about it."""
+
+    id: str
+    time: float
+    """Seconds since the epoch at which the check began; what every time comparison used."""
+    revision: str
+    reason: Reason
+    detail: str | None = None
+    """For operators: which check failed. Never shown to clients."""
+    rule: str | None = None
+    service: str | None = None
+    mode: Literal["enforce", "audit"] = "enforce"
+    would_deny: bool = False
+    workload: Workload | None = None
+    user: User | None = None
+    token_hash: str | None = None
+    method: str | None = None
+    host: str | None = None
+    path: str | None = None
+    """As sent, without the query."""
+    client_ip: str | None = None
+    request_id: str | None = None
+    trace_id: str | None = None
+    inputs: Mapping[str, Any] = {}
+    """What else the service's rules read: dotted name -> value."""
+    answer: Answer = Answer()
+    challenge_scopes: tuple[str, ...] = ()
+    """Scopes that a missing token would need, for `WWW-Authenticate` (RFC 6750 section 3)."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the request may go on; true only for the one reason that allows."""
+        return self.reason is Reason.ALLOWED

@@ -1,0 +1,1 @@
+"""The policy language: reading, checking, compiling and deciding."""

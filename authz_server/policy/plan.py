@@ -1,0 +1,126 @@
+"""Compiled policies as plain data: what the control process makes and the workers load.
+
+Everything in a plan has been checked. It holds text, numbers and serialized conditions only, so that it can be
+sent between processes and hashed; `policy.index` turns it into what requests are looked up in.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Effect = Literal["allow", "deny"]
+Scalar = str | int | float | bool
+
+
+class Expression(Struct, frozen=True):
+    """A checked CEL expression."""
+
+    source: str
+    ast: bytes
+    """The serialized checked expression."""
+    reads: tuple[str, ...]
+    """What it reads, sorted: `request.method`, `request.headers[x-team]`, `request.headers[*]`,
+    `user.claims.customer`, `user.claims[*]`, `path.order_id`, `now`, `has_user`."""
+
+
+class UserItem(Struct, frozen=True):
+    """Which users fit; an empty tuple or None constrains nothing, so the default is any verified user."""
+
+    issuer: str | None = None
+    subjects: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    """All of these."""
+    roles: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    """Any of these, and any of the roles."""
+    claims: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+    """Claim name, and the values of which one must be there."""
+
+
+class CallerItem(Struct, frozen=True):
+    """One item of `from`: all that is given must fit."""
+
+    workloads: tuple[str, ...] = ()
+    """SPIFFE patterns."""
+    users: UserItem | None = None
+    networks: tuple[str, ...] = ()
+    anonymous: bool = False
+    any_of: tuple["CallerItem", ...] = ()
+    """The items of the named roles, of which one must fit as well."""
+
+
+class GrpcItem(Struct, frozen=True):
+    """A gRPC service by its full name; no methods means all of them."""
+
+    service: str
+    methods: tuple[str, ...] = ()
+
+
+class OperationItem(Struct, frozen=True):
+    """One item of `to`: all that is given must fit."""
+
+    methods: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    """Path templates."""
+    grpc: GrpcItem | None = None
+    hosts: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    upgrade: str | None = None
+    """Lower case."""
+    connect: bool = False
+
+
+class AnswerItem(Struct, frozen=True):
+    """What a rule's `answer` computes; a text is a constant."""
+
+    set_headers: tuple[tuple[str, str | Expression], ...] = ()
+    remove_headers: tuple[str, ...] = ()
+    set_query: tuple[tuple[str, str | Expression], ...] = ()
+    remove_query: tuple[str, ...] = ()
+    response_headers: tuple[tuple[str, str | Expression], ...] = ()
+    metadata: tuple[tuple[str, str | Expression], ...] = ()
+    status: int | None = None
+    body: str | Expression | None = None
+    headers: tuple[tuple[str, str | Expression], ...] = ()
+    hint: str | Expression | None = None
+
+
+class Rule(Struct, frozen=True):
+    """One rule. `callers` None is anyone; `operations` None is every operation."""
+
+    id: str
+    """Full: `namespace/service/rule`; without the namespace in the top folder."""
+    effect: Effect
+    callers: tuple[CallerItem, ...] | None
+    operations: tuple[OperationItem, ...] | None
+    condition: Expression | None
+    """All of `when`, joined by `&&`."""
+    answer: AnswerItem
+    location: str
+    """`file:line:column` of its id."""
+    description: str = ""
+
+
+class Service(Struct, frozen=True):
+    """A service and its rules, the guardrails of its folders included."""
+
+    name: str
+    """Full: `namespace/service`; without the namespace in the top folder."""
+    hosts: tuple[str, ...]
+    path_prefix: str
+    """A literal path such as `/api`; `/` is every path."""
+    rules: tuple[Rule, ...]
+    """Sorted by id, so that the order of files never shows."""
+    inputs: tuple[str, ...]
+    """What the rules read, for the record's `inputs`; names as in `Expression.reads`, without `path.…`."""
+    set_headers: tuple[str, ...]
+    """Header names that any allow rule sets: the client's own copies never reach the upstream."""
+
+
+class Plan(Struct, frozen=True):
+    """All policies of one revision."""
+
+    revision: str
+    """Content hash: the same files give the same revision, whatever their order."""
+    services: tuple[Service, ...]
+    """Sorted by name."""

@@ -1,0 +1,1 @@
+"""Canonical forms of a request: path, host, method, headers, query. Pure functions."""

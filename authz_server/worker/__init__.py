@@ -1,0 +1,1 @@
+"""The data-plane process: answers Check and nothing else."""
