@@ -1,0 +1,197 @@
+"""YAML text to a tree of nodes, without what makes YAML a trap.
+
+Refused, each with its place: anchors, aliases, tags, merge keys, directives, several documents, duplicate and complex
+keys, deep nesting, and plain scalars that readers of YAML disagree about.
+"""
+
+from typing import NamedTuple, cast
+
+from yaml import MarkedYAMLError
+from yaml.cyaml import CSafeLoader
+from yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    Event,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+)
+
+from authz_server.documents.invalid import InvalidValue
+from authz_server.documents.problem import Position, Problem
+from authz_server.documents.scalars import Value, plain_value
+from authz_server.documents.source import MAX_PROBLEMS, Source
+from authz_server.documents.suggest import quoted
+from authz_server.documents.syntax import syntax_problem
+from authz_server.documents.tree import Document, Mark, Node, Span
+
+MAX_DEPTH = 32
+
+
+class _StopError(Exception):
+    """There is no sense in reading on."""
+
+
+class _Start:
+    """The beginning of a text, where an empty document stands."""
+
+    index = line = column = 0
+
+
+def compose(source: Source) -> tuple[Document | None, list[Problem]]:
+    """The document of a text, an empty one being an empty mapping; None where the text cannot be read to its end."""
+    composer = _Composer(source)
+    try:
+        root = composer.run()
+    except _StopError:
+        return None, composer.problems
+    except MarkedYAMLError as error:
+        return None, [*composer.problems, syntax_problem(source, error)]
+    return Document(root), composer.problems
+
+
+class _Field(NamedTuple):
+    """The name of a field whose value comes next."""
+
+    name: str
+    span: Span
+    refused: bool
+
+
+class _Composer:
+    def __init__(self, source: Source) -> None:
+        self.problems: list[Problem] = []
+        self._source = source
+        self._root: Node | None = None
+        self._open: list[Node] = []
+        """The mappings and lists whose end has not come, innermost last."""
+        self._fields: list[_Field | None] = []
+        """For each of them the field whose value comes next; None where a name comes, and in lists."""
+
+    def run(self) -> Node:
+        parser = CSafeLoader(self._source.text)
+        while (event := parser.get_event()) is not None:
+            if isinstance(event, NodeEvent):
+                parent = self._open[-1] if self._open else None
+                if parent is not None and self._fields[-1] is None and isinstance(parent.value, dict):
+                    self._fields[-1] = self._name(event, parent)
+                else:
+                    self._value(event, parent)
+            elif isinstance(event, CollectionEndEvent):
+                self._fields.pop()
+                node = self._open.pop()
+                node.span = Span(node.span.start, _span(event).end)
+            elif isinstance(event, DocumentStartEvent):
+                self._document(event)
+        return self._root or Node({}, self._source, Span(_Start(), _Start()), "block", None)
+
+    def _document(self, event: DocumentStartEvent) -> None:
+        if self._root is not None:
+            message = "a second document begins here"
+            self._report(_span(event), "several_documents", message, "one file holds one document")
+            raise _StopError
+        if event.version or event.tags:
+            message = "a line that begins with `%` has no place here"
+            self._report(_span(event), "yaml_directive", message, "remove it")
+
+    def _name(self, event: NodeEvent, parent: Node) -> _Field:
+        span = _span(event)
+        if not isinstance(event, ScalarEvent):
+            message = "the name of a field must be a text"
+            self._report(span, "yaml_key", message, "put a value that begins with `{`, `[` or `*` in quotes")
+            raise _StopError
+        refused = self._extras(event, span)
+        name = event.value
+        if name == "<<" and event.implicit[0]:
+            refused = True
+            self._report(span, "yaml_merge_key", "merge keys (`<<`) have no place here", "write the fields out")
+        elif event.implicit[0] and not refused:
+            refused = not self._is_text(name, span)
+        if name in parent.children:
+            refused = True
+            first = parent.children[name].key
+            hint = f"the first is on line {first.start.line + 1}" if first else ""
+            self._report(span, "duplicate_field", f"{quoted(name)} is given twice", hint)
+        return _Field(name, span, refused)
+
+    def _is_text(self, name: str, span: Span) -> bool:
+        try:
+            if isinstance(plain_value(name), str):
+                return True
+            message = "the name of a field must be a text"
+            hint = "put it in quotes" if name else "write one before the `:`"
+        except InvalidValue as error:
+            message, hint = error.message, error.hint
+        self._report(span, "yaml_key", message, hint)
+        return False
+
+    def _value(self, event: NodeEvent, parent: Node | None) -> None:
+        span = _span(event)
+        field = self._fields[-1] if self._fields else None
+        node = Node(None, self._source, span, "", field.span if field else None)
+        node.refused = self._extras(event, span) or (field is not None and field.refused)
+        if isinstance(event, ScalarEvent):
+            node.style = event.style or ""
+            node.value = self._scalar(event, node)
+        elif isinstance(event, CollectionStartEvent):
+            node.style = "flow" if event.flow_style else "block"
+            node.value = {} if isinstance(event, MappingStartEvent) else []
+        self._attach(node, parent, field)
+        if isinstance(event, CollectionStartEvent):
+            if len(self._open) == MAX_DEPTH:
+                self._report(span, "too_deep", f"this is nested more than {MAX_DEPTH} levels deep", "write it flatter")
+                raise _StopError
+            self._open.append(node)
+            self._fields.append(None)
+
+    def _attach(self, node: Node, parent: Node | None, field: _Field | None) -> None:
+        if parent is None:
+            self._root = node
+        elif field is None:
+            parent.children[len(parent.value)] = node
+            parent.value.append(node.value)
+        else:
+            # Of a field that is given twice the first counts, so that the rest of the file can be checked.
+            if field.name not in parent.children:
+                parent.children[field.name] = node
+                parent.value[field.name] = node.value
+            self._fields[-1] = None
+
+    def _scalar(self, event: ScalarEvent, node: Node) -> Value:
+        if not event.implicit[0]:
+            if "\0" in event.value:
+                node.refused = True
+                self._report(node.span, "forbidden_character", "a text must not hold NUL", r"remove the `\0`")
+            return event.value
+        try:
+            return plain_value(event.value)
+        except InvalidValue as error:
+            node.refused = True
+            self._report(node.span, "ambiguous_value", error.message, error.hint)
+            return event.value
+
+    def _extras(self, event: NodeEvent, span: Span) -> bool:
+        """Whether the value carries what only YAML knows, which is reported."""
+        if isinstance(event, AliasEvent):
+            message = f"`*{event.anchor}` is an alias, and aliases have no place here"
+            self._report(span, "yaml_alias", message, "write the value out, or put it in quotes if it is a text")
+            return True
+        if event.anchor is not None:
+            self._report(span, "yaml_anchor", f"anchors (`&{event.anchor}`) have no place here", "remove it")
+        if getattr(event, "tag", None) is not None:
+            self._report(span, "yaml_tag", "tags (`!…`) have no place here", "remove it, or put the text in quotes")
+        return event.anchor is not None or getattr(event, "tag", None) is not None
+
+    def _report(self, span: Span, code: str, message: str, hint: str) -> None:
+        line, column = span.start.line, span.start.column
+        length = min(span.end.index - span.start.index, len(self._source.line(line + 1)) - column)
+        position = Position(self._source.file, line + 1, column + 1, max(1, length))
+        self.problems.append(self._source.problem(position, code, message, hint))
+        if len(self.problems) == MAX_PROBLEMS:
+            raise _StopError
+
+
+def _span(event: Event) -> Span:
+    return Span(cast(Mark, event.start_mark), cast(Mark, event.end_mark))

@@ -1,0 +1,176 @@
+"""Documents checked against models, with every complaint where it belongs and in words of people."""
+
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from authz_server.documents.invalid import InvalidValue
+from authz_server.documents.model import Model
+from authz_server.documents.problem import Problem
+from authz_server.documents.shape import example_at, fields, literals_at, models_at
+from authz_server.documents.source import MAX_PROBLEMS
+from authz_server.documents.suggest import closest, did_you_mean, listing, quoted
+from authz_server.documents.tree import Document, Step
+
+M = TypeVar("M", bound=Model)
+
+_EXPECTED = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "literal_error": "",
+    "enum": "",
+}
+_LIMITS = {
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_long": "must not have more than {max_length} items",
+    "string_too_long": "must not be longer than {max_length} characters",
+}
+
+
+class _Error(NamedTuple):
+    path: tuple[Step, ...]
+    type: str
+    context: dict[str, Any]
+    message: str
+    about_key: bool
+
+
+def validate(document: Document, model: type[M]) -> tuple[M | None, list[Problem]]:
+    """The document as an instance of the model, or all that is wrong with it (at most 100 problems)."""
+    try:
+        return model.model_validate(document.value), []
+    except ValidationError as error:
+        return None, _Complaints(document, model).about(error)
+
+
+class _Complaints:
+    def __init__(self, document: Document, model: type[Model]) -> None:
+        self._document = document
+        self._model = model
+
+    def about(self, error: ValidationError) -> list[Problem]:
+        raw = error.errors(include_url=False, include_input=False)[: 4 * MAX_PROBLEMS]
+        errors = [one for one in map(self._located, raw) if not self._document.find(one.path).refused]
+        misspelt = {self._meant(one) for one in errors if one.type == "extra_forbidden"}
+        # A value of several possible shapes fails as each of them: what is inside it says which one was meant.
+        inside = {one.path[:end] for one in errors for end in range(len(one.path))}
+        inside |= {one.path for one in errors if one.type not in _EXPECTED}
+        mistyped: dict[tuple[Step, ...], list[_Error]] = {}
+        problems = []
+        for one in errors:
+            if one.type in _EXPECTED:
+                if one.path not in inside:
+                    mistyped.setdefault(one.path, []).append(one)
+            elif one.type != "missing" or one.path not in misspelt:
+                problems.append(self._problem(one))
+        problems += [self._mistyped(path, several) for path, several in mistyped.items()]
+        return sorted(problems, key=lambda problem: problem.position)[:MAX_PROBLEMS]
+
+    def _located(self, raw: Any) -> _Error:  # noqa: ANN401 - pydantic's error details
+        """The error with the path that the document has; pydantic's names the shapes of a union as well."""
+        node, path = self._document.root, []
+        for step in raw["loc"]:
+            if step in node.children:
+                node = node.children[step]
+                path.append(step)
+        if raw["type"] == "missing":
+            path.append(raw["loc"][-1])
+        return _Error(tuple(path), raw["type"], raw.get("ctx", {}), raw["msg"], raw["loc"][-1:] == ("[key]",))
+
+    def _problem(self, error: _Error) -> Problem:
+        subject = self._subject(error.path)
+        if error.type == "missing":
+            return self._missing(error.path)
+        if error.type == "extra_forbidden":
+            return self._unknown(error.path)
+        if error.type == "value_error":
+            return self._invalid(error)
+        if error.type in ("too_short", "string_too_short"):
+            return self._complain(error, f"{subject} must not be empty", self._example(error.path))
+        if error.type in _LIMITS:
+            return self._complain(error, f"{subject} {_LIMITS[error.type].format(**error.context)}")
+        return self._complain(error, f"{subject} is not valid: {error.message[:1].lower()}{error.message[1:]}")
+
+    def _complain(self, error: _Error, message: str, hint: str = "") -> Problem:
+        return self._document.problem(error.path, "invalid_value", message, hint, key=error.about_key)
+
+    def _missing(self, path: tuple[Step, ...]) -> Problem:
+        message = f"{self._noun(path[:-1])} needs {quoted(str(path[-1]))}"
+        return self._document.problem(path[:-1], "missing_field", message, self._example(path))
+
+    def _unknown(self, path: tuple[Step, ...]) -> Problem:
+        known = [name for model in models_at(self._model, path[:-1]) for name in fields(model)]
+        name = str(path[-1])
+        message = f"unknown field {quoted(name)} in {self._noun(path[:-1])}"
+        hint = did_you_mean(name, known, f"known fields are {listing(sorted(known))}")
+        return self._document.problem(path, "unknown_field", message, hint, key=True)
+
+    def _meant(self, error: _Error) -> tuple[Step, ...]:
+        models = models_at(self._model, error.path[:-1])
+        name = closest(str(error.path[-1]), [name for model in models for name in fields(model)])
+        return (*error.path[:-1], name or "")
+
+    def _invalid(self, error: _Error) -> Problem:
+        cause = error.context["error"]
+        if not isinstance(cause, InvalidValue):
+            return self._complain(error, str(cause), str(getattr(cause, "hint", "")))
+        path = (*error.path, *cause.at)
+        if error.about_key:
+            return self._document.problem(path, cause.code, cause.message, cause.hint, key=True)
+        return self._document.problem_within(
+            path, cause.code, cause.message, cause.hint, offset=cause.offset, length=cause.length
+        )
+
+    def _mistyped(self, path: tuple[Step, ...], errors: list[_Error]) -> Problem:
+        value = self._document.find(path).value
+        literals = literals_at(self._model, path)
+        shapes = [_EXPECTED[error.type] or _literals(error.context["expected"]) for error in errors]
+        message = f"{self._subject(path)} must be {' or '.join(dict.fromkeys(shapes))}, not {_kind(value)}"
+        if value is None:
+            message = f"{self._subject(path)} is empty; it must be {' or '.join(dict.fromkeys(shapes))}"
+            return self._document.problem(path, "wrong_type", message, self._example(path), key=True)
+        guess = did_you_mean(value, literals) if isinstance(value, str) else ""
+        quotes = "put it in quotes" if shapes == ["a text"] and isinstance(value, int | float) else ""
+        return self._document.problem(path, "wrong_type", message, guess or quotes or self._example(path))
+
+    def _noun(self, path: tuple[Step, ...]) -> str:
+        models = models_at(self._model, path)
+        return models[0].noun if models else self._subject(path)
+
+    def _subject(self, path: tuple[Step, ...]) -> str:
+        if not path:
+            return self._model.noun
+        if isinstance(path[-1], str):
+            return quoted(path[-1])
+        lists = [step for step in path if isinstance(step, str)]
+        return f"an item of {quoted(lists[-1])}" if lists else "an item"
+
+    def _example(self, path: tuple[Step, ...]) -> str:
+        example = example_at(self._model, path)
+        return f"for example {example}" if example else ""
+
+
+def _literals(expected: str) -> str:
+    """pydantic's "'a', 'b' or 'c'" as we write it."""
+    return expected.replace("'", "`").replace("True", "`true`").replace("False", "`false`")
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, str):
+        return quoted(value) if value and "\n" not in value else "a text"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, int | float):
+        return "a number"
+    return "a list" if isinstance(value, list) else "a mapping"
