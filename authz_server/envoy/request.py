@@ -1,0 +1,67 @@
+"""From Envoy's CheckRequest to our Request. Every attribute may be missing; nothing is judged here."""
+
+from google.protobuf.message import DecodeError
+
+from authz_server.errors import Reason, Refused
+from authz_server.model import Request
+from authz_server.pb.envoy.config.core.v3.address_pb2 import Address
+from authz_server.pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
+from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+
+def read_request(payload: bytes) -> Request:
+    """Parse a serialized CheckRequest. Raises Refused (`malformed_request`, `header_conflict`)."""
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise Refused(Reason.MALFORMED_REQUEST, f"the message is larger than {MAX_MESSAGE_BYTES} bytes")
+    try:
+        attributes = CheckRequest.FromString(payload).attributes
+    except DecodeError as error:
+        raise Refused(Reason.MALFORMED_REQUEST, "the message is not a CheckRequest") from error
+    http = attributes.request.http
+    headers, joined = _headers(http)
+    source, destination = attributes.source, attributes.destination.address
+    return Request(
+        method=http.method,
+        target=http.path,
+        host=http.host,
+        headers=headers,
+        headers_joined=joined,
+        protocol=http.protocol,
+        id=http.id,
+        client_address=_ip(source.address),
+        destination_address=_ip(destination),
+        destination_port=destination.socket_address.port_value or None,
+        principal=source.principal,
+        certificate=source.certificate,
+        extensions=dict(attributes.context_extensions),
+    )
+
+
+def _headers(http: AttributeContext.HttpRequest) -> tuple[tuple[tuple[str, bytes], ...], bool]:
+    """Names and values, and whether repeated headers were joined.
+
+    Envoy fills `header_map` where `encode_raw_headers` is on, else `headers`. Where both are filled, they must
+    say the same.
+    """
+    raw = tuple([(header.key, header.raw_value or header.value.encode()) for header in http.header_map.headers])
+    if not http.headers:
+        return raw, False
+    joined = {name: value.encode() for name, value in http.headers.items()}
+    if raw and joined != _joined(raw):
+        raise Refused(Reason.HEADER_CONFLICT, "`headers` and `header_map` differ")
+    return raw or tuple(joined.items()), not raw
+
+
+def _joined(headers: tuple[tuple[str, bytes], ...]) -> dict[str, bytes]:
+    """Headers as Envoy puts them into `headers`: repeated ones joined with a comma."""
+    joined: dict[str, bytes] = {}
+    for name, value in headers:
+        joined[name] = joined[name] + b"," + value if name in joined else value
+    return joined
+
+
+def _ip(address: Address) -> str:
+    """The address as text; empty for pipes and internal listeners."""
+    return address.socket_address.address

@@ -1,0 +1,115 @@
+"""From our Decision to Envoy's CheckResponse.
+
+An empty CheckResponse means ALLOW to Envoy, and so does status code 0. `write_response` is the only constructor:
+it sets code 0 in one place, from a decision whose reason is `allowed` and which names its rule.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+from google.protobuf.struct_pb2 import Struct
+
+from authz_server.errors import OUTCOMES, PUBLIC_REASON, GrpcCode, Reason
+from authz_server.model import Decision, HeaderChange
+from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, QueryParameter
+from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
+
+DECISION_ID_HEADER = "x-authz-decision-id"
+PROBLEM_JSON = "application/problem+json"
+RETRY_AFTER_S = "1"
+"""How long a client should wait after a denial that says `unavailable` (RFC 9110 section 10.2.3)."""
+
+_OVERWRITE = HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
+
+
+def write_response(decision: Decision) -> bytes:
+    """The serialized CheckResponse."""
+    response = CheckResponse()
+    if decision.reason is Reason.ALLOWED and decision.rule is not None:
+        response.status.code = GrpcCode.OK
+        response.ok_response.CopyFrom(_ok(decision))
+    else:
+        # An `allowed` that names no rule is a defect, and a denial must never carry its 200.
+        reason = Reason.INTERNAL_ERROR if decision.reason is Reason.ALLOWED else decision.reason
+        response.status.code = OUTCOMES[reason].grpc_code
+        response.denied_response.CopyFrom(_denied(decision, reason))
+    _add_metadata(response.dynamic_metadata, decision)
+    return response.SerializeToString()
+
+
+def _ok(decision: Decision) -> OkHttpResponse:
+    answer = decision.answer
+    return OkHttpResponse(
+        headers=_headers(answer.set_headers),
+        headers_to_remove=answer.remove_headers,
+        response_headers_to_add=_headers(answer.response_headers),
+        query_parameters_to_set=[QueryParameter(key=name, value=value) for name, value in answer.set_query],
+        query_parameters_to_remove=answer.remove_query,
+    )
+
+
+def _denied(decision: Decision, reason: Reason) -> DeniedHttpResponse:
+    outcome, answer = OUTCOMES[reason], decision.answer
+    status = answer.status or outcome.http_status
+    if answer.body is None:
+        content_type, body = PROBLEM_JSON, _problem(decision, reason, status)
+    else:
+        content_type, body = "text/plain; charset=utf-8", answer.body
+    headers = [HeaderChange("content-type", content_type), HeaderChange("cache-control", "no-store")]
+    if status == 401:
+        headers.append(HeaderChange("www-authenticate", _challenge(reason)))
+    if outcome.grpc_code is GrpcCode.UNAVAILABLE:
+        headers.append(HeaderChange("retry-after", RETRY_AFTER_S))
+    named = {header.name for header in answer.headers}
+    headers = [header for header in headers if header.name not in named]
+    headers += [*answer.headers, HeaderChange(DECISION_ID_HEADER, decision.id)]
+    denied = DeniedHttpResponse(headers=_headers(headers), body=body)
+    denied.status.code = status  # type: ignore[assignment]  # any number is a value of an open enum
+    return denied
+
+
+def _problem(decision: Decision, reason: Reason, status: int) -> str:
+    """A problem body (RFC 9457 section 3) that tells a client nothing which it does not know."""
+    problem = {
+        "type": "about:blank",
+        "title": OUTCOMES[reason].title,
+        "status": status,
+        "reason": PUBLIC_REASON.get(reason, reason),
+        "decision_id": decision.id,
+    }
+    if decision.answer.hint is not None:
+        problem["detail"] = decision.answer.hint
+    return msgspec.json.encode(problem).decode()
+
+
+def _challenge(reason: Reason) -> str:
+    """The challenge of a 401 (RFC 6750 section 3): no error code where no credential came (section 3.1)."""
+    return "Bearer" if reason is Reason.UNAUTHENTICATED else 'Bearer error="invalid_token"'
+
+
+def _headers(changes: Iterable[HeaderChange]) -> list[HeaderValueOption]:
+    return [
+        HeaderValueOption(
+            header=HeaderValue(key=change.name, raw_value=change.value.encode()), append_action=_OVERWRITE
+        )
+        for change in changes
+    ]
+
+
+def _add_metadata(metadata: Struct, decision: Decision) -> None:
+    """What Envoy's access log, rate limits and RBAC can read, in the namespace of the filter."""
+    fields = metadata.fields
+    fields["decision_id"].string_value = decision.id
+    fields["decision"].string_value = "allow" if decision.allowed else "deny"
+    fields["reason"].string_value = decision.reason
+    fields["revision"].string_value = decision.revision
+    if decision.rule is not None:
+        fields["rule"].string_value = decision.rule
+    if decision.service is not None:
+        fields["service"].string_value = decision.service
+    if decision.workload is not None:
+        fields["workload"].string_value = decision.workload.id.text
+    if decision.answer.metadata:
+        answer = fields["answer"].struct_value.fields
+        for name, value in decision.answer.metadata.items():
+            answer[name].string_value = value

@@ -1,0 +1,91 @@
+"""`envoy.service.auth.v3.Authorization/Check`: bytes in, bytes out, and RPC status OK whatever happens.
+
+To Envoy an RPC error is not a denial: `failure_mode_allow` would let it pass. So nothing raises out of here.
+"""
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from authz_server import pipeline
+from authz_server.envoy.request import read_request
+from authz_server.envoy.response import write_response
+from authz_server.errors import Reason, Refused
+from authz_server.model import Decision, Request
+from authz_server.snapshot import Snapshot
+
+SERVICE_NAME = "envoy.service.auth.v3.Authorization"
+MINIMUM_TIME_LEFT_S = 0.005
+"""With less than this until the caller's deadline, an answer would come too late to be one."""
+NO_REQUEST = Request()
+
+Recorder = Callable[[Decision, int], None]
+"""Takes a decision and its latency in microseconds, before the answer leaves."""
+
+
+class CallContext(Protocol):
+    """What the check asks of the transport."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline; None without one."""
+        ...
+
+
+class CheckService:
+    """Answers Check with the snapshot of the moment, which is replaced by one assignment."""
+
+    def __init__(self, record: Recorder, is_overloaded: Callable[[], bool]) -> None:
+        self.snapshot: Snapshot | None = None
+        self._record = record
+        self._is_overloaded = is_overloaded
+        self._log = structlog.get_logger()
+
+    def check(self, payload: bytes, context: CallContext) -> bytes:
+        """Decide one serialized CheckRequest; every failure inside is an explicit denial."""
+        return self._answer(lambda now: self._decide(payload, context, now))
+
+    def refuse(self, reason: Reason, detail: str) -> bytes:
+        """Deny a call whose request must not even be read."""
+        return self._answer(lambda now: pipeline.refused(NO_REQUEST, reason, detail, now))
+
+    def _answer(self, decide: Callable[[float], Decision]) -> bytes:
+        started = time.perf_counter_ns()
+        now = time.time()
+        try:
+            decision = decide(now)
+            self._record(decision, (time.perf_counter_ns() - started) // 1000)
+            return write_response(decision)
+        except Exception as error:  # noqa: BLE001  # the border: whatever is wrong with us must deny
+            return self._failed(error, now)
+
+    def _decide(self, payload: bytes, context: CallContext, now: float) -> Decision:
+        # One read: a snapshot that is replaced meanwhile does not change this decision.
+        snapshot = self.snapshot
+        request = NO_REQUEST
+        try:
+            if self._is_overloaded():
+                raise Refused(Reason.OVERLOADED, "too many calls are waiting")
+            request = read_request(payload)
+            if snapshot is None:
+                raise Refused(Reason.NOT_READY, "no policies have been loaded yet")
+            remaining = context.time_remaining()
+            if remaining is not None and remaining < MINIMUM_TIME_LEFT_S:
+                raise Refused(Reason.DEADLINE, "the caller's deadline is too near")
+        except Refused as refusal:
+            revision = "" if snapshot is None else snapshot.policies.revision
+            return pipeline.refused(request, refusal.reason, refusal.detail, now, revision)
+        return pipeline.check(request, snapshot, now)
+
+    def _failed(self, error: Exception, now: float) -> bytes:
+        decision = pipeline.refused(NO_REQUEST, Reason.INTERNAL_ERROR, type(error).__name__, now)
+        try:
+            # Where it happened, never the error's text, which could hold what the request held.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{place.filename}:{place.lineno}"
+            self._log.error("check_failed", decision_id=decision.id, error=type(error).__name__, where=where)
+            self._record(decision, 0)
+        finally:
+            return write_response(decision)  # noqa: B012  # the denial leaves even if it cannot be recorded

@@ -1,0 +1,129 @@
+"""One check from request to decision: the phases in their order."""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from authz_server.errors import Reason, Refused
+from authz_server.identity.user import VerifiedToken
+from authz_server.model import Answer, Decision, Request, Workload
+from authz_server.policy.callers import Caller
+from authz_server.policy.conditions import Evaluation
+from authz_server.policy.decide import Verdict, decide
+from authz_server.policy.index import ServiceIndex
+from authz_server.policy.inputs import read_inputs
+from authz_server.request.operation import Operation, canonical_operation
+from authz_server.snapshot import Snapshot
+
+SERVICE_EXTENSION = "service"
+"""The route's `context_extensions` key that names the service."""
+
+
+def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
+    """Decide one request at the time `now` (seconds since the epoch). Waits for nothing."""
+    operation: Operation | None = None
+    workload: Workload | None = None
+    token: VerifiedToken | None = None
+    service: ServiceIndex | None = None
+    inputs: Mapping[str, Any] = {}
+    try:
+        # 1 Reject what is malformed or ambiguous.
+        operation = canonical_operation(request, snapshot.identity_headers)
+        # 2 Who is the workload?
+        workload = snapshot.workloads.identify(request, now)
+        # 3 Who is the user? A bad credential does not make the caller anonymous.
+        credential = _credential(operation)
+        token = None if credential is None else snapshot.users.verify(credential, now)
+        # 4 Which service's policy?
+        service = _service(request, operation, snapshot)
+        # 5 Which rules apply? Deny overrides.
+        user = None if token is None else token.user
+        evaluation = Evaluation(operation, workload, user, now, service.needs)
+        inputs = read_inputs(evaluation, service.inputs)
+        caller = Caller(workload, user, operation.client_ip)
+        verdict = decide(service, operation, caller, evaluation, credential is not None)
+    except Refused as refusal:
+        verdict = Verdict(refusal.reason, detail=refusal.detail)
+    # 6 Shape the answer.
+    answer = verdict.answer
+    if verdict.reason is Reason.ALLOWED and service is not None:
+        answer = _protected(answer, service, snapshot)
+    return Decision(
+        id=decision_id(now),
+        time=now,
+        revision=snapshot.policies.revision,
+        reason=verdict.reason,
+        detail=verdict.detail,
+        rule=verdict.rule,
+        service=None if service is None else service.name,
+        workload=workload,
+        user=None if token is None else token.user,
+        token_hash=None if token is None else token.token_hash,
+        method=request.method,
+        host=request.host if operation is None else operation.host,
+        path=request.target.partition("?")[0] if operation is None else operation.path_text,
+        client_ip=_client_ip(request, operation),
+        request_id=request.id or None,
+        trace_id=None if operation is None else operation.trace_id,
+        inputs=inputs,
+        answer=answer,
+    )
+
+
+def refused(request: Request, reason: Reason, detail: str, now: float, revision: str = "") -> Decision:
+    """The decision about a request that no snapshot was asked about."""
+    return Decision(
+        id=decision_id(now),
+        time=now,
+        revision=revision,
+        reason=reason,
+        detail=detail,
+        method=request.method or None,
+        host=request.host or None,
+        path=request.target.partition("?")[0] or None,
+        client_ip=request.client_address or None,
+        request_id=request.id or None,
+    )
+
+
+def decision_id(now: float) -> str:
+    """A UUIDv7 (RFC 9562 section 5.7): in the order of time, unique, and no secret."""
+    value = (int(now * 1000) & 0xFFFFFFFFFFFF) << 80 | random.getrandbits(76)  # noqa: S311
+    value = value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _credential(operation: Operation) -> str | None:
+    authorization = operation.headers.authorization()
+    if authorization is None:
+        return None
+    if authorization.scheme == "dpop":
+        raise Refused(Reason.TOKEN_INVALID, "DPoP-bound tokens are not supported")
+    return authorization.credentials if authorization.scheme == "bearer" else None
+
+
+def _service(request: Request, operation: Operation, snapshot: Snapshot) -> ServiceIndex:
+    named = request.extensions.get(SERVICE_EXTENSION)
+    service = snapshot.policies.service(operation, named)
+    if service is None:
+        detail = "no service has this host and path" if named is None else "the route names a service without policy"
+        raise Refused(Reason.NO_SERVICE, detail)
+    return service
+
+
+def _protected(answer: Answer, service: ServiceIndex, snapshot: Snapshot) -> Answer:
+    """The answer with every identity header removed that it does not set, so that no client can forge one."""
+    names = snapshot.identity_headers.union(service.set_headers, answer.remove_headers)
+    if not names:
+        return answer
+    names = names.difference([header.name for header in answer.set_headers])
+    return msgspec.structs.replace(answer, remove_headers=tuple(sorted(names)))
+
+
+def _client_ip(request: Request, operation: Operation | None) -> str | None:
+    if operation is None or operation.client_ip is None:
+        return request.client_address or None
+    return str(operation.client_ip)

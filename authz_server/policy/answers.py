@@ -1,0 +1,94 @@
+"""What the answer of a deciding rule changes, computed for one request."""
+
+import re
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from authz_server.model import Answer, HeaderChange
+from authz_server.policy.conditions import ConditionRuntime, Evaluation, EvaluationError, Program
+from authz_server.policy.plan import AnswerItem, Expression
+
+MAX_HEADER_VALUE_BYTES = 16_384
+CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+Text = str | Program
+"""A constant, or a program that computes a text."""
+
+
+class BoundAnswer(Struct, frozen=True):
+    """A rule's answer with its expressions loaded. `constant` is set where nothing has to be computed."""
+
+    constant: Answer | None
+    item: AnswerItem
+    set_headers: tuple[tuple[str, Text], ...] = ()
+    set_query: tuple[tuple[str, Text], ...] = ()
+    response_headers: tuple[tuple[str, Text], ...] = ()
+    metadata: tuple[tuple[str, Text], ...] = ()
+    headers: tuple[tuple[str, Text], ...] = ()
+    body: Text | None = None
+    hint: Text | None = None
+
+    def compute(self, evaluation: Evaluation, captures: Mapping[str, str]) -> Answer:
+        """The answer for one request. Raises EvaluationError where a value cannot be computed or sent."""
+        if self.constant is not None:
+            return self.constant
+
+        def text(value: Text) -> str:
+            return value if isinstance(value, str) else value.text(evaluation, captures)
+
+        return _computed(self, text)
+
+
+def bind_answer(item: AnswerItem, runtime: ConditionRuntime) -> BoundAnswer:
+    """Load the expressions of an answer."""
+
+    def bind(value: str | Expression) -> Text:
+        return value if isinstance(value, str) else runtime.load(value)
+
+    def bind_all(values: tuple[tuple[str, str | Expression], ...]) -> tuple[tuple[str, Text], ...]:
+        return tuple((name, bind(value)) for name, value in values)
+
+    answer = BoundAnswer(
+        constant=None,
+        item=item,
+        set_headers=bind_all(item.set_headers),
+        set_query=bind_all(item.set_query),
+        response_headers=bind_all(item.response_headers),
+        metadata=bind_all(item.metadata),
+        headers=bind_all(item.headers),
+        body=None if item.body is None else bind(item.body),
+        hint=None if item.hint is None else bind(item.hint),
+    )
+    pairs = answer.set_headers + answer.set_query + answer.response_headers + answer.metadata + answer.headers
+    values = [value for _, value in pairs] + [answer.body, answer.hint]
+    if any(isinstance(value, Program) for value in values):
+        return answer
+    return BoundAnswer(constant=_computed(answer, str), item=item)
+
+
+def _computed(answer: BoundAnswer, text: Callable[[Text], str]) -> Answer:
+    def headers(values: tuple[tuple[str, Text], ...]) -> tuple[HeaderChange, ...]:
+        return tuple([HeaderChange(name, _sendable(name, text(value))) for name, value in values])
+
+    return Answer(
+        set_headers=headers(answer.set_headers),
+        remove_headers=answer.item.remove_headers,
+        set_query=tuple([(name, text(value)) for name, value in answer.set_query]),
+        remove_query=answer.item.remove_query,
+        response_headers=headers(answer.response_headers),
+        metadata={name: text(value) for name, value in answer.metadata},
+        status=answer.item.status,
+        body=None if answer.body is None else text(answer.body),
+        headers=headers(answer.headers),
+        hint=None if answer.hint is None else text(answer.hint),
+    )
+
+
+def _sendable(name: str, value: str) -> str:
+    """A header value that Envoy can send (RFC 9110 section 5.5)."""
+    if len(value.encode()) > MAX_HEADER_VALUE_BYTES:
+        raise EvaluationError(f"the value for `{name}` is longer than {MAX_HEADER_VALUE_BYTES} bytes")
+    if CONTROL_CHARACTER.search(value):
+        raise EvaluationError(f"the value for `{name}` holds a control character")
+    return value

@@ -1,0 +1,114 @@
+"""Finds the candidates whose `from` may fit a caller, without asking each one.
+
+Every candidate is filed under the most selective thing that its `from` names, so that a rule for one workload
+costs nothing to the callers of all others. What is found here may fit; `CallerMatch.fits` has the last word.
+"""
+
+from collections.abc import Iterable
+from typing import Generic, NamedTuple, TypeVar
+
+from authz_server.identity.spiffe import SpiffePattern
+from authz_server.policy.callers import Caller, CallerMatch, UserMatch
+from authz_server.policy.segment_tree import SegmentTree
+
+Candidate = TypeVar("Candidate")
+
+
+class Key(NamedTuple):
+    """A thing that a caller can have exactly."""
+
+    kind: str
+    value: str
+
+
+ANONYMOUS = Key("anonymous", "")
+ANY_USER = Key("user", "")
+
+
+def keys_of(caller: Caller) -> tuple[Key, ...]:
+    """Everything that the caller has; made once for a check and used at every index it meets."""
+    keys = []
+    if caller.workload is not None:
+        keys.append(Key("workload", caller.workload.id.text))
+    if (user := caller.user) is not None:
+        keys += [ANY_USER, Key("subject", user.subject)]
+        keys += [Key("group", group) for group in user.groups]
+        keys += [Key("role", role) for role in user.roles]
+        keys += [Key("scope", scope) for scope in user.scopes]
+    return tuple(keys) or (ANONYMOUS,)
+
+
+class AnySegment(NamedTuple):
+    """`*` in a SPIFFE pattern."""
+
+    def fits(self, segment: str) -> bool:
+        """Every segment can stand here."""
+        return True
+
+
+class CallerIndex(Generic[Candidate]):
+    """Candidates by caller. Built once, then only read."""
+
+    def __init__(self) -> None:
+        self._keyed: dict[Key, list[Candidate]] = {}
+        self._patterns: SegmentTree[list[Candidate]] = SegmentTree(list)
+        self._has_patterns = False
+        self._anyone: list[Candidate] = []
+
+    def add(self, callers: CallerMatch | None, candidate: Candidate) -> None:
+        """File a candidate; no callers means anyone."""
+        selectors = None if callers is None else _selectors(callers)
+        if selectors is None:
+            self._anyone.append(candidate)
+            return
+        for selector in selectors:
+            if isinstance(selector, Key):
+                self._keyed.setdefault(selector, []).append(candidate)
+            else:
+                steps = [AnySegment() if segment == "*" else segment for segment in selector.segments]
+                ending = "rest" if selector.rest else "exact"
+                self._patterns.leaf([selector.trust_domain, *steps], ending).append(candidate)
+                self._has_patterns = True
+
+    def find(self, caller: Caller, keys: Iterable[Key]) -> list[Candidate]:
+        """The candidates that may fit, some perhaps twice; `keys` are `keys_of(caller)`."""
+        found = list(self._anyone)
+        if self._keyed:
+            for key in keys:
+                if (candidates := self._keyed.get(key)) is not None:
+                    found += candidates
+        if self._has_patterns and caller.workload is not None:
+            spiffe_id = caller.workload.id
+            for candidates in self._patterns.find((spiffe_id.trust_domain, *spiffe_id.segments)):
+                found += candidates
+        return found
+
+
+def _selectors(callers: CallerMatch) -> set[Key | SpiffePattern] | None:
+    """The things of which a caller must have one in order to fit; None where it need not have any."""
+    if callers.workloads:
+        return {_workload_selector(pattern) for pattern in callers.workloads}
+    if callers.users is not None:
+        return set(_user_selectors(callers.users))
+    if callers.any_of:
+        nested = [_selectors(item) for item in callers.any_of]
+        known = [selectors for selectors in nested if selectors is not None]
+        return set().union(*known) if len(known) == len(nested) else None
+    return {ANONYMOUS} if callers.anonymous else None
+
+
+def _workload_selector(pattern: SpiffePattern) -> Key | SpiffePattern:
+    is_exact = not pattern.rest and "*" not in pattern.segments
+    return Key("workload", pattern.text) if is_exact else pattern
+
+
+def _user_selectors(users: UserMatch) -> list[Key]:
+    if users.subjects:
+        return [Key("subject", subject) for subject in users.subjects]
+    if users.groups:
+        return [Key("group", group) for group in users.groups]
+    if users.roles:
+        return [Key("role", role) for role in users.roles]
+    if users.scopes:
+        return [Key("scope", min(users.scopes))]
+    return [ANY_USER]

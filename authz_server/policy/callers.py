@@ -1,0 +1,115 @@
+"""Which callers an item of `from` fits."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from msgspec import Struct
+
+from authz_server.identity.spiffe import SpiffePattern, parse_spiffe_pattern
+from authz_server.model import IpAddress, User, Workload
+from authz_server.policy.plan import CallerItem, Effect, Scalar, UserItem
+
+
+class Caller(Struct, frozen=True):
+    """Everything about the caller that `from` can ask for."""
+
+    workload: Workload | None
+    user: User | None
+    ip: IpAddress | None
+
+
+class UserMatch(Struct, frozen=True):
+    """Which users fit: every field that is not empty must."""
+
+    issuer: str | None
+    subjects: frozenset[str]
+    scopes: frozenset[str]
+    roles: frozenset[str]
+    groups: frozenset[str]
+    claims: tuple[tuple[str, tuple[Scalar, ...]], ...]
+
+    def fits(self, user: User) -> bool:
+        """Whether the user has all that is asked for."""
+        return (
+            (self.issuer is None or user.issuer == self.issuer)
+            and (not self.subjects or user.subject in self.subjects)
+            and self.scopes <= user.scopes
+            and (not self.roles or not self.roles.isdisjoint(user.roles))
+            and (not self.groups or not self.groups.isdisjoint(user.groups))
+            and all(_claim_fits(claim(user, name), wanted) for name, wanted in self.claims)
+        )
+
+
+class CallerMatch(Struct, frozen=True):
+    """Which callers fit: every field that is not empty must."""
+
+    workloads: tuple[SpiffePattern, ...]
+    users: UserMatch | None
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    fits_unknown_address: bool
+    anonymous: bool
+    any_of: tuple["CallerMatch", ...]
+
+    def fits(self, caller: Caller) -> bool:
+        """Whether the caller has all that is asked for."""
+        return (
+            (not self.workloads or self._workload_fits(caller.workload))
+            and (self.users is None or (caller.user is not None and self.users.fits(caller.user)))
+            and (not self.networks or self._network_fits(caller.ip))
+            and (not self.anonymous or (caller.workload is None and caller.user is None))
+            and (not self.any_of or any(item.fits(caller) for item in self.any_of))
+        )
+
+    def _workload_fits(self, workload: Workload | None) -> bool:
+        return workload is not None and any(pattern.matches(workload.id) for pattern in self.workloads)
+
+    def _network_fits(self, ip: IpAddress | None) -> bool:
+        if ip is None:
+            return self.fits_unknown_address
+        return any(ip in network for network in self.networks)
+
+
+def caller_match(item: CallerItem, effect: Effect) -> CallerMatch:
+    """The item, ready to be asked. An unknown address fits the networks of deny rules only."""
+    return CallerMatch(
+        workloads=tuple(parse_spiffe_pattern(pattern) for pattern in item.workloads),
+        users=None if item.users is None else _user_match(item.users),
+        networks=tuple(ip_network(network) for network in item.networks),
+        fits_unknown_address=effect == "deny",
+        anonymous=item.anonymous,
+        any_of=tuple(caller_match(nested, effect) for nested in item.any_of),
+    )
+
+
+def claim(user: User, name: str) -> Any:
+    """A claim by its whole name, else by its dotted path; None where there is none."""
+    if name in user.claims:
+        return user.claims[name]
+    value: Any = user.claims
+    for part in name.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return None
+        value = value[part]
+    return value
+
+
+def _user_match(item: UserItem) -> UserMatch:
+    return UserMatch(
+        issuer=item.issuer,
+        subjects=frozenset(item.subjects),
+        scopes=frozenset(item.scopes),
+        roles=frozenset(item.roles),
+        groups=frozenset(item.groups),
+        claims=item.claims,
+    )
+
+
+def _claim_fits(value: Any, wanted: tuple[Scalar, ...]) -> bool:
+    if isinstance(value, list):
+        return any(_same(element, one) for element in value for one in wanted)
+    return any(_same(value, one) for one in wanted)
+
+
+def _same(value: Any, wanted: Scalar) -> bool:
+    """Equal and of one kind: to Python `True == 1`, to the author of a rule it is not."""
+    return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)

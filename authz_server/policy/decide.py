@@ -1,0 +1,72 @@
+"""The decision of one service's rules about one request: deny overrides allow, and the default is to deny."""
+
+from typing import NamedTuple
+
+from authz_server.errors import Reason
+from authz_server.model import Answer
+from authz_server.policy.caller_index import keys_of
+from authz_server.policy.callers import Caller
+from authz_server.policy.conditions import Evaluation, EvaluationError
+from authz_server.policy.index import Candidate, ServiceIndex
+from authz_server.request.operation import Operation
+
+NO_ANSWER = Answer()
+
+
+class Verdict(NamedTuple):
+    """What the rules say, and which of them said it."""
+
+    reason: Reason
+    rule: str | None = None
+    answer: Answer = NO_ANSWER
+    detail: str | None = None
+    """For operators: what could not be evaluated on the way."""
+
+
+def decide(
+    service: ServiceIndex, operation: Operation, caller: Caller, evaluation: Evaluation, credential_came: bool
+) -> Verdict:
+    """Ask the rules that fit. `credential_came` is whether the request carried a user's credential at all."""
+    keys = keys_of(caller)
+    for candidate in service.fitting(service.deny, operation, caller, keys):
+        if (verdict := _denial(candidate, operation, evaluation)) is not None:
+            return verdict
+    errors = []
+    for candidate in service.fitting(service.allow, operation, caller, keys):
+        try:
+            if (answer := _permission(candidate, operation, evaluation)) is not None:
+                return Verdict(Reason.ALLOWED, candidate.rule.id, answer)
+        except EvaluationError as error:
+            errors.append(f"{candidate.rule.id}: {error}")
+    detail = "; ".join(errors) or None
+    if not credential_came and service.fitting(service.allow_with_user, operation, caller, keys):
+        return Verdict(Reason.UNAUTHENTICATED, detail=detail)
+    return Verdict(Reason.NO_RULE_ALLOWS, detail=detail)
+
+
+def _permission(candidate: Candidate, operation: Operation, evaluation: Evaluation) -> Answer | None:
+    """The answer of an allow rule whose conditions hold. Raises EvaluationError, which makes it not apply."""
+    rule = candidate.rule
+    if rule.condition is None and rule.answer.constant is not None:
+        return rule.answer.constant
+    [captures] = candidate.captures(operation.path)
+    if rule.condition is not None and not rule.condition.holds(evaluation, captures):
+        return None
+    return rule.answer.compute(evaluation, captures)
+
+
+def _denial(candidate: Candidate, operation: Operation, evaluation: Evaluation) -> Verdict | None:
+    """The verdict of a deny rule whose conditions hold, or cannot be evaluated."""
+    rule = candidate.rule
+    for captures in candidate.captures(operation.path):
+        try:
+            holds = rule.condition is None or rule.condition.holds(evaluation, captures)
+        except EvaluationError as error:
+            return Verdict(Reason.DENY_RULE_ERROR, rule.id, detail=str(error))
+        if holds:
+            try:
+                return Verdict(Reason.DENIED_BY_RULE, rule.id, rule.answer.compute(evaluation, captures))
+            except EvaluationError as error:
+                # The denial stands; only what it would have said to the client is missing.
+                return Verdict(Reason.DENIED_BY_RULE, rule.id, detail=str(error))
+    return None

@@ -1,0 +1,167 @@
+"""A plan made ready for look-ups: host, then method and path, then caller, so that a request meets only what can fit."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from authz_server.model import Path
+from authz_server.policy import plan
+from authz_server.policy.answers import BoundAnswer, bind_answer
+from authz_server.policy.caller_index import Key
+from authz_server.policy.callers import Caller, CallerMatch, caller_match
+from authz_server.policy.conditions import ConditionRuntime, Needs, Program
+from authz_server.policy.folding import folded_captures
+from authz_server.policy.hosts import HostIndex
+from authz_server.policy.operation_index import OperationIndex, templates
+from authz_server.policy.operations import OperationMatch, operation_match
+from authz_server.policy.patterns import PathTemplate
+from authz_server.request.operation import Operation
+
+EVERY_OPERATION = plan.OperationItem()
+NO_CAPTURES: Mapping[str, str] = {}
+
+
+class BoundRule(Struct, frozen=True):
+    """A rule with its expressions loaded; `order` is its place among the rules of the service."""
+
+    order: int
+    id: str
+    condition: Program | None
+    answer: BoundAnswer
+    reads_captures: bool
+
+
+class Candidate(NamedTuple):
+    """One way in which a rule can fit: an item of `from` with an item of `to` and one of its templates."""
+
+    rule: BoundRule
+    callers: CallerMatch | None
+    operation: OperationMatch
+    template: PathTemplate | None
+
+    def fits(self, caller: Caller, operation: Operation) -> bool:
+        """Whether caller and operation have all that is asked for, beyond what the index already found."""
+        return (self.callers is None or self.callers.fits(caller)) and self.operation.fits(operation)
+
+    def captures(self, path: Path) -> Sequence[Mapping[str, str]]:
+        """The readings of the captures that conditions have to consider: one, or for a deny rule perhaps two."""
+        if self.template is None or not self.rule.reads_captures:
+            return (NO_CAPTURES,)
+        if self.operation.effect == "deny":
+            return folded_captures(self.template, path)
+        return (self.template.match(path) or NO_CAPTURES,)
+
+
+class ServiceIndex(Struct, frozen=True):
+    """One service's rules by what they are about."""
+
+    name: str
+    deny: OperationIndex[Candidate]
+    allow: OperationIndex[Candidate]
+    allow_with_user: OperationIndex[Candidate]
+    """The allow rules that ask for a user, without that demand: who fits here was missing a user."""
+    inputs: tuple[str, ...]
+    set_headers: tuple[str, ...]
+    needs: Needs
+
+    def fitting(
+        self, index: OperationIndex[Candidate], operation: Operation, caller: Caller, keys: Iterable[Key]
+    ) -> list[Candidate]:
+        """The candidates of one of the indexes that fit, in the order of their rules."""
+        found = [
+            candidate
+            for callers in index.find(operation)
+            for candidate in callers.find(caller, keys)
+            if candidate.fits(caller, operation)
+        ]
+        if len(found) > 1:
+            found.sort(key=lambda candidate: candidate.rule.order)
+        return found
+
+
+class PolicyIndex:
+    """All services of one revision. Immutable."""
+
+    def __init__(self, policies: plan.Plan, runtime: ConditionRuntime) -> None:
+        self.revision = policies.revision
+        self._by_name: dict[str, ServiceIndex] = {}
+        self._by_host: HostIndex[ServiceIndex] = HostIndex()
+        for service in policies.services:
+            index = _service_index(service, runtime)
+            self._by_name[service.name] = index
+            for host in service.hosts:
+                self._by_host.add(host, service.path_prefix, index)
+
+    def service(self, operation: Operation, named: str | None) -> ServiceIndex | None:
+        """The service that a route names, else the one that speaks for host and path; None where there is none."""
+        if named is not None:
+            return self._by_name.get(named)
+        return self._by_host.find(operation.host, operation.port, operation.path)
+
+
+def _service_index(service: plan.Service, runtime: ConditionRuntime) -> ServiceIndex:
+    index = ServiceIndex(
+        name=service.name,
+        deny=OperationIndex("deny"),
+        allow=OperationIndex("allow"),
+        allow_with_user=OperationIndex("allow"),
+        inputs=service.inputs,
+        set_headers=service.set_headers,
+        needs=Needs.of(_reads(service)),
+    )
+    for order, rule in enumerate(service.rules):
+        _add(index, rule, _bind(order, rule, runtime))
+    return index
+
+
+def _reads(service: plan.Service) -> set[str]:
+    reads = set(service.inputs)
+    for rule in service.rules:
+        for expression in _expressions(rule):
+            reads.update(expression.reads)
+    return reads
+
+
+def _expressions(rule: plan.Rule) -> list[plan.Expression]:
+    answer = rule.answer
+    pairs = answer.set_headers + answer.set_query + answer.response_headers + answer.metadata + answer.headers
+    values = [rule.condition, answer.body, answer.hint, *(value for _, value in pairs)]
+    return [value for value in values if isinstance(value, plan.Expression)]
+
+
+def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime) -> BoundRule:
+    return BoundRule(
+        order=order,
+        id=rule.id,
+        condition=None if rule.condition is None else runtime.load(rule.condition),
+        answer=bind_answer(rule.answer, runtime),
+        reads_captures=any(name.startswith("path.") for e in _expressions(rule) for name in e.reads),
+    )
+
+
+def _add(index: ServiceIndex, rule: plan.Rule, bound: BoundRule) -> None:
+    callers = [None] if rule.callers is None else [caller_match(item, rule.effect) for item in rule.callers]
+    operations = index.deny if rule.effect == "deny" else index.allow
+    for item in rule.operations or (EVERY_OPERATION,):
+        match = operation_match(item, rule.effect)
+        for template in templates(item):
+            for fit in callers:
+                candidate = Candidate(bound, fit, match, template)
+                for leaf in operations.leaves(item, template):
+                    leaf.add(fit, candidate)
+                if rule.effect == "allow" and (without := _without_user(fit)) is not None:
+                    for leaf in index.allow_with_user.leaves(item, template):
+                        leaf.add(without, candidate._replace(callers=without))
+
+
+def _without_user(callers: CallerMatch | None) -> CallerMatch | None:
+    """The item without its demand for a user; None where it has none."""
+    if callers is None:
+        return None
+    nested = [_without_user(item) for item in callers.any_of]
+    if callers.users is None and not any(nested):
+        return None
+    any_of = tuple(bare or item for bare, item in zip(nested, callers.any_of, strict=True))
+    return msgspec.structs.replace(callers, users=None, any_of=any_of)

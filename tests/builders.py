@@ -1,0 +1,76 @@
+"""Builders for tests: policies from text, snapshots and requests."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from authz_server.identity.cache import BoundedCache
+from authz_server.identity.settings import IdentitySettings, TrustDomain
+from authz_server.model import Request
+from authz_server.policy.loader import load_policies
+from authz_server.policy.plan import Plan
+from authz_server.snapshot import Caches, Material, Snapshot, build_snapshot
+
+PRINCIPALS_ARE_BELIEVED = IdentitySettings(
+    trust_domains=(TrustDomain(name="shop.example"),), certificate="principal", identity_headers=("x-user",)
+)
+
+
+def write_policies(directory: Path, files: Mapping[str, str]) -> Path:
+    """Write policy files, indented as they stand in a test."""
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+    return directory
+
+
+def plan_of(directory: Path, **files: str) -> Plan:
+    """The compiled plan of policy texts; keyword `shop__orders` is the file `shop/orders.yaml`."""
+    names = {name.replace("__", "/") + ".yaml": text for name, text in files.items()}
+    loaded = load_policies(write_policies(directory, names))
+    assert loaded.plan is not None, "\n".join(map(str, loaded.problems))
+    return loaded.plan
+
+
+def caches() -> Caches:
+    """Caches as a worker has them."""
+    return Caches(
+        certificates=BoundedCache(max_entries=100, max_bytes=1_000_000),
+        tokens=BoundedCache(max_entries=100, max_bytes=1_000_000),
+    )
+
+
+def snapshot_of(plan: Plan, settings: IdentitySettings = PRINCIPALS_ARE_BELIEVED, **material: Any) -> Snapshot:
+    """A snapshot; `keys` and `bundles` may be given."""
+    return build_snapshot(
+        1,
+        plan,
+        settings,
+        Material(keys=material.get("keys", {}), bundles=material.get("bundles", {})),
+        caches(),
+        hash_key=b"k" * 32,
+        on_unknown_key=lambda issuer: None,
+    )
+
+
+def request(
+    method: str = "GET",
+    path: str = "/",
+    *,
+    host: str = "orders.shop.example",
+    workload: str = "",
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Request:
+    """A request as a proxy would report it."""
+    return Request(
+        method=method,
+        target=path,
+        host=host,
+        headers=tuple((name, value.encode()) for name, value in (headers or {}).items()),
+        principal=workload,
+        protocol="HTTP/1.1",
+        **more,
+    )

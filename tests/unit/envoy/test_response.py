@@ -1,0 +1,134 @@
+"""From a decision to Envoy's CheckResponse."""
+
+import json
+from typing import Any
+
+import pytest
+
+from authz_server.envoy.response import write_response
+from authz_server.errors import OUTCOMES, Reason
+from authz_server.model import Answer, Decision, HeaderChange, SpiffeId, Workload
+from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
+from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+
+DENIALS = [reason for reason in Reason if reason is not Reason.ALLOWED]
+
+
+def written(reason: Reason, **fields: Any) -> CheckResponse:
+    """The response to a decision."""
+    decision = Decision(id="d-1", time=0.0, revision="r-1", reason=reason, **fields)
+    return CheckResponse.FromString(write_response(decision))
+
+
+def denial_headers(response: CheckResponse) -> dict[str, str]:
+    """The headers that the client gets."""
+    return {option.header.key: option.header.raw_value.decode() for option in response.denied_response.headers}
+
+
+def test_only_an_allowed_decision_that_names_its_rule_allows() -> None:
+    """Status code 0 comes from one reason, together with the rule."""
+    response = written(Reason.ALLOWED, rule="orders/read")
+    assert response.status.code == 0
+    assert response.WhichOneof("http_response") == "ok_response"
+
+
+def test_an_allowed_decision_without_a_rule_denies() -> None:
+    """A defect of ours must not open the door, nor send the client a 200."""
+    response = written(Reason.ALLOWED)
+    assert response.status.code == OUTCOMES[Reason.INTERNAL_ERROR].grpc_code
+    assert response.denied_response.status.code == 500
+
+
+@pytest.mark.parametrize("reason", DENIALS)
+def test_every_other_reason_denies_with_its_codes(reason: Reason) -> None:
+    """Each denial has a gRPC code that is not 0 and a status of 4xx or 5xx, as the table says."""
+    response = written(reason, rule="orders/read")
+    assert response.status.code == OUTCOMES[reason].grpc_code != 0
+    assert response.denied_response.status.code == OUTCOMES[reason].http_status >= 400
+
+
+@pytest.mark.parametrize("reason", DENIALS)
+def test_a_denial_has_a_problem_body_and_the_decision_id(reason: Reason) -> None:
+    """RFC 9457: type, title, status; with the public reason and nothing from the request."""
+    response = written(reason, detail="inner detail", path="/secret")
+    problem = json.loads(response.denied_response.body)
+    assert set(problem) == {"type", "title", "status", "reason", "decision_id"}
+    assert (problem["status"], problem["decision_id"]) == (response.denied_response.status.code, "d-1")
+    headers = denial_headers(response)
+    assert (headers["content-type"], headers["x-authz-decision-id"]) == ("application/problem+json", "d-1")
+    assert headers["cache-control"] == "no-store"
+
+
+def test_failed_tokens_all_look_alike_outside() -> None:
+    """A client does not learn which check its token failed."""
+    seen = {
+        (response.status.code, response.denied_response.body, tuple(denial_headers(response).items()))
+        for response in map(written, (Reason.TOKEN_INVALID, Reason.TOKEN_EXPIRED, Reason.TOKEN_REVOKED))
+    }
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "challenge"),
+    [
+        (Reason.UNAUTHENTICATED, "Bearer"),
+        (Reason.TOKEN_INVALID, 'Bearer error="invalid_token"'),
+        (Reason.TOKEN_EXPIRED, 'Bearer error="invalid_token"'),
+        (Reason.NO_RULE_ALLOWS, None),
+    ],
+)
+def test_a_401_says_how_to_authenticate(reason: Reason, challenge: str | None) -> None:
+    """RFC 6750 section 3: a challenge, with an error code only where a credential came."""
+    assert denial_headers(written(reason)).get("www-authenticate") == challenge
+
+
+def test_a_denial_that_may_pass_says_when_to_try_again() -> None:
+    """503 comes with Retry-After."""
+    assert denial_headers(written(Reason.OVERLOADED))["retry-after"] == "1"
+
+
+def test_a_rule_shapes_its_denial() -> None:
+    """Status, body and headers of the rule's answer replace ours, but for the decision id."""
+    answer = Answer(status=451, body="no", headers=(HeaderChange("content-type", "text/html"),))
+    response = written(Reason.DENIED_BY_RULE, rule="r", answer=answer)
+    assert (response.denied_response.status.code, response.denied_response.body) == (451, "no")
+    headers = denial_headers(response)
+    assert (headers["content-type"], headers["x-authz-decision-id"]) == ("text/html", "d-1")
+
+
+def test_a_hint_stands_in_the_problem_body() -> None:
+    """The author of a rule can help the client."""
+    response = written(Reason.DENIED_BY_RULE, rule="r", answer=Answer(hint="Ask the owner."))
+    assert json.loads(response.denied_response.body)["detail"] == "Ask the owner."
+
+
+def test_an_allowed_answer_overwrites_and_removes() -> None:
+    """Headers replace those of the client, and everything that a rule can change is sent."""
+    answer = Answer(
+        set_headers=(HeaderChange("x-user", "ann"),),
+        remove_headers=("x-workload",),
+        set_query=(("tenant", "t1"),),
+        remove_query=("debug",),
+        response_headers=(HeaderChange("x-served-by", "orders"),),
+        metadata={"tier": "gold"},
+    )
+    response = written(Reason.ALLOWED, rule="r", answer=answer)
+    ok = response.ok_response
+    overwrite = HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
+    assert [(h.header.key, h.header.raw_value, h.append_action) for h in ok.headers] == [("x-user", b"ann", overwrite)]
+    assert list(ok.headers_to_remove) == ["x-workload"]
+    assert [(q.key, q.value) for q in ok.query_parameters_to_set] == [("tenant", "t1")]
+    assert list(ok.query_parameters_to_remove) == ["debug"]
+    assert [h.header.key for h in ok.response_headers_to_add] == ["x-served-by"]
+    assert response.dynamic_metadata["answer"]["tier"] == "gold"
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_the_access_log_can_name_the_decision(reason: Reason) -> None:
+    """Metadata comes with allow and deny alike."""
+    workload = Workload(SpiffeId("spiffe://a/b", "a", ("b",)), None)
+    metadata = written(reason, rule="orders/read", service="orders", workload=workload).dynamic_metadata
+    assert metadata["decision_id"] == "d-1"
+    assert metadata["decision"] == ("allow" if reason is Reason.ALLOWED else "deny")
+    assert (metadata["reason"], metadata["rule"], metadata["service"]) == (reason, "orders/read", "orders")
+    assert (metadata["revision"], metadata["workload"]) == ("r-1", "spiffe://a/b")
