@@ -1,0 +1,226 @@
+"""A bounded ring of records in a memory-mapped file: one process appends, another one drains.
+
+The file is a header and a data area; numbers are native-endian, unsigned, 64 bits, and each is stored with one
+aligned 8-byte write:
+
+    offset  0   magic and version
+    offset  8   capacity of the data area in bytes, a multiple of 8
+    offset 64   head: bytes ever appended            written by the producer only
+    offset 72   dropped: records ever refused        written by the producer only
+    offset 128  tail: bytes ever consumed            written by the consumer only
+    offset 136  reported: dropped records told of    written by the consumer only
+    offset 192  data area
+
+A position is a count of bytes since the ring was made; its place in the data area is the position modulo the
+capacity. A frame begins at a multiple of 8: length (32 bits), CRC-32 of the record seeded with the inverted
+position (32 bits), the record, padding to a multiple of 8. A frame may go round the end of the data area.
+
+The head is moved after the frame is complete, so a producer killed at any instruction leaves whole records only, and
+what it appended before is there for the consumer. The CRC tells a consumer on another core that it sees the head but
+not yet the frame, and finds what a crash of the machine tore.
+
+The guarantee is at least once: a consumer killed after it handed records over and before `advance` meets them again.
+"""
+
+import fcntl
+import mmap
+import os
+from pathlib import Path
+from struct import Struct as Layout
+from threading import Lock
+from zlib import crc32
+
+from msgspec import Struct
+
+_MAGIC = int.from_bytes(b"azring\x00\x01", "little")
+_MAGIC_WORD, _CAPACITY_WORD, _HEAD_WORD, _DROPPED_WORD, _TAIL_WORD, _REPORTED_WORD = 0, 1, 8, 9, 16, 17
+_DATA = 192
+_HEADER = Layout("=QQ")
+_FRAME = Layout("=II")
+_PADDING = tuple(bytes(n) for n in range(8))
+_SEED = 0xFFFFFFFF
+MIN_SIZE = 4096
+
+
+class RingError(Exception):
+    """A file is not a ring that can be used; says which file and why."""
+
+
+class Batch(Struct, frozen=True):
+    """Records read and not yet consumed."""
+
+    records: list[bytes]
+    dropped: int
+    """Records refused since the last `advance`."""
+    damaged: bool
+    """An unknown number of further records could not be read."""
+    end: int
+    dropped_ever: int
+
+
+def create_ring(path: Path, size: int) -> None:
+    """Make an empty ring that holds `size` bytes of records, mode 0600, in place of any file at `path`.
+
+    The space is reserved, so that a full disk shows here and not as a signal in the producer. Raises OSError, and
+    ValueError for a size under 4,096.
+    """
+    if size < MIN_SIZE:
+        raise ValueError(f"a ring holds at least {MIN_SIZE} bytes, not {size}")
+    capacity = size + -size % 8
+    # Made under another name, so that whoever opens `path` never meets half a header.
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, _DATA + capacity)
+        os.pwrite(descriptor, _HEADER.pack(_MAGIC, capacity), 0)
+    except OSError:
+        draft.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    draft.rename(path)
+
+
+class _Mapping:
+    """The file of a ring in memory."""
+
+    def __init__(self, path: Path) -> None:
+        size = path.stat().st_size
+        if size < _DATA + MIN_SIZE:
+            raise RingError(f"{path}: not a ring: {size} bytes")
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self.bytes = mmap.mmap(self.descriptor, size)
+        except (OSError, ValueError):
+            os.close(self.descriptor)
+            raise
+        self.words = memoryview(self.bytes)[:_DATA].cast("Q")
+        self.capacity = self.words[_CAPACITY_WORD]
+        head, tail = self.words[_HEAD_WORD], self.words[_TAIL_WORD]
+        if self.words[_MAGIC_WORD] != _MAGIC or size != _DATA + self.capacity or self.capacity % 8:
+            self.close()
+            raise RingError(f"{path}: not a ring of this version")
+        if not tail <= head <= tail + self.capacity or head % 8 or tail % 8:
+            self.close()
+            raise RingError(f"{path}: the ring is damaged: head {head}, tail {tail}, capacity {self.capacity}")
+
+    def put(self, position: int, frame: bytes) -> None:
+        start = _DATA + position % self.capacity
+        room = len(self.bytes) - start
+        if len(frame) <= room:
+            self.bytes[start : start + len(frame)] = frame
+        else:
+            self.bytes[start:] = frame[:room]
+            self.bytes[_DATA : _DATA + len(frame) - room] = frame[room:]
+
+    def get(self, position: int, length: int) -> bytes:
+        start = _DATA + position % self.capacity
+        first = self.bytes[start : start + length]
+        return first if len(first) == length else first + self.bytes[_DATA : _DATA + length - len(first)]
+
+    def close(self) -> None:
+        self.words.release()
+        self.bytes.close()
+        os.close(self.descriptor)
+
+
+class RingProducer:
+    """The appending side: one process, any number of its threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the ring at `path`. Raises RingError where it is damaged or has a producer, and OSError."""
+        self._mapping = mapping = _Mapping(path)
+        try:
+            # Held until the process ends, however it ends; tells the consumer whether more can come.
+            fcntl.flock(mapping.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            mapping.close()
+            raise RingError(f"{path}: another process appends to this ring") from None
+        self._lock = Lock()
+        self._capacity = mapping.capacity
+        self._head = mapping.words[_HEAD_WORD]
+        self._tail = mapping.words[_TAIL_WORD]
+
+    def append(self, record: bytes) -> bool:
+        """Whether the record is in the ring; one that finds no room, or is over a quarter of it, is counted instead."""
+        length = len(record)
+        padding = -length % 8
+        size = 8 + length + padding
+        with self._lock:
+            head = self._head
+            if head + size - self._tail > self._capacity:
+                self._tail = self._mapping.words[_TAIL_WORD]
+            if size > self._capacity // 4 or head + size - self._tail > self._capacity:
+                self._mapping.words[_DROPPED_WORD] += 1
+                return False
+            frame = _FRAME.pack(length, crc32(record, ~head & _SEED)) + record + _PADDING[padding]
+            self._mapping.put(head, frame)
+            self._head = self._mapping.words[_HEAD_WORD] = head + size
+        return True
+
+    def close(self) -> None:
+        """Let another producer have the ring."""
+        with self._lock:
+            self._mapping.close()
+
+
+class RingConsumer:
+    """The draining side: one thread of one process."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the ring at `path`. Raises RingError where it is no ring or damaged, and OSError."""
+        self.path = path
+        self._mapping = _Mapping(path)
+        self._suspect: int | None = None
+
+    def read(self, max_bytes: int = 1 << 20) -> Batch:
+        """The oldest records that were not yet consumed, about `max_bytes` of them at most; they stay in the ring."""
+        words = self._mapping.words
+        tail, head, dropped_ever = words[_TAIL_WORD], words[_HEAD_WORD], words[_DROPPED_WORD]
+        records: list[bytes] = []
+        position = tail
+        while position < head and position - tail < max_bytes:
+            record = self._record(position, head)
+            if record is None:
+                break
+            records.append(record)
+            position += 8 + len(record) + -len(record) % 8
+        damaged = False
+        if not records and position < head:
+            # At the first sight the frame may just not be visible to this core yet.
+            damaged = self._suspect == position
+            self._suspect = position
+            position = head if damaged else position
+        dropped = dropped_ever - words[_REPORTED_WORD]
+        return Batch(records=records, dropped=dropped, damaged=damaged, end=position, dropped_ever=dropped_ever)
+
+    def advance(self, batch: Batch) -> None:
+        """Give the room of the batch back; call it when its records are safe elsewhere."""
+        self._mapping.words[_TAIL_WORD] = batch.end
+        self._mapping.words[_REPORTED_WORD] = batch.dropped_ever
+
+    def is_empty(self) -> bool:
+        """Whether everything was consumed and every dropped record told of."""
+        words = self._mapping.words
+        return words[_TAIL_WORD] == words[_HEAD_WORD] and words[_REPORTED_WORD] == words[_DROPPED_WORD]
+
+    def has_producer(self) -> bool:
+        """Whether a process holds the ring open for appending; one that opens it right now may be refused."""
+        try:
+            fcntl.flock(self._mapping.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._mapping.descriptor, fcntl.LOCK_UN)
+        return False
+
+    def close(self) -> None:
+        """Close the file; what is in the ring stays there."""
+        self._mapping.close()
+
+    def _record(self, position: int, head: int) -> bytes | None:
+        length, checksum = _FRAME.unpack(self._mapping.get(position, 8))
+        if position + 8 + length > head or length > self._mapping.capacity:
+            return None
+        record = self._mapping.get(position + 8, length)
+        return record if crc32(record, ~position & _SEED) == checksum else None

@@ -1,0 +1,142 @@
+"""The audit file: whole lines are appended, and it is put aside when it has grown to a size.
+
+What was written survives any process. Against a crash of the machine it is flushed to the disk at most once a second,
+so that such a crash costs the records of about the last second.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+_SYNC_EVERY_S = 1.0
+_CHUNK = 1 << 16
+_BEGIN = b'{"time":"'
+
+
+class AuditWriter:
+    """Appends to the audit file; one per file, in the control process."""
+
+    def __init__(
+        self, path: Path, rotate_bytes: int, keep: int = 0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Open or make the file, mode 0640, and its directory, mode 0750.
+
+        A file that would grow over `rotate_bytes` is renamed to `<name>-<UTC time>-<number><suffix>`; `keep` is how
+        many of those remain, 0 all of them. Raises OSError, among them BlockingIOError where another process writes
+        this file.
+        """
+        self._path = path
+        self._rotate_bytes = rotate_bytes
+        self._keep = keep
+        self._monotonic = monotonic
+        self._synced = monotonic()
+        self._unsynced = False
+        self._descriptor = _open(path)
+        self._size = os.fstat(self._descriptor).st_size
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Append lines given without their line feed: all of them, or none and OSError."""
+        data = b"".join(line + b"\n" for line in lines)
+        if not self._is_ours():
+            self._reopen()
+        if self._size and self._size + len(data) > self._rotate_bytes:
+            self._rotate()
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
+        except OSError:
+            # Room for a truncation is always there; the lines come again with the next attempt.
+            os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += len(data)
+        self._unsynced = True
+
+    def sync(self, *, now: bool = False) -> None:
+        """Flush to the disk if something was written and the last flush is a second ago, or at once. Raises OSError."""
+        moment = self._monotonic()
+        if self._unsynced and (now or moment - self._synced >= _SYNC_EVERY_S):
+            self._flush()
+            self._synced = moment
+            self._unsynced = False
+
+    def close(self) -> None:
+        """Flush and close. Raises OSError."""
+        try:
+            self.sync(now=True)
+        finally:
+            os.close(self._descriptor)
+
+    def _flush(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def _is_ours(self) -> bool:
+        """Whether the file at the path is still the open one; others may rotate or delete it."""
+        try:
+            there = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(self._descriptor))
+
+    def _reopen(self) -> None:
+        self.sync(now=True)
+        descriptor = _open(self._path)
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    def _rotate(self) -> None:
+        stem, suffix = self._path.stem, self._path.suffix
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        number = 1
+        while (aside := self._path.with_name(f"{stem}-{stamp}-{number}{suffix}")).exists():
+            number += 1
+        self._path.rename(aside)
+        self._reopen()
+        if self._keep:
+            for old in self._put_aside()[: -self._keep]:
+                old.unlink(missing_ok=True)
+
+    def _put_aside(self) -> list[Path]:
+        """The files that were put aside, oldest first."""
+        name = re.compile(rf"{re.escape(self._path.stem)}-(\d{{8}}T\d{{6}}Z)-(\d+){re.escape(self._path.suffix)}")
+        found = [(m[1], int(m[2]), path) for path in self._path.parent.iterdir() if (m := name.fullmatch(path.name))]
+        return [path for _, _, path in sorted(found)]
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _drop_half_line(descriptor, path)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise BlockingIOError(error.errno, "another process writes this audit file", str(path)) from None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _drop_half_line(descriptor: int, path: Path) -> None:
+    """Cut what follows the last line feed: a write that did not end, whose records are still in their ring."""
+    end = size = os.fstat(descriptor).st_size
+    while end:
+        start = max(0, end - _CHUNK)
+        line_feed = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if line_feed >= 0:
+            end = start + line_feed + 1
+            break
+        end = start
+    if end == size:
+        return
+    # After a crash of the machine there can be zeros.
+    begin = os.pread(descriptor, len(_BEGIN), end).rstrip(b"\0")
+    if not _BEGIN.startswith(begin):
+        raise FileExistsError(errno.EEXIST, "the file is there, and does not end in an audit record", str(path))
+    os.ftruncate(descriptor, end)

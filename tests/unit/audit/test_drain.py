@@ -1,0 +1,174 @@
+"""Records reach the file from the rings of all workers, past crashes and full disks."""
+
+import json
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from authz_server.audit.drain import Drain, Drained
+from authz_server.audit.recorder import Recorder
+from authz_server.audit.redaction import Redaction
+from authz_server.audit.ring import MIN_SIZE, RingProducer
+from authz_server.audit.rings import Rings
+from authz_server.audit.writer import AuditWriter
+from authz_server.errors import Reason
+from authz_server.model import Decision
+
+
+class Audit:
+    """Everything of the audit in one directory; several can follow each other, as control processes do."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "decisions.jsonl"
+        self.rings = Rings(directory / "rings", MIN_SIZE)
+        self.writer = AuditWriter(self.path, 1_000_000)
+        self.drain = Drain(self.rings, self.writer, clock=lambda: 1772442000.0)
+
+    def lines(self) -> list[bytes]:
+        """What the file holds."""
+        return self.path.read_bytes().splitlines()
+
+    def gaps(self) -> list[tuple[int, int | None]]:
+        """Worker and number of each gap in the file."""
+        records: list[dict[str, Any]] = [json.loads(line) for line in self.lines() if line.startswith(b"{")]
+        return [(record["worker"], record["dropped"]) for record in records if record["type"] == "gap"]
+
+    def die(self) -> None:
+        """End as a killed process does: nothing is tidied up."""
+        self.writer.close()
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Iterator[Audit]:
+    """The audit of a control process."""
+    audit = Audit(tmp_path)
+    yield audit
+    audit.die()
+
+
+def test_records_of_all_workers_reach_the_file(audit: Audit) -> None:
+    """Each round moves what is there, each worker's records in their order, and says how many."""
+    first, second = (RingProducer(audit.rings.create(slot)) for slot in (0, 1))
+    first.append(b"a")
+    first.append(b"b")
+    second.append(b"c")
+    assert audit.drain.drain_once() == Drained(records=3, dropped={})
+    assert audit.drain.drain_once() == Drained(records=0, dropped={})
+    assert audit.lines() == [b"a", b"b", b"c"]
+
+
+def test_a_decision_goes_through_recorder_and_ring_to_the_file(audit: Audit) -> None:
+    """What a worker records is a line of the audit."""
+    recorder = Recorder(RingProducer(audit.rings.create(4)), 4, Redaction([], b"k"))
+    recorder(Decision(id="d1", time=0.0, revision="r", reason=Reason.NO_SERVICE), 99)
+    audit.drain.drain_once()
+    [line] = audit.lines()
+    assert json.loads(line) | {"decision_id": "d1", "worker": 4, "latency_us": 99} == json.loads(line)
+
+
+def test_dropped_records_are_told_of_once_as_a_gap(audit: Audit) -> None:
+    """A full ring shows in the audit with the number of lost records, behind those that were kept."""
+    producer = RingProducer(audit.rings.create(3))
+    kept = sum(producer.append(b"x" * 500) for _ in range(20))
+    assert audit.drain.drain_once() == Drained(records=kept, dropped={3: 20 - kept})
+    assert audit.drain.drain_once() == Drained(records=0, dropped={})
+    assert audit.gaps() == [(3, 20 - kept)]
+    assert audit.lines()[-1].startswith(b'{"time":"2026-03-02T09:00:00.000000Z","type":"gap"')
+
+
+def test_a_restarted_worker_goes_on_with_the_ring_of_its_slot(audit: Audit) -> None:
+    """The ring is made once a slot; what the dead worker left is there, and the next one appends behind it."""
+    path = audit.rings.create(0)
+    dead = RingProducer(path)
+    dead.append(b"a")
+    dead.close()
+    assert audit.rings.create(0) == path
+    RingProducer(path).append(b"b")
+    audit.drain.drain_once()
+    assert audit.lines() == [b"a", b"b"]
+
+
+def test_when_the_file_cannot_be_written_nothing_is_lost(audit: Audit) -> None:
+    """The failure is raised, and the same records are written by a later round, once."""
+    producer = RingProducer(audit.rings.create(0))
+    kept = sum(producer.append(b"x" * 500) for _ in range(20))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        for _ in range(2):
+            with pytest.raises(OSError, match="File too large"):
+                audit.drain.drain_once()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert audit.lines() == []
+    assert audit.drain.drain_once() == Drained(records=kept, dropped={0: 20 - kept})
+    assert len(audit.lines()) == kept + 1
+
+
+def test_a_restarted_control_process_finds_what_is_left(tmp_path: Path) -> None:
+    """Rings of an earlier control process are drained, then deleted; its own are new ones."""
+    earlier = Audit(tmp_path)
+    old = earlier.rings.create(0)
+    producer = RingProducer(old)
+    producer.append(b"left")
+    producer.close()
+    earlier.die()
+    later = Audit(tmp_path)
+    new = later.rings.create(0)
+    RingProducer(new).append(b"new")
+    assert later.drain.drain_once().records == 2
+    assert later.lines() == [b"left", b"new"]
+    assert (old.exists(), new.exists()) == (False, True)
+    later.die()
+
+
+def test_a_worker_of_an_earlier_control_process_may_still_record(tmp_path: Path) -> None:
+    """Its ring is drained as long as it runs, beside the ring of the worker that took its slot."""
+    earlier = Audit(tmp_path)
+    old = earlier.rings.create(0)
+    orphan = RingProducer(old)
+    earlier.die()
+    later = Audit(tmp_path)
+    RingProducer(later.rings.create(0)).append(b"new")
+    later.drain.drain_once()
+    orphan.append(b"late")
+    assert later.drain.drain_once().records == 1
+    assert old.exists()
+    orphan.close()
+    later.drain.drain_once()
+    assert not old.exists()
+    assert later.lines() == [b"new", b"late"]
+    later.die()
+
+
+def test_a_ring_that_cannot_be_read_is_a_gap_of_unknown_size(tmp_path: Path) -> None:
+    """After a crash of the machine the server starts, and the audit says that something is missing."""
+    (tmp_path / "rings").mkdir()
+    (tmp_path / "rings" / "2.aaaa.ring").write_bytes(b"")
+    (tmp_path / "rings" / "notes.txt").write_bytes(b"")
+    (tmp_path / "rings" / ".0.aaaa.ring.new").write_bytes(b"")
+    audit = Audit(tmp_path)
+    assert audit.drain.drain_once() == Drained(records=0, dropped={})
+    audit.drain.drain_once()
+    assert audit.gaps() == [(2, None)]
+    assert os.listdir(tmp_path / "rings") == ["notes.txt"]
+    audit.die()
+
+
+def test_closing_deletes_the_rings_that_are_empty(audit: Audit, tmp_path: Path) -> None:
+    """An orderly end leaves only what could not be moved to the file."""
+    for slot in (0, 1):
+        producer = RingProducer(audit.rings.create(slot))
+        producer.append(b"x")
+        producer.close()
+    audit.drain.drain_once()
+    producer = RingProducer(audit.rings.create(1))
+    producer.append(b"unmoved")
+    producer.close()
+    kept = audit.rings.create(1)
+    audit.rings.close()
+    assert list((tmp_path / "rings").iterdir()) == [kept]
