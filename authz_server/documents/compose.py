@@ -1,7 +1,7 @@
 """YAML text to a tree of nodes, without what makes YAML a trap.
 
 Refused, each with its place: anchors, aliases, tags, merge keys, directives, several documents, duplicate and complex
-keys, deep nesting, and plain scalars that readers of YAML disagree about.
+keys, empty values, deep nesting, and plain scalars that readers of YAML disagree about.
 """
 
 from typing import NamedTuple, cast
@@ -166,11 +166,20 @@ class _Composer:
                 self._report(node.span, "forbidden_character", "a text must not hold NUL", r"remove the `\0`")
             return event.value
         try:
-            return plain_value(event.value)
+            value = plain_value(event.value)
         except InvalidValue as error:
             node.refused = True
             self._report(node.span, "ambiguous_value", error.message, error.hint)
             return event.value
+        if value is None and not node.refused:
+            node.refused = True
+            what = quoted(self._field_name()) if self._field_name() else "this"
+            self._report(node.key or node.span, "empty_value", f"{what} is empty", "write its value, or remove it")
+        return value
+
+    def _field_name(self) -> str:
+        field = self._fields[-1] if self._fields else None
+        return field.name if field else ""
 
     def _extras(self, event: NodeEvent, span: Span) -> bool:
         """Whether the value carries what only YAML knows, which is reported."""

@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from pydantic import BaseModel
+
 from authz_server.documents.compose import compose
-from authz_server.documents.model import Model
 from authz_server.documents.problem import Position, Problem
 from authz_server.documents.source import MAX_BYTES, decode
 from authz_server.documents.tree import Document
 from authz_server.documents.validate import validate
 
-M = TypeVar("M", bound=Model)
+M = TypeVar("M", bound=BaseModel)
 
 
 class Loaded(NamedTuple, Generic[M]):

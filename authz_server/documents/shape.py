@@ -4,23 +4,23 @@ from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from authz_server.documents.model import Model
 from authz_server.documents.tree import FieldPath, Step
 
 
-def models_at(model: type[Model], path: FieldPath) -> list[type[Model]]:
+def models_at(model: type[BaseModel], path: FieldPath) -> list[type[BaseModel]]:
     """The models that the value at the path may be an instance of."""
     return [member for member in _members(_annotation_at(model, path)) if _is_model(member)]
 
 
-def fields(model: type[Model]) -> dict[str, FieldInfo]:
+def fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """The fields by the names that documents use."""
     return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
-def example_at(model: type[Model], path: FieldPath) -> str:
+def example_at(model: type[BaseModel], path: FieldPath) -> str:
     """How the last field of the path may be written, as YAML, or ""."""
     for owner in models_at(model, path[:-1]) if path else []:
         info = fields(owner).get(str(path[-1]))
@@ -29,13 +29,13 @@ def example_at(model: type[Model], path: FieldPath) -> str:
     return ""
 
 
-def literals_at(model: type[Model], path: FieldPath) -> list[str]:
+def literals_at(model: type[BaseModel], path: FieldPath) -> list[str]:
     """The fixed texts that may stand at the path."""
     literal = [member for member in _members(_annotation_at(model, path)) if get_origin(member) is Literal]
     return [value for member in literal for value in get_args(member) if isinstance(value, str)]
 
 
-def _annotation_at(model: type[Model], path: FieldPath) -> Any:  # noqa: ANN401 - an annotation is any object
+def _annotation_at(model: type[BaseModel], path: FieldPath) -> Any:  # noqa: ANN401 - an annotation is any object
     annotation: Any = model
     for step in path:
         below = list(_below(annotation, step))
@@ -68,7 +68,7 @@ def _members(annotation: Any) -> Iterator[Any]:  # noqa: ANN401 - an annotation 
 
 
 def _is_model(annotation: Any) -> bool:  # noqa: ANN401 - an annotation is any object
-    return isinstance(annotation, type) and issubclass(annotation, Model)
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _yaml(example: object) -> str:

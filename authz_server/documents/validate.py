@@ -2,17 +2,16 @@
 
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from authz_server.documents.invalid import InvalidValue
-from authz_server.documents.model import Model
 from authz_server.documents.problem import Problem
 from authz_server.documents.shape import example_at, fields, literals_at, models_at
 from authz_server.documents.source import MAX_PROBLEMS
 from authz_server.documents.suggest import closest, did_you_mean, listing, quoted
 from authz_server.documents.tree import Document, Step
 
-M = TypeVar("M", bound=Model)
+M = TypeVar("M", bound=BaseModel)
 
 _EXPECTED = {
     "string_type": "a text",
@@ -55,7 +54,7 @@ def validate(document: Document, model: type[M]) -> tuple[M | None, list[Problem
 
 
 class _Complaints:
-    def __init__(self, document: Document, model: type[Model]) -> None:
+    def __init__(self, document: Document, model: type[BaseModel]) -> None:
         self._document = document
         self._model = model
 
@@ -137,20 +136,17 @@ class _Complaints:
         literals = literals_at(self._model, path)
         shapes = [_EXPECTED[error.type] or _literals(error.context["expected"]) for error in errors]
         message = f"{self._subject(path)} must be {' or '.join(dict.fromkeys(shapes))}, not {_kind(value)}"
-        if value is None:
-            message = f"{self._subject(path)} is empty; it must be {' or '.join(dict.fromkeys(shapes))}"
-            return self._document.problem(path, "wrong_type", message, self._example(path), key=True)
         guess = did_you_mean(value, literals) if isinstance(value, str) else ""
         quotes = "put it in quotes" if shapes == ["a text"] and isinstance(value, int | float) else ""
         return self._document.problem(path, "wrong_type", message, guess or quotes or self._example(path))
 
     def _noun(self, path: tuple[Step, ...]) -> str:
         models = models_at(self._model, path)
-        return models[0].noun if models else self._subject(path)
+        return getattr(models[0], "noun", self._subject(path)) if models else self._subject(path)
 
     def _subject(self, path: tuple[Step, ...]) -> str:
         if not path:
-            return self._model.noun
+            return getattr(self._model, "noun", "the file")
         if isinstance(path[-1], str):
             return quoted(path[-1])
         lists = [step for step in path if isinstance(step, str)]
