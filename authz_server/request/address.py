@@ -1,0 +1,27 @@
+"""The client's address."""
+
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+from authz_server.model import IpAddress
+
+MAX_TEXT = 45
+"""Characters of the longest address, an IPv6 one that ends in an IPv4 one."""
+
+
+def client_ip(text: str) -> IpAddress | None:
+    """The address, an IPv4-mapped one as IPv4 (RFC 4291 section 2.5.5.2); None where it is unknown or no address."""
+    return _parsed(text) if 0 < len(text) <= MAX_TEXT else None
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> IpAddress | None:
+    try:
+        if ":" not in text:
+            return IPv4Address(text)
+        address = IPv6Address(text)
+    except AddressValueError:
+        return None
+    if address.scope_id is not None:
+        return None
+    return address.ipv4_mapped or address

@@ -1,0 +1,123 @@
+"""What is asked for: a request in the one form that everything after this point works with."""
+
+import re
+
+from msgspec import Struct
+
+from authz_server.errors import Reason, Refused
+from authz_server.model import IpAddress, Path, Request
+from authz_server.request.address import client_ip
+from authz_server.request.headers import Headers
+from authz_server.request.host import canonical_host
+from authz_server.request.method import canonical_method
+from authz_server.request.path import CanonicalTarget, canonical_path
+
+# gRPC over HTTP/2, "Content-Type"; `application/grpc-web` is another protocol.
+_GRPC_CONTENT_TYPE = re.compile(rb"application/grpc(?:[+;].*)?", re.IGNORECASE | re.DOTALL)
+# W3C Trace Context section 3.2: version ff and ids of zeros are invalid.
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Operation(Struct, frozen=True):
+    """A request in canonical form: everything that rules may ask about it."""
+
+    method: str
+    host: str
+    """Canonical, without port."""
+    port: int | None
+    """The one that the client named beside the host."""
+    path: Path
+    path_text: str
+    """As sent, without the query."""
+    query_text: str
+    headers: Headers
+    protocol: str
+    is_grpc: bool
+    """By its content-type, which is the client's word."""
+    grpc: tuple[str, str] | None
+    """Service and method, where this is gRPC and the target has the form of a gRPC call and no escapes."""
+    upgrade: str
+    """The protocols of the Upgrade header, lower case, separated by commas; "" if there are none."""
+    is_connect: bool
+    client_ip: IpAddress | None
+    destination_host: str
+    destination_port: int | None
+    id: str
+    """The proxy's request id."""
+    trace_id: str | None
+
+
+def canonical_operation(request: Request, identity_headers: frozenset[str] = frozenset()) -> Operation:
+    """Put a request into canonical form, or refuse what cannot be read in one way.
+
+    `identity_headers` (lower case) may not come in the variants that servers confuse with them. Nothing but the
+    proxy's own attributes feeds method, path and host. Raises Refused (`malformed_request`, `header_conflict`,
+    `bad_method`, `bad_host`, `ambiguous_path`).
+    """
+    headers = Headers.read(request.headers, request.headers_joined)
+    method = canonical_method(request.method)
+    host, port = canonical_host(request.host)
+    is_connect = method == "CONNECT"
+    target = canonical_path(request.target, allow_empty=is_connect)
+    _refuse_contradictions(request, headers)
+    _refuse_variants(headers, identity_headers)
+    content_type = headers.raw("content-type")
+    is_grpc = content_type is not None and _GRPC_CONTENT_TYPE.fullmatch(content_type) is not None
+    upgrade = headers.raw("upgrade")
+    traceparent = headers.raw("traceparent")
+    return Operation(
+        method,
+        host,
+        port,
+        target.path,
+        target.path_text,
+        target.query_text,
+        headers,
+        request.protocol,
+        is_grpc,
+        _grpc_call(request, target) if is_grpc else None,
+        "" if upgrade is None else _protocols(upgrade),
+        is_connect,
+        client_ip(request.client_address),
+        request.destination_address,
+        request.destination_port,
+        request.id,
+        None if traceparent is None else _trace_id(traceparent),
+    )
+
+
+def _refuse_contradictions(request: Request, headers: Headers) -> None:
+    """Refuse headers that say another method, path or host than the proxy does."""
+    for name, value in ((":method", request.method), (":path", request.target)):
+        said = headers.raw(name)
+        if said is not None and said != value.encode():
+            raise Refused(Reason.HEADER_CONFLICT, f"the pseudo-header {name} contradicts the request")
+    host = request.host.encode()
+    for name in (":authority", "host"):
+        said = headers.raw(name)
+        if said is not None and said != host and said.lower() != host.lower():
+            raise Refused(Reason.HEADER_CONFLICT, f"the header {name} contradicts the request's host")
+
+
+def _refuse_variants(headers: Headers, identity_headers: frozenset[str]) -> None:
+    """Refuse `x_user` where `x-user` names the caller: CGI and its descendants take one for the other."""
+    for name in headers.names_with_underscore():
+        if name not in identity_headers and name.replace("_", "-") in identity_headers:
+            raise Refused(Reason.HEADER_CONFLICT, "a header is an underscore variant of an identity header")
+
+
+def _grpc_call(request: Request, target: CanonicalTarget) -> tuple[str, str] | None:
+    """Service and method of `/package.Service/Method`; gRPC servers take the path literally, so no escapes."""
+    segments = target.path.segments
+    if len(segments) != 2 or target.path.trailing_slash or request.target != target.path_text or "%" in request.target:
+        return None
+    return segments[0], segments[1]
+
+
+def _protocols(upgrade: bytes) -> str:
+    return upgrade.replace(b" ", b"").replace(b"\t", b"").lower().decode("latin-1")
+
+
+def _trace_id(traceparent: bytes) -> str | None:
+    match = _TRACEPARENT.fullmatch(traceparent)
+    return None if match is None else match[1].decode()
