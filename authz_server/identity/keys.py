@@ -1,0 +1,140 @@
+"""The public keys of an issuer, read from a JWK Set (RFC 7517)."""
+
+import re
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.exceptions import InvalidKeyError
+from msgspec import Struct
+
+from authz_server.identity.algorithms import ALGORITHMS, algorithms_of
+from authz_server.identity.strict_json import read_object
+
+MAX_DOCUMENT_BYTES = 1024 * 1024
+MAX_KEYS = 100
+MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192
+MAX_RSA_EXPONENT_BITS = 32
+
+PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_MATERIAL = {"RSA": ("n", "e"), "EC": ("x", "y"), "OKP": ("x",)}
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+
+
+class InvalidKeySet(ValueError):  # noqa: N818
+    """A document that is not a JWK Set, or is larger than one can be."""
+
+
+class Key(Struct, frozen=True):
+    """A public key and the algorithms that it may be used with."""
+
+    kid: str | None
+    algorithms: frozenset[str]
+    public_key: PublicKey
+
+    def verifies(self, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
+        """Whether the signature was made with this key by this algorithm; one that is not the key's never fits."""
+        return algorithm in self.algorithms and ALGORITHMS[algorithm].verify(signing_input, self.public_key, signature)
+
+
+class KeySet(Struct, frozen=True):
+    """The usable keys of an issuer, and what was said about those that are not."""
+
+    keys: tuple[Key, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def has(self, kid: str) -> bool:
+        """Whether there is a key of this name."""
+        return any(key.kid == kid for key in self.keys)
+
+    def find(self, kid: str | None, algorithm: str) -> Key | None:
+        """The key of this name that serves the algorithm; without a name, the only key that does."""
+        fitting = [key for key in self.keys if algorithm in key.algorithms and kid in (None, key.kid)]
+        return fitting[0] if len(fitting) == 1 else None
+
+
+def parse_jwks(document: bytes) -> KeySet:
+    """Read a JWK Set; keys that cannot be used are left out with a warning each. Raises InvalidKeySet."""
+    if len(document) > MAX_DOCUMENT_BYTES:
+        raise InvalidKeySet(f"the key set is larger than {MAX_DOCUMENT_BYTES} bytes")
+    try:
+        entries = read_object(document).get("keys")
+    except ValueError as error:
+        raise InvalidKeySet(f"the key set cannot be read: {error}") from error
+    if not isinstance(entries, list):
+        raise InvalidKeySet("the key set has no list `keys`")
+    if len(entries) > MAX_KEYS:
+        raise InvalidKeySet(f"the key set has more than {MAX_KEYS} keys")
+    keys: list[Key] = []
+    warnings: list[str] = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            keys.append(_key(entry))
+        except ValueError as error:
+            warnings.append(f"key {number} is left out: {error}")
+    names = [key.kid for key in keys if key.kid is not None]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    warnings.extend([f"all keys named {name!a:.80} are left out: the name stands for several" for name in repeated])
+    return KeySet(tuple([key for key in keys if key.kid not in repeated]), tuple(warnings))
+
+
+def _key(entry: object) -> Key:
+    """One key. Raises ValueError, saying why it cannot be used."""
+    if not isinstance(entry, dict):
+        raise ValueError("it is not a JSON object")
+    if not _PRIVATE_MEMBERS.isdisjoint(entry):
+        raise ValueError("it is private or symmetric, and no longer a secret")
+    if entry.get("use", "sig") != "sig" or not _may_verify(entry.get("key_ops", ["verify"])):
+        raise ValueError("it is not for signatures (`use`, `key_ops`)")
+    kid = entry.get("kid")
+    if kid is not None and (not isinstance(kid, str) or not kid):
+        raise ValueError("its `kid` is not a text")
+    algorithms = _algorithms(entry)
+    return Key(kid, algorithms, _public_key(entry, algorithms))
+
+
+def _may_verify(operations: object) -> bool:
+    return isinstance(operations, list) and "verify" in operations
+
+
+def _algorithms(entry: dict[str, Any]) -> frozenset[str]:
+    key_type, curve = entry.get("kty"), entry.get("crv")
+    if not isinstance(key_type, str) or not isinstance(curve, str | None):
+        raise ValueError("its `kty` or `crv` is not a text")
+    algorithms = algorithms_of(key_type, curve)
+    if not algorithms:
+        raise ValueError("its `kty` or `crv` is not one that is supported")
+    if "alg" not in entry:
+        return algorithms
+    algorithm = entry["alg"]
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise ValueError("its `alg` is not supported, or not one of its type and curve")
+    return frozenset({algorithm})
+
+
+def _public_key(entry: dict[str, Any], algorithms: frozenset[str]) -> PublicKey:
+    for member in _MATERIAL[entry["kty"]]:
+        value = entry.get(member)
+        if not isinstance(value, str) or not _BASE64URL.fullmatch(value):
+            raise ValueError(f"its `{member}` is not base64url")
+    try:
+        key: object = ALGORITHMS[min(algorithms)].from_jwk(entry)
+    except (ValueError, InvalidKeyError) as error:
+        raise ValueError("its numbers are no key of its type and curve") from error
+    if isinstance(key, RSAPublicKey):
+        _check_rsa(key)
+    elif not isinstance(key, EllipticCurvePublicKey | Ed25519PublicKey):
+        raise ValueError("it is not a public key")
+    return key
+
+
+def _check_rsa(key: RSAPublicKey) -> None:
+    if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        raise ValueError(f"it has {key.key_size} bits; an RSA key has {MIN_RSA_BITS} to {MAX_RSA_BITS}")
+    # The cost of a verification grows with the exponent.
+    if key.public_numbers().e.bit_length() > MAX_RSA_EXPONENT_BITS:
+        raise ValueError(f"its exponent has more than {MAX_RSA_EXPONENT_BITS} bits")

@@ -1,0 +1,151 @@
+"""Who the user is, by the bearer token."""
+
+from collections.abc import Callable, Mapping
+from hashlib import blake2s, sha256
+from typing import Any
+
+from msgspec import Struct
+
+from authz_server.errors import Reason, Refused
+from authz_server.identity.access_token import MAX_SKEW_S, Validity, check_claims, check_header
+from authz_server.identity.algorithms import ALGORITHMS
+from authz_server.identity.cache import BoundedCache, size_of
+from authz_server.identity.claims import groups, roles, scopes
+from authz_server.identity.keys import Key, KeySet
+from authz_server.identity.settings import IdentitySettings, Issuer
+from authz_server.identity.token import MAX_TOKEN_BYTES, ParsedToken, strict_parse
+from authz_server.model import User
+
+MIN_HASH_KEY_BYTES = 16
+TOKEN_HASH_BYTES = 16
+
+_ENTRY_OVERHEAD_BYTES = 1024
+
+
+class VerifiedToken(Struct, frozen=True):
+    """What a good token proves."""
+
+    user: User
+    token_hash: str
+    """Keyed, so that records can be joined by it and no token can be tried against it."""
+
+
+class CachedToken(Struct, frozen=True):
+    """A token whose signature and claims are good; its times are looked at on each use."""
+
+    verified: VerifiedToken
+    validity: Validity
+
+
+class UserVerifier:
+    """Verifies tokens with the keys and settings of one generation.
+
+    `keys` are by the issuer's configured name. `cache` may be shared with verifiers of other generations, whose
+    entries are never used here. `on_unknown_key` is told the issuer's name and must return at once.
+    Raises ValueError on settings that cannot hold.
+    """
+
+    def __init__(
+        self,
+        settings: IdentitySettings,
+        keys: Mapping[str, KeySet],
+        generation: int,
+        cache: BoundedCache[tuple[int, bytes], CachedToken],
+        hash_key: bytes,
+        on_unknown_key: Callable[[str], None],
+    ) -> None:
+        self._issuers = _by_identifier(settings.issuers)
+        self._keys = keys
+        self._generation = generation
+        self._cache = cache
+        self._hash_key = hash_key
+        self._on_unknown_key = on_unknown_key
+        if not MIN_HASH_KEY_BYTES <= len(hash_key) <= blake2s.MAX_KEY_SIZE:
+            raise ValueError(f"the hash key must have {MIN_HASH_KEY_BYTES} to {blake2s.MAX_KEY_SIZE} bytes")
+
+    def verify(self, token: str, now: float) -> VerifiedToken:
+        """Verify a bearer token at the time `now` (seconds since the epoch).
+
+        Raises Refused (`token_invalid`, `token_expired`, `issuer_unavailable`).
+        """
+        if len(token) > MAX_TOKEN_BYTES or not token.isascii():
+            raise Refused(Reason.TOKEN_INVALID, f"the token is longer than {MAX_TOKEN_BYTES} bytes or not ASCII")
+        encoded = token.encode()
+        key = (self._generation, sha256(encoded).digest())
+        cached = self._cache.get(key)
+        if cached is None:
+            cached = self._verified(token, encoded, now)
+            claims = cached.verified.user.claims
+            self._cache.put(key, cached, _ENTRY_OVERHEAD_BYTES + size_of(claims))
+        elif now >= cached.validity.valid_until:
+            raise Refused(Reason.TOKEN_EXPIRED, "the token has expired")
+        elif now < cached.validity.valid_from:
+            raise Refused(Reason.TOKEN_INVALID, "the token is not valid yet")
+        return cached.verified
+
+    def _verified(self, token: str, encoded: bytes, now: float) -> CachedToken:
+        parsed = strict_parse(token)
+        issuer = self._issuer(parsed.claims)
+        check_header(parsed.header, issuer)
+        algorithm = self._algorithm(parsed, issuer)
+        key = self._key(parsed, issuer, algorithm)
+        if not key.verifies(algorithm, parsed.signing_input, parsed.signature):
+            raise Refused(Reason.TOKEN_INVALID, "the token's signature is not good")
+        validity = check_claims(parsed.claims, issuer, now)
+        token_hash = blake2s(encoded, key=self._hash_key, digest_size=TOKEN_HASH_BYTES).hexdigest()
+        return CachedToken(VerifiedToken(_user(parsed.claims, issuer, validity), token_hash), validity)
+
+    def _issuer(self, claims: Mapping[str, Any]) -> Issuer:
+        """The issuer whose keys and rules count; that the token names it is proved by the signature."""
+        identifier = claims.get("iss")
+        issuer = self._issuers.get(identifier) if isinstance(identifier, str) else None
+        if issuer is None:
+            raise Refused(Reason.TOKEN_INVALID, "the token's `iss` is not a known issuer")
+        return issuer
+
+    def _algorithm(self, parsed: ParsedToken, issuer: Issuer) -> str:
+        algorithm = parsed.header.get("alg")
+        # Whatever the settings list: `none` and the symmetric ones are not among ours.
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or algorithm not in issuer.algorithms:
+            raise Refused(Reason.TOKEN_INVALID, "the token's `alg` is not allowed for its issuer")
+        return algorithm
+
+    def _key(self, parsed: ParsedToken, issuer: Issuer, algorithm: str) -> Key:
+        """The key that the token names, from the issuer's own set and nowhere else."""
+        known = self._keys.get(issuer.name)
+        if known is None or not known.keys:
+            raise Refused(Reason.ISSUER_UNAVAILABLE, f"there are no keys for the issuer `{issuer.name}`")
+        kid = parsed.header.get("kid")
+        if "kid" in parsed.header and (not isinstance(kid, str) or not kid):
+            raise Refused(Reason.TOKEN_INVALID, "the token's `kid` is not a text")
+        if kid is not None and not known.has(kid):
+            self._on_unknown_key(issuer.name)
+            raise Refused(Reason.TOKEN_INVALID, "the token's `kid` is not a known key of its issuer")
+        key = known.find(kid, algorithm)
+        if key is None:
+            raise Refused(Reason.TOKEN_INVALID, "no single key of the issuer fits the token's `alg`")
+        return key
+
+
+def _by_identifier(issuers: tuple[Issuer, ...]) -> dict[str, Issuer]:
+    by_identifier = {issuer.issuer: issuer for issuer in issuers}
+    if len(by_identifier) != len(issuers):
+        raise ValueError("two issuers have the same `issuer`")
+    if any(not 0 <= issuer.skew_s <= MAX_SKEW_S for issuer in issuers):
+        raise ValueError(f"an issuer's `skew` is not between 0 and {MAX_SKEW_S:.0f} seconds")
+    return by_identifier
+
+
+def _user(claims: dict[str, Any], issuer: Issuer, validity: Validity) -> User:
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject:
+        raise Refused(Reason.TOKEN_INVALID, "the token's `sub` is not a text")
+    return User(
+        issuer=issuer.name,
+        subject=subject,
+        scopes=scopes(claims, issuer.claims),
+        roles=roles(claims, issuer.claims),
+        groups=groups(claims, issuer.claims),
+        claims=claims,
+        expires=validity.expires,
+    )
