@@ -1,5 +1,6 @@
 """Documents checked against models, with every complaint where it belongs and in words of people."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -45,10 +46,15 @@ class _Error(NamedTuple):
     about_key: bool
 
 
-def validate(document: Document, model: type[M]) -> tuple[M | None, list[Problem]]:
-    """The document as an instance of the model, or all that is wrong with it (at most 100 problems)."""
+def validate(
+    document: Document, model: type[M], context: Mapping[str, object] | None = None
+) -> tuple[M | None, list[Problem]]:
+    """The document as an instance of the model, or all that is wrong with it (at most 100 problems).
+
+    `context` is what the model's validators find in their `ValidationInfo`.
+    """
     try:
-        return model.model_validate(document.value), []
+        return model.model_validate(document.value, context=context), []
     except ValidationError as error:
         return None, _Complaints(document, model).about(error)
 

@@ -1,0 +1,45 @@
+"""Locks that keep a second server out of a directory."""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_NAME = ".authz.lock"
+
+
+class Locked(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+    """Another server has the directory; says which process."""
+
+
+class DirectoryLock:
+    """Held while this process lives, or until the `with` ends; it goes with the process, however that ends."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make the directory where it is missing, and lock it. Raises Locked, OSError."""
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._descriptor = os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            raise Locked(f"{directory} is in use by another authz server (process {holder or 'unknown'})") from None
+        # The file stays: removing it could take a lock away from whoever opened it meanwhile.
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let another server have the directory."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()

@@ -1,0 +1,171 @@
+"""One worker process: its start, its messages, its end."""
+
+import asyncio
+import socket
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from msgspec import MsgspecError
+
+from authz_server.worker.messages import (
+    LENGTH_BYTES,
+    Drain,
+    Ping,
+    Pong,
+    Start,
+    ToControl,
+    ToWorker,
+    UnknownKey,
+    WorkerSettings,
+    frame,
+    read_by_control,
+)
+
+_MAX_MESSAGE_BYTES = 1024 * 1024
+_MAX_UNREAD = 16
+
+Answer = TypeVar("Answer")
+
+
+class WorkerGone(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+    """The worker has ended, or does not answer."""
+
+
+class WorkerProcess:
+    """A running worker. Made by `spawn_worker`."""
+
+    def __init__(
+        self,
+        slot: int,
+        process: Process,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        on_unknown_key: Callable[[str], None],
+    ) -> None:
+        self.slot = slot
+        self.turn = asyncio.Lock()
+        """Held from a question to its answer: a worker deals with one at a time."""
+        self._process = process
+        self._reader, self._writer = streams
+        self._on_unknown_key = on_unknown_key
+        self._answers: asyncio.Queue[ToControl | None] = asyncio.Queue(_MAX_UNREAD)
+        self._pings = 0
+        self._ponged = asyncio.Event()
+        self._receiving = asyncio.create_task(self._receive())
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    async def send(self, message: ToWorker) -> None:
+        """Send a message. Raises WorkerGone."""
+        await self.send_frame(frame(message))
+
+    async def send_frame(self, data: bytes) -> None:
+        """Send a message that is already framed, for one that several workers get. Raises WorkerGone."""
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except (ConnectionError, RuntimeError):
+            raise WorkerGone(f"worker {self.slot} has ended") from None
+
+    async def answer(self, expected: tuple[type[Answer], ...], timeout_s: float) -> Answer:
+        """The next message of one of these types; others before it are dropped. Raises WorkerGone."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (message := await self._answers.get()) is not None:
+                    if isinstance(message, expected):
+                        return message
+        except TimeoutError:
+            raise WorkerGone(f"worker {self.slot} did not answer within {timeout_s:g} s") from None
+        # Left for whoever asks next.
+        self._answers.put_nowait(None)
+        raise WorkerGone(f"worker {self.slot} has ended")
+
+    async def ping(self, timeout_s: float) -> None:
+        """Wait for a sign of life. Raises WorkerGone."""
+        async with self.turn:
+            self._pings += 1
+            self._ponged.clear()
+            await self.send(Ping(self._pings))
+            try:
+                await asyncio.wait_for(self._ponged.wait(), timeout_s)
+            except TimeoutError:
+                raise WorkerGone(f"worker {self.slot} did not answer within {timeout_s:g} s") from None
+
+    async def drain(self, grace_s: float) -> None:
+        """Let it finish its calls and exit; kill it when it takes longer than `grace_s`."""
+        with suppress(WorkerGone):
+            await self.send(Drain(grace_s))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), grace_s + 1)
+        await self.kill()
+
+    async def kill(self) -> int:
+        """End it at once if it still runs; returns the exit code, negative for a signal."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        code = await self._process.wait()
+        self._receiving.cancel()
+        self._writer.close()
+        return code
+
+    async def ended_within(self, time_s: float) -> bool:
+        """Wait so long at most for its end; whether it has ended, or closed its socket."""
+        done, _ = await asyncio.wait([self._receiving], timeout=time_s)
+        return bool(done)
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
+                if length > _MAX_MESSAGE_BYTES:
+                    return
+                self._take(read_by_control(await self._reader.readexactly(length)))
+        except (asyncio.IncompleteReadError, ConnectionError, MsgspecError, asyncio.QueueFull):
+            # What cannot be understood is a worker to replace, like one that is gone.
+            return
+        finally:
+            while self._answers.full():
+                self._answers.get_nowait()
+            self._answers.put_nowait(None)
+
+    def _take(self, message: ToControl) -> None:
+        match message:
+            case Pong(number):
+                if number == self._pings:
+                    self._ponged.set()
+            case UnknownKey(issuer):
+                self._on_unknown_key(issuer)
+            case _:
+                self._answers.put_nowait(message)
+
+
+async def spawn_worker(settings: WorkerSettings, on_unknown_key: Callable[[str], None]) -> WorkerProcess:
+    """Start a worker process and tell it its settings. Raises OSError, WorkerGone."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "authz_server.worker",
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        streams = await asyncio.open_unix_connection(sock=ours)
+    except BaseException:
+        ours.close()
+        raise
+    worker = WorkerProcess(settings.slot, process, streams, on_unknown_key)
+    try:
+        await worker.send(Start(settings))
+    except BaseException:
+        await worker.kill()
+        raise
+    return worker

@@ -1,0 +1,122 @@
+"""Activates snapshots on the workers in two steps, so that all of them switch or none does."""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+from msgspec import Struct
+
+from authz_server.control.process import WorkerGone, WorkerProcess
+from authz_server.policy.plan import Plan
+from authz_server.worker.messages import Activate, Activated, Failed, Prepare, Prepared, frame
+
+ANSWER_S = 60.0
+"""A worker that takes longer to prepare a snapshot is replaced."""
+
+
+class Content(Struct, frozen=True):
+    """What a snapshot is made of."""
+
+    plan: Plan
+    keys: Mapping[str, bytes]
+    """JWKS documents by the issuer's configured name."""
+    bundles: Mapping[str, bytes]
+    """PEM certificates by trust domain."""
+
+
+class NotActivated(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+    """A worker could not prepare the snapshot; the one before still decides everywhere."""
+
+
+class Publisher:
+    """Knows the workers that listen, and what they decide with."""
+
+    def __init__(self, answer_s: float = ANSWER_S) -> None:
+        self._answer_s = answer_s
+        self._lock = asyncio.Lock()
+        self._workers: dict[int, WorkerProcess] = {}
+        self._generation = 0
+        self._active: Content | None = None
+
+    @property
+    def active(self) -> Content | None:
+        """What the workers decide with."""
+        return self._active
+
+    @property
+    def serving(self) -> frozenset[int]:
+        """The slots of the workers that have the active snapshot."""
+        return frozenset(self._workers) if self._active is not None else frozenset()
+
+    async def add(self, worker: WorkerProcess) -> None:
+        """Give a worker that has just started what the others have. Raises NotActivated."""
+        async with self._lock:
+            if self._active is not None:
+                await self._prepare([worker], self._active, None)
+                await self._activate([worker])
+            self._workers[worker.slot] = worker
+
+    def remove(self, worker: WorkerProcess) -> None:
+        """Forget a worker that has ended."""
+        if self._workers.get(worker.slot) is worker:
+            del self._workers[worker.slot]
+
+    async def publish(self, content: Content) -> int:
+        """Activate on all workers; returns the generation after the last has switched. Raises NotActivated."""
+        async with self._lock:
+            workers = list(self._workers.values())
+            self._generation += 1
+            await self._prepare(workers, content, self._active)
+            # From here on nothing fails but a worker's life, and its successor starts with this content.
+            self._active = content
+            await self._activate(workers)
+            return self._generation
+
+    async def _prepare(self, workers: list[WorkerProcess], content: Content, before: Content | None) -> None:
+        plan = None if before is not None and content.plan is before.plan else content.plan
+        message = Prepare(self._generation, plan, dict(content.keys), dict(content.bundles))
+        data = await asyncio.to_thread(frame, message)
+        problems = await asyncio.gather(*(self._prepare_one(worker, data) for worker in workers))
+        for problem in problems:
+            if problem is not None:
+                raise NotActivated(problem)
+
+    async def _prepare_one(self, worker: WorkerProcess, data: bytes) -> str | None:
+        try:
+            async with worker.turn:
+                await worker.send_frame(data)
+                outcome = await self._outcome(worker, Prepared)
+        except WorkerGone as error:
+            # Perhaps this very content ended it: it must not end the others as well.
+            await self._give_up(worker, str(error))
+            return f"{error} while it prepared the snapshot"
+        return outcome.problem if isinstance(outcome, Failed) else None
+
+    async def _activate(self, workers: list[WorkerProcess]) -> None:
+        await asyncio.gather(*(self._activate_one(worker) for worker in workers))
+
+    async def _activate_one(self, worker: WorkerProcess) -> None:
+        try:
+            async with worker.turn:
+                await worker.send(Activate(self._generation))
+                outcome = await self._outcome(worker, Activated)
+        except WorkerGone as error:
+            await self._give_up(worker, str(error))
+            return
+        if isinstance(outcome, Failed):
+            # It would go on deciding by what was before: better that it goes.
+            await self._give_up(worker, outcome.problem)
+
+    async def _outcome(
+        self, worker: WorkerProcess, wanted: type[Prepared | Activated]
+    ) -> Prepared | Activated | Failed:
+        while True:
+            outcome = await worker.answer((wanted, Failed), self._answer_s)
+            # An answer that came too late for its own question belongs to an older generation.
+            if outcome.generation == self._generation:
+                return outcome
+
+    async def _give_up(self, worker: WorkerProcess, problem: str) -> None:
+        self.remove(worker)
+        structlog.get_logger().error("worker_given_up", worker=worker.slot, problem=problem)
+        await worker.kill()

@@ -1,0 +1,112 @@
+"""The settings that decide who is recognised: trust domains and issuers."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from authz_server.control.settings.names import TrustDomainName
+from authz_server.control.settings.places import FilePath, Url, check_url
+from authz_server.control.settings.quantities import Duration, duration_from
+from authz_server.control.settings.section import Section
+from authz_server.documents.invalid import InvalidValue
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+"""Asymmetric signatures (RFC 7518 section 3.1, RFC 8037); shared secrets and `none` are never accepted."""
+
+
+class TrustDomainSettings(Section):
+    """A trust domain whose certificates name callers."""
+
+    noun: ClassVar[str] = "a trust domain"
+
+    bundle: FilePath | None = None
+    """Its authorities, PEM: certificates are verified against them here again. Read again when it changes."""
+
+
+class WorkloadSettings(Section):
+    """Who is recognised as a calling workload."""
+
+    noun: ClassVar[str] = "`workloads`"
+
+    trust_domains: dict[TrustDomainName, TrustDomainSettings] = Field(default_factory=dict)
+    """Trust domains by name; certificates of any other are refused."""
+    certificate: Literal["required", "principal"] = "required"
+    """`principal` believes the proxy's reading of the certificate, for proxies that cannot send it."""
+
+
+class KeySettings(Section):
+    """Where an issuer's keys come from; exactly one of these."""
+
+    noun: ClassVar[str] = "`keys`"
+
+    discovery: Literal[True] | None = None
+    """Found by OpenID Connect discovery at the issuer."""
+    url: Url | None = None
+    """A JWKS to fetch."""
+    file: FilePath | None = None
+    """A JWKS in a file, read again when it changes."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "KeySettings":
+        if sum(source is not None for source in (self.discovery, self.url, self.file)) != 1:
+            raise InvalidValue("`keys` takes exactly one of `discovery: true`, `url` and `file`")
+        return self
+
+
+class ClaimSettings(Section):
+    """Which claims hold what rules ask for: a whole name, or a dotted path."""
+
+    noun: ClassVar[str] = "`claims`"
+
+    scopes: str = "scope"
+    roles: str = "roles"
+    groups: str = "groups"
+
+
+class IssuerSettings(Section):
+    """An issuer of user tokens."""
+
+    noun: ClassVar[str] = "an issuer"
+
+    issuer: str = Field(min_length=1, examples=["https://login.example/"])
+    """The exact `iss` of its tokens; a URL where keys are found by discovery."""
+    audiences: list[str] = Field(min_length=1, examples=[["shop"]])
+    """One of these must be in a token's `aud`."""
+    keys: KeySettings = Field(default={"discovery": True}, validate_default=True)
+    algorithms: list[Algorithm] = Field(default=["RS256", "ES256"], min_length=1)
+    """Signature algorithms that its tokens may use."""
+    claims: ClaimSettings = Field(default={}, validate_default=True)
+    max_lifetime: Duration | None = None
+    """Longest time from `iat` to `exp`; with it, `iat` is required."""
+    skew: Annotated[Duration, duration_from("0s", "60s")] = Field(default="30s", validate_default=True)
+    """Tolerance for `exp`, `nbf` and `iat`; at most 60s."""
+    token_types: list[str] = Field(default=["at+jwt", "JWT", "none"], min_length=1)
+    """Accepted `typ`, in any case; `none` means absent."""
+    accept_id_tokens: bool = False
+    """Accept tokens that are OpenID Connect ID tokens."""
+    required: bool = False
+    """Not ready without keys of this issuer; otherwise only degraded."""
+    keys_max_age: Annotated[Duration, duration_from("1m", "7d")] = Field(default="1h", validate_default=True)
+    """How long known keys serve while the issuer cannot be reached."""
+    refresh: Annotated[Duration, duration_from("10s", "1d")] | None = None
+    """How often keys are fetched again; by default half of `keys_max_age`, at most 10m."""
+
+    @property
+    def refresh_s(self) -> float:
+        """Seconds from one successful fetch of the keys to the next."""
+        return self.refresh if self.refresh is not None else min(600.0, self.keys_max_age / 2)
+
+    @model_validator(mode="after")
+    def _discovery_needs_a_url(self) -> "IssuerSettings":
+        if self.keys.discovery:
+            try:
+                check_url(self.issuer)
+            except InvalidValue as error:
+                raise InvalidValue(error.message, hint=error.hint, at=("issuer",)) from None
+        return self
+
+    @model_validator(mode="after")
+    def _refresh_before_the_keys_are_too_old(self) -> "IssuerSettings":
+        if self.refresh_s >= self.keys_max_age:
+            raise InvalidValue("`refresh` must be shorter than `keys_max_age`", at=("refresh",))
+        return self

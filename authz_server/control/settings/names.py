@@ -1,0 +1,77 @@
+"""Names in settings."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from authz_server.documents.invalid import InvalidValue
+from authz_server.identity.spiffe import InvalidSpiffePattern, parse_spiffe_pattern
+from authz_server.worker.messages import FINGERPRINT
+
+
+def _spelled(pattern: str, message: str, hint: str = "") -> AfterValidator:
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> str:
+        if compiled.fullmatch(text) is None:
+            raise InvalidValue(message, hint=hint)
+        return text
+
+    return AfterValidator(check)
+
+
+_NAME = "[a-z0-9][a-z0-9._-]{0,62}"
+Name = Annotated[
+    str,
+    _spelled(_NAME, "a name has lower-case letters, digits, `.`, `_` and `-`, 63 at most"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"}),
+]
+"""What policies call something."""
+
+_HEADER = "[a-z0-9!#$%&'*+.^_`|~-]{1,128}"
+HeaderName = Annotated[
+    str,
+    _spelled(_HEADER, "this is the name of a header, in lower case", "for example x-user"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_HEADER}$"}),
+]
+"""RFC 9110 section 5.1."""
+
+_TRUST_DOMAIN = "[a-z0-9._-]{1,255}"
+TrustDomainName = Annotated[
+    str,
+    _spelled(
+        _TRUST_DOMAIN, "a trust domain has lower-case letters, digits, `.`, `_` and `-`", "for example shop.example"
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{_TRUST_DOMAIN}$"}),
+]
+"""SPIFFE-ID section 2.1."""
+
+_MODE = "0[0-7]{3}"
+FileMode = Annotated[
+    str,
+    _spelled(_MODE, "a file mode has four octal digits", 'for example "0660"'),
+    WithJsonSchema({"type": "string", "pattern": f"^{_MODE}$"}),
+]
+
+
+def _client(text: str) -> str:
+    if text.startswith(FINGERPRINT):
+        if re.fullmatch("[0-9a-f]{64}", text.removeprefix(FINGERPRINT)) is None:
+            raise InvalidValue(f"`{FINGERPRINT}` is followed by 64 lower-case hexadecimal digits")
+        return text
+    try:
+        parse_spiffe_pattern(text)
+    except InvalidSpiffePattern as error:
+        raise InvalidValue(str(error), hint=error.hint, offset=error.offset) from None
+    return text
+
+
+ClientName = Annotated[
+    str,
+    AfterValidator(_client),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^(spiffe://|{FINGERPRINT})", "examples": ["spiffe://shop.example/envoy/**"]}
+    ),
+]
+"""Who may call Check: a SPIFFE ID or pattern, or a certificate by its fingerprint."""

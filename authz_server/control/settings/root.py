@@ -1,0 +1,96 @@
+"""The whole configuration."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from authz_server.control.settings.identity import IssuerSettings, WorkloadSettings
+from authz_server.control.settings.listeners import AdminSettings, ListenSettings, ProbeSettings, TlsSettings
+from authz_server.control.settings.names import HeaderName, Name
+from authz_server.control.settings.places import FilePath
+from authz_server.control.settings.quantities import Duration, Size, duration_from, size_from
+from authz_server.control.settings.section import Section
+from authz_server.documents.invalid import InvalidValue
+
+
+class PolicySettings(Section):
+    """Where the policies are."""
+
+    noun: ClassVar[str] = "`policies`"
+
+    directory: FilePath = Field(default="policies", validate_default=True)
+    """The directory of the policy files."""
+    rescan: Annotated[Duration, duration_from("100ms", "1h")] = Field(default="5s", validate_default=True)
+    """How often the contents of policy, key and bundle files are compared, for changes that no event told of."""
+
+
+class AuditFileSettings(Section):
+    """The file of decisions: one JSON object a line."""
+
+    noun: ClassVar[str] = "`file`"
+
+    path: FilePath = Field(default="audit/decisions.jsonl", validate_default=True)
+    rotate: Annotated[Size, size_from("4KB", "1000GB")] = Field(default="100MB", validate_default=True)
+    """The size at which the file is put aside and a fresh one begun."""
+    keep: Annotated[int, Field(ge=0)] = 0
+    """How many files that were put aside are kept; 0 keeps all."""
+
+
+class AuditSettings(Section):
+    """The record of decisions."""
+
+    noun: ClassVar[str] = "`audit`"
+
+    file: AuditFileSettings = Field(default={}, validate_default=True)
+    secrets: list[str] = Field(default=[])
+    """Inputs whose values are recorded as keyed hashes, by name: `request.headers[x-api-key]`."""
+
+
+class LogSettings(Section):
+    """The log of the server itself, on standard error."""
+
+    noun: ClassVar[str] = "`log`"
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+    """`auto`: text on a terminal, else JSON."""
+
+
+class Settings(Section):
+    """Every setting of `authz serve`."""
+
+    noun: ClassVar[str] = "the configuration"
+
+    listen: ListenSettings = Field(default={}, validate_default=True)
+    workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
+    """Number of worker processes; `auto` is one for each core, within the cgroup's quota."""
+    tls: TlsSettings | None = None
+    admin: AdminSettings = Field(default={}, validate_default=True)
+    probes: ProbeSettings | None = None
+    policies: PolicySettings = Field(default={}, validate_default=True)
+    workloads: WorkloadSettings = Field(default={}, validate_default=True)
+    issuers: dict[Name, IssuerSettings] = Field(default_factory=dict)
+    """Issuers of user tokens, by the name that policies use."""
+    identity_headers: list[HeaderName] = Field(default=[])
+    """Headers, in lower case, that are never passed on from the client."""
+    audit: AuditSettings = Field(default={}, validate_default=True)
+    log: LogSettings = Field(default={}, validate_default=True)
+    run_directory: FilePath = Field(default="run", validate_default=True)
+    """Files of the running server: its lock, metrics, records on their way to the audit file."""
+
+    @model_validator(mode="after")
+    def _only_this_machine_without_tls(self) -> "Settings":
+        if self.tls is None and not self.listen.address.loopback:
+            message = "without `tls` only loopback addresses and Unix sockets are allowed"
+            raise InvalidValue(message, hint="add `tls`, or listen on 127.0.0.1", at=("listen", "address"))
+        return self
+
+    @model_validator(mode="after")
+    def _issuers_differ(self) -> "Settings":
+        names: dict[str, str] = {}
+        for name, issuer in self.issuers.items():
+            other = names.setdefault(issuer.issuer, name)
+            if other != name:
+                message = f"the issuers `{other}` and `{name}` are the same"
+                raise InvalidValue(message, hint="each `issuer` stands once", at=("issuers", name, "issuer"))
+        return self

@@ -1,0 +1,12 @@
+"""The entry of a worker process: its argument is the number of the socket to the control process."""
+
+import os
+import socket
+import sys
+
+# A port that cannot be bound is told to the control process, in words; the library need not shout as well.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+from authz_server.worker.main import run_worker
+
+sys.exit(run_worker(socket.socket(fileno=int(sys.argv[1]))))

@@ -1,0 +1,121 @@
+"""The life of a worker: listen, prepare and activate snapshots, answer pings, drain."""
+
+import gc
+import os
+import signal
+import socket
+from pathlib import Path
+
+import grpc
+import structlog
+
+from authz_server.audit.recorder import Recorder
+from authz_server.audit.redaction import Redaction
+from authz_server.audit.ring import RingError, RingProducer
+from authz_server.envoy.service import CheckService
+from authz_server.errors import Reason
+from authz_server.identity.spiffe import InvalidSpiffePattern
+from authz_server.worker.channel import Channel
+from authz_server.worker.messages import (
+    Activate,
+    Activated,
+    Broken,
+    Drain,
+    Failed,
+    Listening,
+    Ping,
+    Pong,
+    Prepare,
+    Prepared,
+    Start,
+    ToWorker,
+    UnknownKey,
+    WorkerSettings,
+)
+from authz_server.worker.peers import Peers
+from authz_server.worker.server import CallPool, CannotListen, CheckHandler, CheckServer
+from authz_server.worker.snapshots import Snapshots
+
+ORPHAN_GRACE_S = 8.0
+"""How long a worker whose control process is gone finishes its calls."""
+
+
+def run_worker(connection: socket.socket) -> int:
+    """Serve until told to drain, until SIGTERM, or until the control process is gone; returns the exit code."""
+    channel = Channel(connection)
+    # Ctrl-C reaches the whole process group; the control process says what is to be done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: channel.stop_receiving())
+    start = channel.receive()
+    if not isinstance(start, Start):
+        return 1
+    settings = start.settings
+    if settings.core is not None:
+        os.sched_setaffinity(0, {settings.core})
+    try:
+        worker = _Worker(settings, channel)
+        channel.send(Listening(worker.server.start()))
+    except (CannotListen, InvalidSpiffePattern, RingError, OSError) as error:
+        channel.send(Broken(str(error)))
+        return 1
+    return worker.run()
+
+
+class _Worker:
+    """The parts of a worker, and what each message does to them."""
+
+    def __init__(self, settings: WorkerSettings, channel: Channel) -> None:
+        self._channel = channel
+        self._snapshots = Snapshots(settings, lambda issuer: channel.offer(UnknownKey(issuer)))
+        ring = RingProducer(Path(settings.ring))
+        recorder = Recorder(ring, settings.slot, Redaction(settings.secrets, settings.hash_key))
+        pool = CallPool()
+        self._service = CheckService(recorder, pool.is_overloaded)
+        self.server = CheckServer(settings, pool, _handler(self._service, settings))
+
+    def run(self) -> int:
+        """Take messages until the end."""
+        while (message := self._channel.receive()) is not None:
+            if isinstance(message, Drain):
+                self.server.drain(message.grace_s)
+                return 0
+            try:
+                self._take(message)
+            except Exception as error:  # noqa: BLE001  # the border: a message that cannot be followed changes nothing
+                structlog.get_logger().error("worker_message_failed", message=type(message).__name__, exc_info=True)
+                if isinstance(message, Prepare | Activate):
+                    self._channel.send(Failed(message.generation, f"{type(error).__name__}: {error}"))
+        self.server.drain(ORPHAN_GRACE_S)
+        return 0
+
+    def _take(self, message: ToWorker) -> None:
+        match message:
+            case Ping(number):
+                self._channel.send(Pong(number))
+            case Prepare(generation):
+                self._snapshots.prepare(message)
+                self._channel.send(Prepared(generation))
+            case Activate(generation):
+                self._service.snapshot = self._snapshots.activate(generation)
+                self.server.set_serving()
+                # What a snapshot holds lives long: later collections need not walk it.
+                gc.freeze()
+                self._channel.send(Activated(generation))
+
+
+def _handler(service: CheckService, settings: WorkerSettings) -> CheckHandler:
+    if settings.tls is None or settings.tls.client_ca is None:
+        return service.check
+    peers = Peers(settings.tls.clients)
+
+    def check(payload: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            named = peers.may_call(context)
+        except Exception as error:  # noqa: BLE001  # the border: an RPC error is no denial to every proxy
+            structlog.get_logger().error("peer_check_failed", error=type(error).__name__)
+            named = False
+        if not named:
+            return service.refuse(Reason.WORKLOAD_REFUSED, "the caller of Check is none of `tls.clients`")
+        return service.check(payload, context)
+
+    return check

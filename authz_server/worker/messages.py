@@ -1,0 +1,150 @@
+"""What the control process and a worker say to each other: one MessagePack object each, behind its length."""
+
+import msgspec
+from msgspec import Struct
+
+from authz_server.identity.settings import IdentitySettings
+from authz_server.policy.plan import Plan
+from authz_server.worker.address import Address
+
+FINGERPRINT = "sha256:"
+"""Stands before a certificate's fingerprint where `tls.clients` names one."""
+LENGTH_BYTES = 4
+"""Each message stands behind its length: unsigned, big-endian."""
+
+
+class WorkerTls(Struct, frozen=True):
+    """TLS of the Check listener: paths of PEM files, and who may call."""
+
+    certificate: str
+    key: str
+    client_ca: str | None = None
+    clients: tuple[str, ...] = ()
+    """SPIFFE patterns, and fingerprints in lower-case hexadecimal behind `sha256:`."""
+
+
+class WorkerSettings(Struct, frozen=True, kw_only=True):
+    """Everything that a worker needs to know before its first snapshot."""
+
+    slot: int
+    address: Address
+    shared: bool = False
+    """Other workers listen on the same address."""
+    socket_mode: int | None = None
+    socket_group: int | None = None
+    """Number of the group that owns a Unix socket."""
+    tls: WorkerTls | None = None
+    core: int | None = None
+    """The core to stay on."""
+    ring: str
+    """Path of the ring that takes the records of decisions."""
+    metrics_directory: str
+    identity: IdentitySettings
+    secrets: tuple[str, ...] = ()
+    """Inputs that are recorded as keyed hashes."""
+    hash_key: bytes
+    log_level: str
+    log_format: str
+
+
+class Start(Struct, frozen=True, tag=True):
+    """The first message to a worker."""
+
+    settings: WorkerSettings
+
+
+class Prepare(Struct, frozen=True, tag=True):
+    """Build a snapshot and keep it aside."""
+
+    generation: int
+    plan: Plan | None
+    """None: the policies of the snapshot before."""
+    keys: dict[str, bytes]
+    """JWKS documents by the issuer's name in the configuration; an issuer without keys has an empty set."""
+    bundles: dict[str, bytes]
+    """PEM certificates by trust domain."""
+
+
+class Activate(Struct, frozen=True, tag=True):
+    """Decide with the prepared snapshot from now on."""
+
+    generation: int
+
+
+class Ping(Struct, frozen=True, tag=True):
+    """Asks whether the worker is alive."""
+
+    number: int
+
+
+class Drain(Struct, frozen=True, tag=True):
+    """Say NOT_SERVING, finish the calls in flight, exit."""
+
+    grace_s: float
+
+
+class Listening(Struct, frozen=True, tag=True):
+    """The worker has bound its address; port 0 has become the real one."""
+
+    address: Address
+
+
+class Broken(Struct, frozen=True, tag=True):
+    """The worker cannot start: why, for people. It exits."""
+
+    problem: str
+
+
+class Prepared(Struct, frozen=True, tag=True):
+    """The snapshot of this generation is ready."""
+
+    generation: int
+
+
+class Failed(Struct, frozen=True, tag=True):
+    """The snapshot of this generation cannot be built; the one in use stays."""
+
+    generation: int
+    problem: str
+
+
+class Activated(Struct, frozen=True, tag=True):
+    """The snapshot of this generation decides."""
+
+    generation: int
+
+
+class Pong(Struct, frozen=True, tag=True):
+    """The answer to the ping with this number."""
+
+    number: int
+
+
+class UnknownKey(Struct, frozen=True, tag=True):
+    """A token of this issuer named a key that is not in its set."""
+
+    issuer: str
+
+
+ToWorker = Start | Prepare | Activate | Ping | Drain
+ToControl = Listening | Broken | Prepared | Failed | Activated | Pong | UnknownKey
+
+_encoder = msgspec.msgpack.Encoder()
+_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+_to_control: msgspec.msgpack.Decoder[ToControl] = msgspec.msgpack.Decoder(ToControl)
+
+
+def frame(message: ToWorker | ToControl) -> bytes:
+    """The message as it is sent."""
+    payload = _encoder.encode(message)
+    return len(payload).to_bytes(LENGTH_BYTES, "big") + payload
+
+
+def read_by_worker(payload: bytes) -> ToWorker:
+    """The message in a frame's payload. Raises msgspec.MsgspecError."""
+    return _to_worker.decode(payload)
+
+
+def read_by_control(payload: bytes) -> ToControl:
+    """The message in a frame's payload. Raises msgspec.MsgspecError."""
+    return _to_control.decode(payload)

@@ -1,0 +1,71 @@
+"""Who may call Check over mTLS. The handshake has proved that a client CA signed the certificate; here it is named."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from msgspec import Struct
+
+from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id, parse_spiffe_pattern
+from authz_server.worker.messages import FINGERPRINT
+
+_MAX_REMEMBERED = 256
+
+
+class _Verdict(Struct, frozen=True):
+    allowed: bool
+    not_after: float
+
+
+class PeerContext(Protocol):
+    """What the check of the peer asks of the transport."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """What the handshake found out."""
+        ...
+
+
+class Peers:
+    """The certificates that may call."""
+
+    def __init__(self, clients: Iterable[str], clock: Callable[[], float] = time.time) -> None:
+        """`clients` holds SPIFFE patterns, and fingerprints behind `sha256:`. Raises InvalidSpiffePattern."""
+        names = tuple(clients)
+        self._fingerprints = frozenset(n.removeprefix(FINGERPRINT) for n in names if n.startswith(FINGERPRINT))
+        self._patterns = [parse_spiffe_pattern(n) for n in names if not n.startswith(FINGERPRINT)]
+        self._clock = clock
+        self._known: dict[bytes, _Verdict] = {}
+
+    def may_call(self, context: PeerContext) -> bool:
+        """Whether the peer's certificate is named, and still valid on a connection that may have outlived it."""
+        pem = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
+        if pem is None:
+            return False
+        verdict = self._known.get(pem)
+        if verdict is None:
+            verdict = self._judge(pem)
+            if len(self._known) >= _MAX_REMEMBERED:
+                self._known.clear()
+            self._known[pem] = verdict
+        return verdict.allowed and self._clock() < verdict.not_after
+
+    def _judge(self, pem: bytes) -> _Verdict:
+        try:
+            certificate = x509.load_pem_x509_certificate(pem)
+            not_after = certificate.not_valid_after_utc.timestamp()
+            named = certificate.fingerprint(SHA256()).hex() in self._fingerprints or self._fits(certificate)
+        except ValueError:
+            return _Verdict(False, 0.0)
+        return _Verdict(named, not_after)
+
+    def _fits(self, certificate: x509.Certificate) -> bool:
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            # X509-SVID section 2: exactly one URI SAN.
+            uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+            identity = parse_spiffe_id(uris[0]) if len(uris) == 1 else None
+        except (x509.ExtensionNotFound, x509.DuplicateExtension, InvalidSpiffeId):
+            return False
+        return identity is not None and any(pattern.matches(identity) for pattern in self._patterns)

@@ -1,0 +1,121 @@
+"""The gRPC server of a worker: Check and health on one address."""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from authz_server.envoy.service import SERVICE_NAME
+from authz_server.worker.address import Address, TcpAddress
+from authz_server.worker.credentials import Credentials, UnusableCertificate
+from authz_server.worker.health import Health
+from authz_server.worker.messages import WorkerSettings
+
+THREADS = 4
+MAX_WAITING_CALLS = 1000
+"""Calls that were accepted and have no thread yet; further ones are denied as overloaded."""
+MAX_STREAMS = 1000
+"""Calls at once on one connection (RFC 9113 section 5.1.2)."""
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024 + 64 * 1024
+SHARED_CONNECTION_AGE_MS = 300_000
+"""Connections to a shared address end after this time, to be spread anew; gRPC adds 10 % of jitter."""
+QUIET_S = 0.5
+LONGEST_WAIT_FOR_QUIET_S = 3.0
+
+CheckHandler = Callable[[bytes, grpc.ServicerContext], bytes]
+
+
+class CannotListen(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+    """The address cannot be listened on; says which and why."""
+
+
+class CallPool(ThreadPoolExecutor):
+    """The threads that answer."""
+
+    def __init__(self) -> None:
+        super().__init__(THREADS, thread_name_prefix="check")
+
+    def is_overloaded(self) -> bool:
+        """Whether more calls wait than can be answered in time."""
+        return self._work_queue.qsize() > MAX_WAITING_CALLS
+
+
+class CheckServer:
+    """Listens as the settings say; health is NOT_SERVING until `set_serving`."""
+
+    def __init__(self, settings: WorkerSettings, pool: CallPool, check: CheckHandler) -> None:
+        self._settings = settings
+        self._check = check
+        self._calls = 0
+        self._health = Health()
+        self._server = grpc.server(pool, options=_options(settings))
+        # Bytes in and bytes out: a deserializer that fails would answer with an RPC error.
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._counted)
+        self._server.add_registered_method_handlers(SERVICE_NAME, {"Check": handler})
+        self._health.add_to(self._server)
+
+    def start(self) -> Address:
+        """Listen, and give back the address with the real port. Raises CannotListen."""
+        address = self._settings.address
+        try:
+            port = self._bind(address)
+        except (RuntimeError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "the address is in use, or not of this machine"
+            raise CannotListen(f"cannot listen on {address}: {reason}") from None
+        except UnusableCertificate as error:
+            raise CannotListen(f"cannot listen on {address}: {error}") from None
+        self._server.start()
+        return TcpAddress(address.host, port) if isinstance(address, TcpAddress) else address
+
+    def set_serving(self) -> None:
+        """Say SERVING from now on, until `drain`."""
+        self._health.set_serving()
+
+    def drain(self, grace_s: float) -> None:
+        """Say NOT_SERVING, answer until no call comes any more, finish those in flight; at most `grace_s`."""
+        end = time.monotonic() + grace_s
+        self._health.end()
+        quiet_end = min(end, time.monotonic() + LONGEST_WAIT_FOR_QUIET_S)
+        seen = -1
+        while seen != self._calls and time.monotonic() < quiet_end:
+            seen = self._calls
+            time.sleep(min(QUIET_S, max(0.0, quiet_end - time.monotonic())))
+        self._server.stop(max(0.0, end - time.monotonic())).wait()
+
+    def _counted(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
+        self._calls += 1
+        return self._check(payload, context)
+
+    def _bind(self, address: Address) -> int:
+        if isinstance(address, TcpAddress):
+            return self._add_port(address)
+        mode = self._settings.socket_mode if self._settings.socket_mode is not None else 0o600
+        # The socket must never be wider open than it will be, not even before the chmod.
+        previous = os.umask(0o777)
+        try:
+            port = self._add_port(address)
+        finally:
+            os.umask(previous)
+        if self._settings.socket_group is not None:
+            os.chown(address.path, -1, self._settings.socket_group)
+        os.chmod(address.path, mode)
+        return port
+
+    def _add_port(self, address: Address) -> int:
+        tls = self._settings.tls
+        if tls is None:
+            return self._server.add_insecure_port(str(address))
+        return self._server.add_secure_port(str(address), Credentials(tls).for_server())
+
+
+def _options(settings: WorkerSettings) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.so_reuseport", int(settings.shared)),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+    ]
+    if settings.shared:
+        options.append(("grpc.max_connection_age_ms", SHARED_CONNECTION_AGE_MS))
+    return options

@@ -1,0 +1,77 @@
+"""Snapshots of a worker between their arrival and their use."""
+
+import time
+from collections.abc import Callable
+
+from authz_server.identity.bundle import parse_bundle
+from authz_server.identity.cache import BoundedCache
+from authz_server.identity.keys import parse_jwks
+from authz_server.policy.conditions import ConditionRuntime
+from authz_server.policy.index import PolicyIndex
+from authz_server.snapshot import Caches, Material, Snapshot, build_snapshot
+from authz_server.worker.messages import Prepare, WorkerSettings
+
+_CERTIFICATES, _CERTIFICATE_BYTES = 10_000, 64 * 1024 * 1024
+_TOKENS, _TOKEN_BYTES = 50_000, 128 * 1024 * 1024
+UNKNOWN_KEY_PAUSE_S = 1.0
+"""Unknown keys of an issuer are told of this often at most."""
+
+
+class WrongGeneration(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+    """A message does not fit the ones before it."""
+
+
+class Snapshots:
+    """Builds a snapshot, keeps it aside, and hands it out when it is activated."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        on_unknown_key: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._on_unknown_key = on_unknown_key
+        self._monotonic = monotonic
+        self._told: dict[str, float] = {}
+        self._caches = Caches(
+            certificates=BoundedCache(_CERTIFICATES, _CERTIFICATE_BYTES), tokens=BoundedCache(_TOKENS, _TOKEN_BYTES)
+        )
+        self._prepared: Snapshot | None = None
+        self._policies: PolicyIndex | None = None
+
+    def prepare(self, message: Prepare) -> None:
+        """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
+        policies = self._policies if message.plan is None else PolicyIndex(message.plan, ConditionRuntime())
+        if policies is None:
+            raise WrongGeneration(
+                f"generation {message.generation} keeps the policies of the one before, and there is none"
+            )
+        self._prepared = build_snapshot(
+            message.generation,
+            policies,
+            self._settings.identity,
+            Material(
+                keys={issuer: parse_jwks(document) for issuer, document in message.keys.items()},
+                bundles={domain: parse_bundle(pem) for domain, pem in message.bundles.items()},
+            ),
+            self._caches,
+            hash_key=self._settings.hash_key,
+            on_unknown_key=self._tell,
+        )
+
+    def activate(self, generation: int) -> Snapshot:
+        """The prepared snapshot, which is then in use. Raises WrongGeneration."""
+        snapshot = self._prepared
+        if snapshot is None or snapshot.generation != generation:
+            raise WrongGeneration(f"generation {generation} was not prepared")
+        self._prepared = None
+        self._policies = snapshot.policies
+        return snapshot
+
+    def _tell(self, issuer: str) -> None:
+        now = self._monotonic()
+        if now - self._told.get(issuer, -UNKNOWN_KEY_PAUSE_S) >= UNKNOWN_KEY_PAUSE_S:
+            # Issuers are those of the configuration: the table cannot grow.
+            self._told[issuer] = now
+            self._on_unknown_key(issuer)
