@@ -21,6 +21,8 @@ class Expression(Struct, frozen=True):
     reads: tuple[str, ...]
     """What it reads, sorted: `request.method`, `request.headers[x-team]`, `request.headers[*]`,
     `user.claims.customer`, `user.claims[*]`, `path.order_id`, `now`, `has_user`."""
+    builds_lists: bool = False
+    """It has `map` or `filter`, whose cost grows with the square of the list, so that lists are bounded."""
 
 
 class UserItem(Struct, frozen=True):
