@@ -1,0 +1,34 @@
+"""What holds for all tests."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+NO_SKIPS = "AUTHZ_TESTS_NO_SKIPS"
+"""Set where every outside program is there: a skipped test then fails."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """See to skips of single tests."""
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """See to skips of whole modules."""
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    expected_to_fail = hasattr(report, "wasxfail")
+    if not os.environ.get(NO_SKIPS) or report.outcome != "skipped" or expected_to_fail:
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    report.outcome = "failed"
+    report.longrepr = f"skipped, which {NO_SKIPS} does not allow: {reason}"
