@@ -46,7 +46,7 @@ class Headers(Struct, frozen=True):
         """
         first, repeated = dict(pairs), _NOTHING_REPEATED
         names = "\n".join([*first, ""])
-        if not _NAMES.fullmatch(names):
+        if names.count("\n") != len(first) or not _NAMES.fullmatch(names):
             pairs = tuple([(_lower_case(name), value) for name, value in pairs])
             first = dict(pairs)
             names = "\n".join([*first, ""])
