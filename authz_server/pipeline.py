@@ -40,7 +40,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         service = _service(request, operation, snapshot)
         # 5 Which rules apply? Deny overrides.
         user = None if token is None else token.user
-        evaluation = Evaluation(operation, workload, user, now, service.needs)
+        evaluation = Evaluation(operation, workload, user, now)
         inputs = read_inputs(evaluation, service.inputs)
         caller = Caller(workload, user, operation.client_ip)
         verdict = decide(service, operation, caller, evaluation, credential is not None)

@@ -11,7 +11,7 @@ from authz_server.policy import plan
 from authz_server.policy.answers import BoundAnswer, bind_answer
 from authz_server.policy.caller_index import Key
 from authz_server.policy.callers import Caller, CallerMatch, caller_match
-from authz_server.policy.conditions import ConditionRuntime, Needs, Program
+from authz_server.policy.conditions import ConditionRuntime, Program
 from authz_server.policy.folding import folded_captures
 from authz_server.policy.hosts import HostIndex
 from authz_server.policy.operation_index import OperationIndex, templates
@@ -64,7 +64,6 @@ class ServiceIndex(Struct, frozen=True):
     """The allow rules that ask for a user, without that demand: who fits here was missing a user."""
     inputs: tuple[str, ...]
     set_headers: tuple[str, ...]
-    needs: Needs
 
     def fitting(
         self, index: OperationIndex[Candidate], operation: Operation, caller: Caller, keys: Iterable[Key]
@@ -109,19 +108,10 @@ def _service_index(service: plan.Service, runtime: ConditionRuntime) -> ServiceI
         allow_with_user=OperationIndex("allow"),
         inputs=service.inputs,
         set_headers=service.set_headers,
-        needs=Needs.of(_reads(service)),
     )
     for order, rule in enumerate(service.rules):
         _add(index, rule, _bind(order, rule, runtime))
     return index
-
-
-def _reads(service: plan.Service) -> set[str]:
-    reads = set(service.inputs)
-    for rule in service.rules:
-        for expression in _expressions(rule):
-            reads.update(expression.reads)
-    return reads
 
 
 def _expressions(rule: plan.Rule) -> list[plan.Expression]:
@@ -137,7 +127,7 @@ def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime) -> BoundRule:
         id=rule.id,
         condition=None if rule.condition is None else runtime.load(rule.condition),
         answer=bind_answer(rule.answer, runtime),
-        reads_captures=any(name.startswith("path.") for e in _expressions(rule) for name in e.reads),
+        reads_captures=any(name.startswith(("path.", "path[")) for e in _expressions(rule) for name in e.reads),
     )
 
 

@@ -5,7 +5,6 @@ Everything that is peculiar to the CEL engine stays inside this package.
 
 from authz_server.policy.conditions.compiler import ConditionCompiler
 from authz_server.policy.conditions.evaluation import Evaluation, EvaluationError
-from authz_server.policy.conditions.needs import Needs
 from authz_server.policy.conditions.program import ConditionRuntime, Program
 from authz_server.policy.conditions.rejection import ConditionError
 
@@ -15,6 +14,5 @@ __all__ = [
     "ConditionRuntime",
     "Evaluation",
     "EvaluationError",
-    "Needs",
     "Program",
 ]

@@ -42,11 +42,14 @@ _LIBRARIES = "extensions: [{name: strings}, {name: sets}, {name: encoders}]"
 def new_environment() -> cel.Env:
     """An environment; expressions evaluate only with activations of the environment that loaded them."""
     types = {name: cel.Type(message.DESCRIPTOR.full_name) for name, message in MESSAGES.items()}
-    return cel.NewEnv(
+    environment = cel.NewEnv(
         config=cel.NewEnvConfigFromYaml(_LIBRARIES),
         variables={**types, **MAPS, **SCALARS},
         functions=[_within(types)],
     )
+    # Until an environment has compiled something, it refuses values of `now` ("Non-CEL value type").
+    environment.compile("true")
+    return environment
 
 
 def _within(types: dict[str, cel.Type]) -> cel.FunctionDecl:

@@ -5,11 +5,9 @@ import re
 from authz_server.documents.suggest import did_you_mean
 from authz_server.policy.conditions.checked import Expr, Parsed, literal_text
 from authz_server.policy.conditions.environment import MAPS, MESSAGES, SCALARS
+from authz_server.policy.conditions.evaluation import MAX_ELEMENTS
 from authz_server.policy.conditions.literals import LiteralRules
 from authz_server.policy.conditions.rejection import ConditionError, rejection
-
-MAX_ELEMENTS = 256
-"""How many elements a list may have that `map` or `filter` goes through: their cost grows with its square."""
 
 HEADER_MAPS = frozenset({"request.headers", "request.header_values"})
 
@@ -75,7 +73,7 @@ class ExpressionCheck:
     def _within(self, expr: Expr) -> None:
         subject = _chain(expr.call_expr.target)
         if subject == ("workload", ()):
-            self.reads.add("workload.id")
+            self.reads.update(("workload.id", "workload.segments", "workload.trust_domain"))
         elif subject == ("client", ()):
             self.reads.add("client.ip")
         else:
