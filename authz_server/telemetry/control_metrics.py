@@ -1,0 +1,94 @@
+"""What the control process counts, and the exposition of it together with what the workers count."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, disable_created_metrics, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from authz_server.telemetry import names
+from authz_server.telemetry.names import Metric
+
+_OK, _FAILED = "ok", "failed"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class ControlMetrics:
+    """The metrics of a control process and its workers; safe in any thread."""
+
+    def __init__(self, directory: Path) -> None:
+        """Take over the directory of the workers' files: what an earlier control process left is deleted.
+
+        Make it before the first worker is started. Raises OSError.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in directory.glob("*.db"):
+            left.unlink()
+        # Series for the time at which a counter was made; the workers' counters have none either.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        MultiProcessCollector(self._registry, path=str(directory))  # type: ignore[no-untyped-call]
+        self._reloads = self._counter(names.RELOADS)
+        self._problems = self._gauge(names.POLICY_PROBLEMS)
+        self._revision = Info(
+            names.POLICY_REVISION.name.removesuffix("_info"), names.POLICY_REVISION.help, registry=self._registry
+        )
+        self._loaded = self._gauge(names.POLICY_LOADED)
+        self._workers = self._gauge(names.WORKERS)
+        self._restarts = self._counter(names.WORKER_RESTARTS)
+        self._records = self._counter(names.AUDIT_RECORDS)
+        self._dropped = self._counter(names.AUDIT_DROPPED)
+        self._write_errors = self._counter(names.AUDIT_WRITE_ERRORS)
+        self._fetches = self._counter(names.KEYS_FETCHES)
+        self._keys_age = self._gauge(names.KEYS_AGE)
+        for result in (_OK, _FAILED):
+            self._reloads.labels(result)
+
+    def policies_activated(self, revision: str, now: float) -> None:
+        """Every worker decides by this revision since `now`, in seconds since the epoch."""
+        self._reloads.labels(_OK).inc()
+        self._problems.set(0)
+        self._revision.info({names.REVISION: revision})
+        self._loaded.set(now)
+
+    def policies_refused(self, problems: int) -> None:
+        """The files have this many problems, and the last good policies stay."""
+        self._reloads.labels(_FAILED).inc()
+        self._problems.set(problems)
+
+    def workers(self, *, serving: int, starting: int) -> None:
+        """How many workers there are in each state."""
+        self._workers.labels("serving").set(serving)
+        self._workers.labels("starting").set(starting)
+
+    def worker_restarted(self) -> None:
+        """A worker had to be replaced."""
+        self._restarts.inc()
+
+    def audit_drained(self, records: int, dropped: Mapping[int, int]) -> None:
+        """Records were written, and workers, by slot, had to drop some."""
+        self._records.inc(records)
+        for slot, count in dropped.items():
+            self._dropped.labels(str(slot)).inc(count)
+
+    def audit_write_failed(self) -> None:
+        """The audit file could not be written."""
+        self._write_errors.inc()
+
+    def keys_fetched(self, issuer: str, *, ok: bool) -> None:
+        """Keys of an issuer, by its configured name, were fetched or could not be."""
+        self._fetches.labels(issuer, _OK if ok else _FAILED).inc()
+
+    def keys_age(self, issuer: str, age_s: Callable[[], float]) -> None:
+        """Ask this function for the age of an issuer's keys whenever metrics are read; NaN without keys."""
+        self._keys_age.labels(issuer).set_function(age_s)
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format, those of the workers summed."""
+        return generate_latest(self._registry)
+
+    def _counter(self, metric: Metric) -> Counter:
+        return Counter(metric.name, metric.help, metric.labels, registry=self._registry)
+
+    def _gauge(self, metric: Metric) -> Gauge:
+        return Gauge(metric.name, metric.help, metric.labels, registry=self._registry)

@@ -1,0 +1,103 @@
+"""Every metric, label and log key by its name, once. docs/metrics.md shows the same; a test compares the two."""
+
+from typing import Literal, NamedTuple
+
+DECISION = "decision"
+REASON = "reason"
+SERVICE = "service"
+RULE = "rule"
+RESULT = "result"
+REVISION = "revision"
+STATE = "state"
+WORKER = "worker"
+ISSUER = "issuer"
+
+OTHER = "(other)"
+"""The label value that stands for all that find no place of their own."""
+
+
+class Metric(NamedTuple):
+    """A metric as it is exposed; times are in seconds."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram", "info"]
+    labels: tuple[str, ...]
+    help: str
+
+
+class CacheMetrics(NamedTuple):
+    """The metrics of a cache."""
+
+    entries: Metric
+    hits: Metric
+    misses: Metric
+
+
+DECISIONS = Metric("authz_decisions_total", "counter", (DECISION, REASON, SERVICE), "Decisions.")
+RULE_DECISIONS = Metric("authz_rule_decisions_total", "counter", (RULE,), "Decisions that a rule made.")
+CHECK_SECONDS = Metric("authz_check_seconds", "histogram", (), "Time from a check's arrival to its record.")
+INTERNAL_ERRORS = Metric("authz_internal_errors_total", "counter", (), "Checks denied because of a defect of ours.")
+UNKNOWN_KEYS = Metric("authz_unknown_keys_total", "counter", (ISSUER,), "Tokens that named a key we do not have.")
+TOKEN_CACHE = CacheMetrics(
+    Metric("authz_token_cache_entries", "gauge", (), "Verified tokens in memory."),
+    Metric("authz_token_cache_hits_total", "counter", (), "Tokens that had been verified before."),
+    Metric("authz_token_cache_misses_total", "counter", (), "Tokens that had to be verified."),
+)
+CERTIFICATE_CACHE = CacheMetrics(
+    Metric("authz_certificate_cache_entries", "gauge", (), "Verified certificates in memory."),
+    Metric("authz_certificate_cache_hits_total", "counter", (), "Certificates that had been verified before."),
+    Metric("authz_certificate_cache_misses_total", "counter", (), "Certificates that had to be verified."),
+)
+RELOADS = Metric("authz_reloads_total", "counter", (RESULT,), "Attempts to load the policies: ok or failed.")
+POLICY_PROBLEMS = Metric("authz_policy_problems", "gauge", (), "Problems in the policy files as they are now.")
+POLICY_REVISION = Metric("authz_policy_revision_info", "info", (REVISION,), "The revision that decides.")
+POLICY_LOADED = Metric(
+    "authz_policy_loaded_timestamp_seconds", "gauge", (), "When that revision was activated, since the epoch."
+)
+WORKERS = Metric("authz_workers", "gauge", (STATE,), "Worker processes: serving or starting.")
+WORKER_RESTARTS = Metric("authz_worker_restarts_total", "counter", (), "Workers that had to be replaced.")
+AUDIT_RECORDS = Metric("authz_audit_records_total", "counter", (), "Records written to the audit file.")
+AUDIT_DROPPED = Metric("authz_audit_dropped_total", "counter", (WORKER,), "Records lost because a ring was full.")
+AUDIT_WRITE_ERRORS = Metric("authz_audit_write_errors_total", "counter", (), "Failed writes to the audit file.")
+KEYS_FETCHES = Metric("authz_keys_fetches_total", "counter", (ISSUER, RESULT), "Fetches of keys: ok or failed.")
+KEYS_AGE = Metric("authz_keys_age_seconds", "gauge", (ISSUER,), "Since the keys were fetched; NaN before the first.")
+
+WORKER_METRICS = (
+    *(DECISIONS, RULE_DECISIONS, CHECK_SECONDS, INTERNAL_ERRORS, UNKNOWN_KEYS),
+    *TOKEN_CACHE,
+    *CERTIFICATE_CACHE,
+)
+"""Counted by the workers, summed over all of them."""
+
+CONTROL_METRICS = (
+    *(RELOADS, POLICY_PROBLEMS, POLICY_REVISION, POLICY_LOADED, WORKERS, WORKER_RESTARTS),
+    *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_WRITE_ERRORS, KEYS_FETCHES, KEYS_AGE),
+)
+"""Counted by the control process."""
+
+CHECK_BUCKETS_S = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.0025, 0.01, 0.05)
+"""Upper bounds of the histogram of checks, in seconds."""
+
+TIME = "time"
+LEVEL = "level"
+EVENT = "event"
+LOGGER = "logger"
+EXCEPTION = "exception"
+
+LOG_KEYS = {
+    TIME: "RFC 3339, UTC",
+    LEVEL: "`debug`, `info`, `warning`, `error` or `critical`",
+    EVENT: "what happened; of our own events a stable word",
+    LOGGER: "the library that speaks, where it is not we",
+    EXCEPTION: "a traceback",
+    WORKER: "slot of the worker",
+    "decision_id": "as in the audit record",
+    "error": "type of an error, or what it says where that holds nothing of a request",
+    "file": "path of the file that it is about",
+    "exit_code": "of a process; negative: the signal that ended it",
+    ISSUER: "of tokens, by its name in the configuration",
+    "message": "kind of a message between the control process and a worker",
+    "problem": "what is wrong, for people",
+    "where": "file and line of a defect",
+}
+"""Each key of a log line, and what it holds."""

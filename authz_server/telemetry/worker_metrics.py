@@ -1,0 +1,114 @@
+"""What a worker counts, in files of its slot: a restarted worker goes on counting where the last one ended."""
+
+from bisect import bisect_left
+from pathlib import Path
+from threading import Lock
+
+from msgspec import Struct
+
+from authz_server.errors import Reason
+from authz_server.model import Decision
+from authz_server.telemetry import names
+from authz_server.telemetry.names import Metric
+from authz_server.telemetry.values import ValueFile
+
+_MAX_REMEMBERED = 20_000
+_BOUNDS_US = tuple(round(bound * 1e6) for bound in names.CHECK_BUCKETS_S)
+
+
+class CacheState(Struct, frozen=True):
+    """How many entries a cache has, and how often it was asked in vain or not since the process began."""
+
+    entries: int = 0
+    hits: int = 0
+    misses: int = 0
+
+
+class WorkerMetrics:
+    """The metrics of one worker; from any thread."""
+
+    def __init__(self, directory: Path, slot: int) -> None:
+        """Open the files of this slot in the directory that the control process owns. Raises OSError."""
+        self._lock = Lock()
+        self._counters = ValueFile(directory / f"counter_{slot}.db")
+        self._gauges = ValueFile(directory / f"gauge_sum_{slot}.db")
+        self._histograms = ValueFile(directory / f"histogram_{slot}.db")
+        self._cells: dict[tuple[Reason, bool, str | None, str | None], tuple[int, ...]] = {}
+        bounds = (*map(str, names.CHECK_BUCKETS_S), "+Inf")
+        self._buckets = [self._check_cell("_bucket", {"le": bound}) for bound in bounds]
+        self._sum = self._check_cell("_sum", {})
+        self._tokens = self._certificates = CacheState()
+        self._count(names.INTERNAL_ERRORS, 0)
+        self.caches_seen(CacheState(), CacheState())
+
+    def decided(self, decision: Decision, latency_us: int) -> None:
+        """Count a decision under its reason, service and rule, and the time that it took in microseconds."""
+        key = (decision.reason, decision.allowed, decision.service, decision.rule)
+        with self._lock:
+            cells = self._cells.get(key) or self._cells_of(key)
+            values = self._counters.values
+            for cell in cells:
+                values[cell] += 1.0
+            values = self._histograms.values
+            values[self._buckets[bisect_left(_BOUNDS_US, latency_us)]] += 1.0
+            values[self._sum] += latency_us * 1e-6
+
+    def unknown_key(self, issuer: str) -> None:
+        """Count a token of this issuer, by its configured name, that named a key we do not have."""
+        with self._lock:
+            self._count(names.UNKNOWN_KEYS, 1, issuer)
+
+    def caches_seen(self, tokens: CacheState, certificates: CacheState) -> None:
+        """Take over the state of the caches; to be called now and then."""
+        with self._lock:
+            self._cache_seen(names.TOKEN_CACHE, self._tokens, tokens)
+            self._cache_seen(names.CERTIFICATE_CACHE, self._certificates, certificates)
+            self._tokens, self._certificates = tokens, certificates
+
+    def close(self) -> None:
+        """Close the files; the numbers stay."""
+        with self._lock:
+            for file in (self._counters, self._gauges, self._histograms):
+                file.close()
+
+    def _cells_of(self, key: tuple[Reason, bool, str | None, str | None]) -> tuple[int, ...]:
+        """The counters that a decision moves, remembered for the next one like it."""
+        reason, allowed, service, rule = key
+        cells = [self._counter(names.DECISIONS, "allow" if allowed else "deny", reason, service or "")]
+        if rule is not None:
+            cells.append(self._counter(names.RULE_DECISIONS, rule))
+        if reason is Reason.INTERNAL_ERROR:
+            cells.append(self._counter(names.INTERNAL_ERRORS))
+        if len(self._cells) == _MAX_REMEMBERED:
+            self._cells.clear()
+        self._cells[key] = tuple(cell for cell in cells if cell is not None)
+        return self._cells[key]
+
+    def _count(self, metric: Metric, amount: float, *labels: str) -> None:
+        cell = self._counter(metric, *labels)
+        if cell is not None:
+            self._counters.values[cell] += amount
+
+    def _counter(self, metric: Metric, *labels: str) -> int | None:
+        """The cell of a counter, or of the one that stands for all that find no room; None with a full disk."""
+        family = metric.name.removesuffix("_total")
+        values = dict(zip(metric.labels, labels, strict=True))
+        cell = self._counters.cell(family, metric.name, values, metric.help)
+        if cell is None and metric.labels:
+            values[metric.labels[-1]] = names.OTHER
+            cell = self._counters.cell(family, metric.name, values, metric.help, spare=True)
+        return cell
+
+    def _check_cell(self, suffix: str, labels: dict[str, str]) -> int:
+        metric = names.CHECK_SECONDS
+        cell = self._histograms.cell(metric.name, metric.name + suffix, labels, metric.help)
+        assert cell is not None, "a histogram has room in a new file"  # noqa: S101
+        return cell
+
+    def _cache_seen(self, metrics: names.CacheMetrics, before: CacheState, now: CacheState) -> None:
+        entries, hits, misses = metrics
+        cell = self._gauges.cell(entries.name, entries.name, {}, entries.help)
+        if cell is not None:
+            self._gauges.values[cell] = float(now.entries)
+        self._count(hits, now.hits - before.hits)
+        self._count(misses, now.misses - before.misses)
