@@ -14,6 +14,7 @@ from authz_server.policy.callers import Caller, CallerMatch, caller_match
 from authz_server.policy.conditions import ConditionRuntime, Program
 from authz_server.policy.folding import folded_captures
 from authz_server.policy.hosts import HostIndex
+from authz_server.policy.inputs import Input, inputs_of
 from authz_server.policy.operation_index import OperationIndex, templates
 from authz_server.policy.operations import OperationMatch, operation_match
 from authz_server.policy.patterns import PathTemplate
@@ -62,7 +63,7 @@ class ServiceIndex(Struct, frozen=True):
     allow: OperationIndex[Candidate]
     allow_with_user: OperationIndex[Candidate]
     """The allow rules that ask for a user, without that demand: who fits here was missing a user."""
-    inputs: tuple[str, ...]
+    inputs: tuple[Input, ...]
     set_headers: tuple[str, ...]
 
     def fitting(
@@ -106,7 +107,7 @@ def _service_index(service: plan.Service, runtime: ConditionRuntime) -> ServiceI
         deny=OperationIndex("deny"),
         allow=OperationIndex("allow"),
         allow_with_user=OperationIndex("allow"),
-        inputs=service.inputs,
+        inputs=inputs_of(service.inputs),
         set_headers=service.set_headers,
     )
     for order, rule in enumerate(service.rules):

@@ -54,7 +54,7 @@ def _binding(variable: str, names: set[str]) -> Binding:
 def _message(
     variable: str, fields: list[tuple[str, Callable[[Any], Any]]], evaluation: Evaluation, _: object
 ) -> object:
-    source = _SOURCES[variable](evaluation)
+    source = SOURCES[variable](evaluation)
     if source is None:
         raise Unusable(f"there is no `{variable}`")
     try:
@@ -69,7 +69,7 @@ def _destination(evaluation: Evaluation) -> Operation | None:
     return operation if operation.destination_host and operation.destination_port is not None else None
 
 
-_SOURCES: dict[str, Callable[[Evaluation], object]] = {
+SOURCES: dict[str, Callable[[Evaluation], object]] = {
     "request": lambda evaluation: evaluation.operation,
     "workload": lambda evaluation: evaluation.workload,
     "user": lambda evaluation: evaluation.user,
