@@ -11,9 +11,7 @@ from authz_server.identity.keys import KeySet
 from authz_server.identity.settings import IdentitySettings
 from authz_server.identity.user import UserVerifier
 from authz_server.identity.workload import WorkloadVerifier
-from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
-from authz_server.policy.plan import Plan
 
 
 class Snapshot(Struct, frozen=True):
@@ -42,7 +40,7 @@ class Material(Struct, frozen=True):
 
 def build_snapshot(
     generation: int,
-    plan: Plan,
+    policies: PolicyIndex,
     settings: IdentitySettings,
     material: Material,
     caches: Caches,
@@ -53,7 +51,7 @@ def build_snapshot(
     """Make a snapshot. `on_unknown_key` is told the issuer whose token named a key that we do not have."""
     return Snapshot(
         generation=generation,
-        policies=PolicyIndex(plan, ConditionRuntime()),
+        policies=policies,
         workloads=WorkloadVerifier(settings, material.bundles, generation, caches.certificates),
         users=UserVerifier(settings, material.keys, generation, caches.tokens, hash_key, on_unknown_key),
         identity_headers=frozenset(settings.identity_headers),

@@ -8,6 +8,8 @@ from typing import Any
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.settings import IdentitySettings, TrustDomain
 from authz_server.model import Request
+from authz_server.policy.conditions import ConditionRuntime
+from authz_server.policy.index import PolicyIndex
 from authz_server.policy.loader import load_policies
 from authz_server.policy.plan import Plan
 from authz_server.snapshot import Caches, Material, Snapshot, build_snapshot
@@ -46,7 +48,7 @@ def snapshot_of(plan: Plan, settings: IdentitySettings = PRINCIPALS_ARE_BELIEVED
     """A snapshot; `keys` and `bundles` may be given."""
     return build_snapshot(
         1,
-        plan,
+        PolicyIndex(plan, ConditionRuntime()),
         settings,
         Material(keys=material.get("keys", {}), bundles=material.get("bundles", {})),
         caches(),
