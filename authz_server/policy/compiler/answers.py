@@ -1,0 +1,88 @@
+"""Compiles the `answer` of a rule."""
+
+import re
+
+from authz_server.documents.suggest import listing, quoted
+from authz_server.documents.tree import Document, FieldPath
+from authz_server.policy.compiler.expressions import Expressions
+from authz_server.policy.compiler.names import Report
+from authz_server.policy.plan import AnswerItem, Effect, Expression
+from authz_server.policy.schema import Answer
+
+MAX_HEADER_BYTES = 16_384
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_OF_ALLOW = ("set_headers", "remove_headers", "set_query", "remove_query", "response_headers", "metadata")
+_OF_DENY = ("status", "body", "headers", "hint")
+
+Texts = tuple[tuple[str, str | Expression], ...]
+
+
+class AnswerCompiler:
+    """Compiles the answer of one rule, which stands at the path."""
+
+    def __init__(
+        self, document: Document, path: FieldPath, captures: frozenset[str], expressions: Expressions, report: Report
+    ) -> None:
+        self._document = document
+        self._path = path
+        self._captures = captures
+        self._expressions = expressions
+        self._report = report
+
+    def compile(self, answer: Answer, effect: Effect) -> AnswerItem:
+        """What the answer changes."""
+        self._check(answer, effect)
+        return AnswerItem(
+            set_headers=self._headers("set_headers", answer.set_headers),
+            remove_headers=tuple(dict.fromkeys(answer.remove_headers)),
+            set_query=self._texts("set_query", answer.set_query),
+            remove_query=tuple(dict.fromkeys(answer.remove_query)),
+            response_headers=self._headers("response_headers", answer.response_headers),
+            metadata=self._texts("metadata", answer.metadata),
+            status=answer.status,
+            body=None if answer.body is None else self._text(("body",), answer.body),
+            headers=self._headers("headers", answer.headers),
+            hint=None if answer.hint is None else self._text(("hint",), answer.hint),
+        )
+
+    def _check(self, answer: Answer, effect: Effect) -> None:
+        own, other = (_OF_ALLOW, _OF_DENY) if effect == "allow" else (_OF_DENY, _OF_ALLOW)
+        if answer == Answer():
+            self._complain((), "empty_item", "an answer without a field changes nothing", f"it has {listing(own)}")
+        for field in other:
+            if field in answer.model_fields_set:
+                message = f"{quoted(field)} is not for {effect} rules"
+                self._complain((field,), "contradiction", message, f"they have {listing(own)}", key=True)
+        for index, name in enumerate(answer.remove_headers):
+            if name in answer.set_headers:
+                message = f"the header {quoted(name)} is set and removed"
+                self._complain(("remove_headers", index), "contradiction", message, "to set it replaces the client's")
+
+    def _headers(self, field: str, values: dict[str, str]) -> Texts:
+        # By the names of the document, which may write the name of one header in several ways.
+        written = self._document.find((*self._path, field)).value if values else {}
+        headers: dict[str, str | Expression] = {}
+        for name, source in written.items():
+            path = (field, name)
+            text = self._text(path, source)
+            if name.lower() in headers:
+                message = f"the header {quoted(name.lower())} is given twice"
+                self._complain(path, "duplicate_field", message, "names of headers have no case", key=True)
+            if isinstance(text, str) and (control := _CONTROL.search(text)):
+                message = f"the value holds the control character U+{ord(control.group()):04X}"
+                self._complain(path, "invalid_value", message, "no header can carry it")
+            if isinstance(text, str) and len(text.encode()) > MAX_HEADER_BYTES:
+                message = f"the value has more than {MAX_HEADER_BYTES:,} bytes"
+                self._complain(path, "invalid_value", message, "no header can carry it")
+            headers[name.lower()] = text
+        return tuple(sorted(headers.items()))
+
+    def _texts(self, field: str, values: dict[str, str]) -> Texts:
+        return tuple([(name, self._text((field, name), source)) for name, source in sorted(values.items())])
+
+    def _text(self, path: FieldPath, source: str) -> str | Expression:
+        return self._expressions.text(self._document, (*self._path, *path), source, self._captures)
+
+    def _complain(self, path: FieldPath, code: str, message: str, hint: str, *, key: bool = False) -> None:
+        self._report(self._document.problem((*self._path, *path), code, message, hint, key=key))

@@ -1,0 +1,78 @@
+"""Checks policy documents against each other and makes them into a plan."""
+
+from collections.abc import Mapping, Sequence
+
+from authz_server.documents.problem import Problem
+from authz_server.policy.compiler.callers import Callers, Folders
+from authz_server.policy.compiler.conflicts import GUARDRAILS, conflicts, full_name
+from authz_server.policy.compiler.expressions import Expressions
+from authz_server.policy.compiler.inputs import inputs_of, set_headers_of
+from authz_server.policy.compiler.names import KnownNames
+from authz_server.policy.compiler.rules import RuleCompiler
+from authz_server.policy.parsing import ParsedFile
+from authz_server.policy.plan import Plan, Rule, Service
+from authz_server.policy.schema import Roles
+from authz_server.policy.schema import Service as ServiceModel
+from authz_server.policy.testcases import PolicyTests, check_tests
+
+
+def compile_policies(
+    files: Sequence[ParsedFile], revision: str, known: KnownNames | None = None, *, complete: bool = True
+) -> tuple[Plan, list[Problem]]:
+    """The plan of all files, which is good only where no problem comes with it.
+
+    `known` are the names of a configuration, where there is one. Without `complete` some files could not be read, and
+    roles that nobody defines may stand there.
+    """
+    compilation = _Compilation(files, known, complete=complete)
+    return Plan(revision, compilation.services()), compilation.problems
+
+
+class _Compilation:
+    def __init__(self, files: Sequence[ParsedFile], known: KnownNames | None, *, complete: bool) -> None:
+        self.problems: list[Problem] = []
+        # Folders above before those below, else by name: the order in which files were found never shows.
+        self._files = sorted(files, key=lambda parsed: (len(parsed.file.folders), parsed.file.path))
+        report = self.problems.append
+        self._callers = Callers(known, report, all_roles_known=complete)
+        self._rules = RuleCompiler(self._callers, Expressions(report), report)
+
+    def services(self) -> tuple[Service, ...]:
+        """All services by name, each with the guardrails of its folders."""
+        for parsed in self._files:
+            if isinstance(parsed.model, Roles):
+                self._callers.define(parsed.file.folders, parsed.document, parsed.model.roles)
+            elif isinstance(parsed.model, PolicyTests):
+                self.problems += check_tests(parsed.model, parsed.document)
+        self._callers.check_roles()
+        self.problems += conflicts(self._files)
+        guardrails = self._guardrails()
+        services = [self._service(parsed, guardrails) for parsed in self._files if parsed.kind == "service"]
+        return tuple(sorted(services, key=lambda service: service.name))
+
+    def _guardrails(self) -> dict[Folders, list[Rule]]:
+        guardrails: dict[Folders, list[Rule]] = {}
+        for parsed in self._files:
+            if parsed.kind == GUARDRAILS:
+                rules = self._rules.compile(parsed, full_name(parsed, GUARDRAILS), "/")
+                guardrails.setdefault(parsed.file.folders, []).extend(rules)
+        return guardrails
+
+    def _service(self, parsed: ParsedFile, guardrails: Mapping[Folders, Sequence[Rule]]) -> Service:
+        # Of a file with problems only the rules can be there: they are checked all the same.
+        model = parsed.model if isinstance(parsed.model, ServiceModel) else None
+        name = full_name(parsed, model.name if model else parsed.file.path)
+        path_prefix = model.path_prefix if model else "/"
+        folders = parsed.file.folders
+        rules = self._rules.compile(parsed, name, path_prefix)
+        for depth in range(len(folders) + 1):
+            rules += guardrails.get(folders[:depth], ())
+        rules.sort(key=lambda rule: rule.id)
+        return Service(
+            name=name,
+            hosts=tuple(sorted(model.hosts)) if model else (),
+            path_prefix=path_prefix,
+            rules=tuple(rules),
+            inputs=inputs_of(rules),
+            set_headers=set_headers_of(rules),
+        )

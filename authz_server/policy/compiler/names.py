@@ -1,0 +1,16 @@
+"""The names that policies use and a configuration defines."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from authz_server.documents.problem import Problem
+
+Report = Callable[[Problem], None]
+"""Takes each problem that is found."""
+
+
+class KnownNames(NamedTuple):
+    """What a configuration defines."""
+
+    issuers: frozenset[str]
+    trust_domains: frozenset[str]

@@ -1,0 +1,99 @@
+"""Compiles rules."""
+
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from authz_server.documents.problem import Position
+from authz_server.documents.suggest import quoted
+from authz_server.documents.tree import Document, FieldPath
+from authz_server.policy.compiler.answers import AnswerCompiler
+from authz_server.policy.compiler.callers import Callers, Folders
+from authz_server.policy.compiler.expressions import Expressions
+from authz_server.policy.compiler.names import Report
+from authz_server.policy.compiler.operations import captures_of, compile_operations
+from authz_server.policy.parsing import ParsedFile
+from authz_server.policy.plan import AnswerItem, CallerItem, Rule
+from authz_server.policy.schema import Guardrail, Operation
+from authz_server.policy.schema import Rule as RuleModel
+
+_OPERATIONS = TypeAdapter(list[Operation])
+
+
+class RuleCompiler:
+    """Compiles the rules of one load."""
+
+    def __init__(self, callers: Callers, expressions: Expressions, report: Report) -> None:
+        self._callers = callers
+        self._expressions = expressions
+        self._report = report
+        self._ids: dict[tuple[str, str], Position] = {}
+
+    def compile(self, parsed: ParsedFile, owner: str, path_prefix: str) -> list[Rule]:
+        """The rules of a service or guardrails document; `owner` is what their full ids begin with."""
+        rules = []
+        # Two services of one name are reported as such, not rule by rule.
+        scope = owner if parsed.kind == "guardrails" else parsed.file.path
+        for index, rule in enumerate(parsed.rules):
+            path = ("rules", index)
+            if rule is None:
+                self._check_conditions(parsed.document, path)
+            else:
+                self._check_id(parsed.document, (*path, "id"), scope, rule.id)
+                rules.append(self._rule(parsed, path, rule, f"{owner}/{rule.id}", path_prefix))
+        return rules
+
+    def _check_id(self, document: Document, path: FieldPath, scope: str, rule_id: str) -> None:
+        position = document.position(path)
+        first = self._ids.setdefault((scope, rule_id), position)
+        if first != position:
+            message = f"a rule with the id {quoted(rule_id)} is there already"
+            self._report(document.problem(path, "duplicate_id", message, f"at {first.file}:{first.line}"))
+
+    def _rule(
+        self, parsed: ParsedFile, path: FieldPath, rule: RuleModel | Guardrail, full_id: str, path_prefix: str
+    ) -> Rule:
+        document = parsed.document
+        captures = captures_of(rule.operations)
+        place = document.position((*path, "id"))
+        condition = None
+        if rule.when is not None:
+            condition = self._expressions.condition(document, (*path, "when"), rule.when, captures)
+        answer = AnswerItem()
+        if rule.answer is not None:
+            compiler = AnswerCompiler(document, (*path, "answer"), captures, self._expressions, self._report)
+            answer = compiler.compile(rule.answer, rule.effect)
+        return Rule(
+            id=full_id,
+            effect=rule.effect,
+            callers=self._from(parsed.file.folders, document, path, rule),
+            operations=compile_operations(document, (*path, "to"), rule.operations, path_prefix, self._report),
+            condition=condition,
+            answer=answer,
+            location=f"{place.file}:{place.line}:{place.column}",
+            description=rule.description,
+        )
+
+    def _from(
+        self, folders: Folders, document: Document, path: FieldPath, rule: RuleModel | Guardrail
+    ) -> tuple[CallerItem, ...] | None:
+        if isinstance(rule.callers, list):
+            return self._callers.compile(folders, document, (*path, "from"), rule.callers)
+        if rule.callers is None and rule.effect == "allow":
+            message, hint = "an allow rule needs `from`", "`from: anyone` opens it to everybody"
+            self._report(document.problem(path, "missing_field", message, hint))
+        return None
+
+    def _check_conditions(self, document: Document, path: FieldPath) -> None:
+        """Check what can be checked of a rule that is wrong elsewhere, so that all errors show at once."""
+        raw: Any = document.find(path).value
+        when = raw.get("when") if isinstance(raw, dict) else None
+        sources = when if isinstance(when, list) else [when]
+        try:
+            captures = captures_of(_OPERATIONS.validate_python(raw.get("to", []) if isinstance(raw, dict) else []))
+        except ValidationError:
+            return
+        for index, source in enumerate(sources):
+            place = (*path, "when", index) if isinstance(when, list) else (*path, "when")
+            if isinstance(source, str) and source.strip() and not document.find(place).refused:
+                self._expressions.condition(document, place, source, captures)

@@ -1,0 +1,211 @@
+"""The documents of the policy language as models; docstrings are what editors show."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from authz_server.documents.model import Model
+from authz_server.policy.testcases import PolicyTests
+from authz_server.policy.values import (
+    ClaimName,
+    Expression,
+    GrpcMethod,
+    GrpcService,
+    HeaderName,
+    HostPattern,
+    Method,
+    Name,
+    Network,
+    PathPrefix,
+    PathTemplate,
+    Port,
+    Scalar,
+    SpiffePattern,
+    Text,
+    Upgrade,
+)
+
+NOT_EMPTY = Field(min_length=1)
+
+
+class Users(Model):
+    """Which verified users fit: all that is given must."""
+
+    noun: ClassVar[str] = "`users`"
+
+    issuer: Text = Field(examples=["corp"])
+    """Who issued the token, by the name that the configuration gives it."""
+    subjects: Annotated[list[Text], NOT_EMPTY] = Field(default=[], examples=[["ann"]])
+    """One of these."""
+    scopes: Annotated[list[Text], NOT_EMPTY] = Field(default=[], examples=[["orders:read"]])
+    """All of these."""
+    roles: Annotated[list[Text], NOT_EMPTY] = Field(default=[], examples=[["support"]])
+    """One of these, as the token names them."""
+    groups: Annotated[list[Text], NOT_EMPTY] = Field(default=[], examples=[["support"]])
+    """One of these, as the token names them."""
+    claims: Annotated[dict[ClaimName, Scalar | Annotated[list[Scalar], NOT_EMPTY]], NOT_EMPTY] = Field(
+        default={}, examples=[{"department": "sales"}]
+    )
+    """Claims by name or dotted path, each with its value or a list of values of which one must be there."""
+
+
+class Caller(Model):
+    """One kind of caller: all that is given must fit."""
+
+    noun: ClassVar[str] = "an item of `from`"
+
+    workloads: Annotated[list[SpiffePattern], NOT_EMPTY] = Field(
+        default=[], examples=[["spiffe://shop.example/ns/front/**"]]
+    )
+    """The calling service is one of these."""
+    users: Literal["any"] | Users | None = Field(default=None, examples=["any"])
+    """`any` is any verified user."""
+    roles: Annotated[list[Name], NOT_EMPTY] = Field(default=[], examples=[["support"]])
+    """One of these fits, as a `roles` document of this folder or one above defines them."""
+    networks: Annotated[list[Network], NOT_EMPTY] = Field(default=[], examples=[["10.1.0.0/16"]])
+    """The client's address is in one of these."""
+    anonymous: Literal[True] | None = None
+    """A caller with neither workload nor user."""
+
+
+class Grpc(Model):
+    """A gRPC service, or some of its methods."""
+
+    noun: ClassVar[str] = "`grpc`"
+
+    service: GrpcService = Field(examples=["orders.v1.Refunds"])
+    """Its full name."""
+    methods: Annotated[list[GrpcMethod], NOT_EMPTY] = Field(default=[], examples=[["Create"]])
+    """One of these; without it all of them."""
+
+
+class Operation(Model):
+    """One kind of operation: all that is given must fit."""
+
+    noun: ClassVar[str] = "an item of `to`"
+
+    methods: Annotated[list[Method], NOT_EMPTY] = Field(default=[], examples=[["GET"]])
+    paths: Annotated[list[PathTemplate], NOT_EMPTY] = Field(default=[], examples=[["/orders/{order_id}"]])
+    grpc: Grpc | None = Field(default=None, examples=[{"service": "orders.v1.Refunds"}])
+    hosts: Annotated[list[HostPattern], NOT_EMPTY] = Field(default=[], examples=[["orders.shop.example"]])
+    ports: Annotated[list[Port], NOT_EMPTY] = Field(default=[], examples=[[8443]])
+    """Ports of the address that the request was sent to."""
+    upgrade: Upgrade | None = Field(default=None, examples=["websocket"])
+    """Requests to upgrade the connection to this protocol."""
+    connect: Literal[True] | None = None
+    """CONNECT requests."""
+
+
+class Answer(Model):
+    """What the answer changes. Values are CEL expressions of type string; a constant is a CEL text in quotes."""
+
+    noun: ClassVar[str] = "`answer`"
+
+    set_headers: Annotated[dict[HeaderName, Expression], NOT_EMPTY] = Field(
+        default={}, examples=[{"x-user": "user.subject"}]
+    )
+    """Of allow rules: request headers for the upstream, in place of the client's."""
+    remove_headers: Annotated[list[HeaderName], NOT_EMPTY] = Field(default=[], examples=[["x-debug"]])
+    """Of allow rules: request headers that the upstream does not get."""
+    set_query: Annotated[dict[Text, Expression], NOT_EMPTY] = Field(default={}, examples=[{"tenant": "user.subject"}])
+    """Of allow rules: query parameters for the upstream."""
+    remove_query: Annotated[list[Text], NOT_EMPTY] = Field(default=[], examples=[["debug"]])
+    """Of allow rules: query parameters that the upstream does not get."""
+    response_headers: Annotated[dict[HeaderName, Expression], NOT_EMPTY] = Field(
+        default={}, examples=[{"x-served-for": "user.subject"}]
+    )
+    """Of allow rules: headers of the response to the client."""
+    metadata: Annotated[dict[Text, Expression], NOT_EMPTY] = Field(default={}, examples=[{"tenant": "user.issuer"}])
+    """Of allow rules: dynamic metadata for Envoy's other filters and its access log."""
+    status: int | None = Field(default=None, ge=400, le=599, examples=[404])
+    """Of deny rules: the HTTP status, 4xx or 5xx."""
+    body: Expression | None = Field(default=None, examples=["'No.'"])
+    """Of deny rules: the body of the response."""
+    headers: Annotated[dict[HeaderName, Expression], NOT_EMPTY] = Field(
+        default={}, examples=[{"retry-after": "'3600'"}]
+    )
+    """Of deny rules: headers of the response."""
+    hint: Expression | None = Field(default=None, examples=["'Ask for the role support.'"])
+    """Of deny rules: a sentence that helps the client."""
+
+
+class _RuleFields(Model):
+    id: Name = Field(examples=["customers-read-their-orders"])
+    """Names the rule in decisions, records and metrics."""
+    description: str = ""
+    """What the rule is for, shown in explanations."""
+    callers: Literal["anyone"] | Annotated[list[Caller], NOT_EMPTY] | None = Field(
+        default=None, alias="from", examples=["anyone"]
+    )
+    """Who calls: one item must fit. Required for allow; a deny rule without it is about everyone."""
+    operations: Annotated[list[Operation], NOT_EMPTY] = Field(
+        default=[], alias="to", examples=[[{"methods": ["GET"], "paths": ["/orders"]}]]
+    )
+    """What is called: one item must fit. Without it every operation; for allow no upgrade and no CONNECT."""
+    when: Expression | Annotated[list[Expression], NOT_EMPTY] | None = Field(
+        default=None, examples=["request.method == 'GET'"]
+    )
+    """A CEL expression of type bool, or several that must all hold."""
+    answer: Answer | None = Field(default=None, examples=[{"set_headers": {"x-user": "user.subject"}}])
+
+
+class Rule(_RuleFields):
+    """Who may do what, or may not."""
+
+    noun: ClassVar[str] = "a rule"
+
+    effect: Literal["allow", "deny"] = Field(examples=["allow"])
+    """A deny rule that fits always wins."""
+
+
+class Guardrail(_RuleFields):
+    """A deny rule for all services of its folder and below."""
+
+    noun: ClassVar[str] = "a guardrail"
+
+    effect: Literal["deny"] = Field(examples=["deny"])
+
+
+class Service(Model):
+    """The rules of one service."""
+
+    noun: ClassVar[str] = "a service"
+
+    kind: Literal["service"]
+    name: Name = Field(examples=["orders"])
+    """Its full name has the folders in front: `shop/orders`."""
+    hosts: Annotated[list[HostPattern], NOT_EMPTY] = Field(examples=[["orders.shop.example"]])
+    """The hosts that it speaks for."""
+    path_prefix: PathPrefix = Field(default="/", examples=["/api"])
+    """The paths that it speaks for: this one and all below."""
+    rules: list[Rule] = Field(examples=[[]])
+    """Whatever no rule allows is denied."""
+
+
+class Guardrails(Model):
+    """Deny rules that hold for every service of this folder and below; no allow rule can undo them."""
+
+    noun: ClassVar[str] = "a guardrails document"
+
+    kind: Literal["guardrails"]
+    rules: Annotated[list[Guardrail], NOT_EMPTY]
+
+
+class Roles(Model):
+    """Named groups of callers, known in this folder and below."""
+
+    noun: ClassVar[str] = "a roles document"
+
+    kind: Literal["roles"]
+    roles: Annotated[dict[Name, Annotated[list[Caller], NOT_EMPTY]], NOT_EMPTY]
+    """Role -> the items of `from` that it stands for."""
+
+
+PolicyDocument = Service | Guardrails | Roles | PolicyTests
+
+KINDS: dict[str, type[Service] | type[Guardrails] | type[Roles] | type[PolicyTests]] = {
+    "service": Service,
+    "guardrails": Guardrails,
+    "roles": Roles,
+    "tests": PolicyTests,
+}

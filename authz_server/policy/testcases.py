@@ -1,0 +1,197 @@
+"""Documents of kind `tests`: requests with the decisions that are expected of the policies beside them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from authz_server.documents.invalid import InvalidValue
+from authz_server.documents.model import Model
+from authz_server.documents.problem import Problem
+from authz_server.documents.suggest import did_you_mean, listing, quoted
+from authz_server.documents.tree import Document, FieldPath
+from authz_server.errors import Reason
+from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
+from authz_server.policy.values import ClaimName, Method, Name, Port, Text
+
+ANONYMOUS = "anonymous"
+
+_REQUEST_LINE = re.compile(r"(\S+) (/\S*)")
+_REASONS = tuple(reason.value for reason in Reason)
+
+
+def _instant(text: str) -> str:
+    example = 'for example "2026-03-02T10:00:00+01:00"'
+    try:
+        zone = datetime.fromisoformat(text).tzinfo
+    except ValueError as error:
+        raise InvalidValue(f"{quoted(text)} is no instant", hint=example) from error
+    if zone is None:
+        raise InvalidValue(f"the instant {quoted(text)} has no zone", hint=example)
+    return text
+
+
+def _spiffe_id(text: str) -> str:
+    try:
+        parse_spiffe_id(text)
+    except InvalidSpiffeId as error:
+        raise InvalidValue(str(error), hint="for example `spiffe://shop.example/ns/front/sa/web`") from error
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError as error:
+        raise InvalidValue(f"{quoted(text)} is no IP address", hint="for example `203.0.113.7`") from error
+    return text
+
+
+def _request_line(text: str) -> str:
+    if not _REQUEST_LINE.fullmatch(text):
+        raise InvalidValue(f"{quoted(text)} is no method and path", hint="for example `GET /orders`")
+    return text
+
+
+def _reason(text: str) -> str:
+    if text not in _REASONS:
+        hint = did_you_mean(text, _REASONS, f"reasons are {listing(_REASONS)}")
+        raise InvalidValue(f"unknown reason {quoted(text)}", hint=hint)
+    return text
+
+
+class CaseUser(Model):
+    """A user as a verified token would describe one."""
+
+    noun: ClassVar[str] = "a user"
+
+    issuer: Text = Field(examples=["corp"])
+    subject: Text = Field(examples=["ann"])
+    scopes: list[Text] = Field(default=[], examples=[["orders:read"]])
+    roles: list[Text] = Field(default=[], examples=[["support"]])
+    groups: list[Text] = Field(default=[], examples=[["support"]])
+    claims: dict[ClaimName, Any] = Field(default={}, examples=[{"customer": "c7"}])
+
+
+class CaseRequest(Model):
+    """A request and its caller; without `from` and `as` the caller is anonymous."""
+
+    noun: ClassVar[str] = "a request"
+
+    workload: Text | None = Field(default=None, alias="from", examples=["web"])
+    """One of `workloads`."""
+    user: Text | None = Field(default=None, alias="as", examples=["ann"])
+    """One of `users`."""
+    method: Method = Field(examples=["GET"])
+    host: Text = Field(examples=["orders.shop.example"])
+    path: Text = Field(examples=["/orders"])
+    """Path and query as sent."""
+    headers: dict[Text, str | list[str]] = Field(default={}, examples=[{"x-team": "blue"}])
+    """Values by name; a list is a header that comes several times."""
+    client_ip: Annotated[str, AfterValidator(_address)] | None = Field(default=None, examples=["203.0.113.7"])
+    port: Port | None = Field(default=None, examples=[8443])
+    """Of the address that the request was sent to."""
+
+
+class Expectation(Model):
+    """What the decision must be; what is not given may be anything."""
+
+    noun: ClassVar[str] = "`expect`"
+
+    decision: Literal["allow", "deny"] = Field(examples=["allow"])
+    rule: Text | None = Field(default=None, examples=["customers-read-their-orders"])
+    """The rule that decides, by its id or full id."""
+    reason: (
+        Annotated[str, AfterValidator(_reason), WithJsonSchema({"type": "string", "enum": list(_REASONS)})] | None
+    ) = Field(default=None, examples=["no_rule_allows"])
+
+
+class Case(Model):
+    """One request and what is expected."""
+
+    noun: ClassVar[str] = "a test"
+
+    name: Text = Field(examples=["a customer reads an order of hers"])
+    request: CaseRequest
+    expect: Expectation
+
+
+class Matrix(Model):
+    """Every caller with every request; what `allow` does not list must be denied."""
+
+    noun: ClassVar[str] = "`matrix`"
+
+    callers: Annotated[list[Text], Field(min_length=1)] = Field(examples=[["web", "web+ann", ANONYMOUS]])
+    """Names of `workloads` and `users`, joined by `+` for both, and `anonymous`."""
+    requests: Annotated[dict[Text, Annotated[str, AfterValidator(_request_line)]], Field(min_length=1)] = Field(
+        examples=[{"list": "GET /orders"}]
+    )
+    """Name -> method and path."""
+    host: Text | None = Field(default=None, examples=["orders.shop.example"])
+    """Of all requests; without it the host of the only service of the folder."""
+    allow: dict[Text, Annotated[list[Text], Field(min_length=1)]] = Field(default={}, examples=[{"web+ann": ["read"]}])
+    """Caller -> names of the requests that are allowed."""
+
+
+class PolicyTests(Model):
+    """Tests of the policies of this folder; the name of the file ends with `_test.yaml`."""
+
+    noun: ClassVar[str] = "a tests document"
+
+    kind: Literal["tests"]
+    now: Annotated[str, AfterValidator(_instant)] | None = Field(default=None, examples=["2026-03-02T10:00:00+01:00"])
+    """The instant at which the requests are made, with its zone (RFC 3339)."""
+    workloads: dict[Name, Annotated[str, AfterValidator(_spiffe_id)]] = Field(
+        default={}, examples=[{"web": "spiffe://shop.example/ns/front/sa/web"}]
+    )
+    """Name -> SPIFFE ID."""
+    users: dict[Name, CaseUser] = Field(default={}, examples=[{"ann": {"issuer": "corp", "subject": "ann"}}])
+    """Name -> what the token says."""
+    tests: list[Case] = Field(default=[])
+    matrix: Matrix | None = None
+
+
+def check_tests(tests: PolicyTests, document: Document) -> list[Problem]:
+    """Names that stand for nothing, and expectations that contradict themselves."""
+    problems = []
+    if not tests.tests and tests.matrix is None:
+        problems.append(document.problem((), "missing_field", "a tests document needs `tests` or `matrix`"))
+    for index, case in enumerate(tests.tests):
+        place = ("tests", index)
+        problems += _known(document, (*place, "request", "from"), case.request.workload, tests.workloads, "workload")
+        problems += _known(document, (*place, "request", "as"), case.request.user, tests.users, "user")
+        reason = case.expect.reason
+        if reason is not None and (reason == Reason.ALLOWED) != (case.expect.decision == "allow"):
+            message = f"the decision {quoted(case.expect.decision)} never has the reason {quoted(reason)}"
+            problems.append(document.problem((*place, "expect", "reason"), "invalid_value", message))
+    if tests.matrix is not None:
+        problems += _check_matrix(tests, tests.matrix, document)
+    return problems
+
+
+def _check_matrix(tests: PolicyTests, matrix: Matrix, document: Document) -> Iterator[Problem]:
+    known = [ANONYMOUS, *tests.workloads, *tests.users]
+    for index, caller in enumerate(matrix.callers):
+        workload, plus, user = caller.partition("+")
+        place = ("matrix", "callers", index)
+        if plus:
+            yield from _known(document, place, workload, tests.workloads, "workload")
+            yield from _known(document, place, user, tests.users, "user")
+        else:
+            yield from _known(document, place, caller, known, "caller")
+    for caller, requests in matrix.allow.items():
+        yield from _known(document, ("matrix", "allow", caller), caller, matrix.callers, "caller", key=True)
+        for index, request in enumerate(requests):
+            yield from _known(document, ("matrix", "allow", caller, index), request, matrix.requests, "request")
+
+
+def _known(
+    document: Document, place: FieldPath, name: str | None, known: Iterable[str], what: str, *, key: bool = False
+) -> Iterator[Problem]:
+    names = list(known)
+    if name is not None and name not in names:
+        hint = did_you_mean(name, names, f"known are {listing(names)}" if names else f"this file names no {what}")
+        yield document.problem(place, "unknown_name", f"unknown {what} {quoted(name)}", hint, key=key)
