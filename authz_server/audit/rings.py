@@ -42,7 +42,8 @@ class Rings:
     def __iter__(self) -> Iterator[tuple[int, RingConsumer]]:
         """Each ring with the slot of its worker, those of earlier control processes first."""
         yield from self._left
-        yield from self._own.items()
+        # A copy: a ring may be made while another thread drains.
+        yield from list(self._own.items())
 
     def remove_finished(self) -> None:
         """Delete what earlier control processes left, once it is empty and nobody can append to it any more."""

@@ -94,10 +94,14 @@ LOG_KEYS = {
     "decision_id": "as in the audit record",
     "error": "type of an error, or what it says where that holds nothing of a request",
     "file": "path of the file that it is about",
+    "generation": "number of a snapshot, counted from the start of the server",
     "exit_code": "of a process; negative: the signal that ended it",
     ISSUER: "of tokens, by its name in the configuration",
     "message": "kind of a message between the control process and a worker",
     "problem": "what is wrong, for people",
+    "problems": "how many, of policies",
+    REVISION: "of policies: their content hash",
+    "revision_kept": "the revision that goes on to decide",
     "where": "file and line of a defect",
 }
 """Each key of a log line, and what it holds."""
