@@ -34,6 +34,7 @@ RECORDED = frozenset(
     }
 )
 """What every record says anyhow."""
+_FROM_RECORDED = frozenset({"path", "workload.within", "client.within"})
 
 _ABSENT = object()
 
@@ -59,7 +60,7 @@ def read_inputs(evaluation: Evaluation, inputs: Iterable[Input]) -> dict[str, ob
 
 def _reader(name: str) -> Callable[[Evaluation], object] | None:
     variable, part = split_read(name)
-    if name in RECORDED or variable == "path":
+    if name in RECORDED or variable in _FROM_RECORDED:
         return None
     if variable in FIELDS:
         return partial(_field, variable, FIELDS[variable][part])

@@ -8,9 +8,10 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from authz_server.policy.conditions.environment import MAPS, MESSAGES, SCALARS
+from authz_server.policy.conditions.environment import MAPS, MESSAGES, SCALARS, WITHIN
 from authz_server.policy.conditions.evaluation import Binding, Evaluation
 from authz_server.policy.conditions.values import Unusable, checked, checked_text
+from authz_server.policy.conditions.within import client_network, workload_pattern
 from authz_server.request.headers import HeaderUnusable
 from authz_server.request.operation import Operation
 
@@ -34,7 +35,7 @@ def split_read(read: str) -> tuple[str, str]:
 
     Of a nested claim, `user.claims.address.city`, it is the outermost: `address`.
     """
-    for variable in MAPS:
+    for variable in (*MAPS, *WITHIN):
         if read.startswith((f"{variable}[", f"{variable}.")):
             rest = read[len(variable) :]
             return variable, rest[1:-1] if rest.startswith("[") else rest[1:].partition(".")[0]
@@ -48,6 +49,8 @@ def _binding(variable: str, names: set[str]) -> Binding:
         return partial(_message, variable, fields)
     if variable in SCALARS:
         return _SCALARS[variable]
+    if variable in WITHIN:
+        return _WITHIN[variable](names)
     return partial(_MAPS[variable], None if EVERY_KEY in names else tuple(sorted(names)))
 
 
@@ -185,4 +188,34 @@ _MAPS: dict[str, Callable[[Keys, Evaluation, Mapping[str, str]], dict[str, objec
     "request.query": _query,
     "user.claims": _claims,
     "path": _captures,
+}
+
+
+def _workload_within(arguments: Iterable[str]) -> Binding:
+    patterns = {argument: workload_pattern(argument) for argument in arguments}
+
+    def binding(evaluation: Evaluation, _: object) -> dict[str, bool]:
+        if evaluation.workload is None:
+            raise Unusable("there is no `workload`")
+        identity = evaluation.workload.id
+        return {argument: pattern.matches(identity) for argument, pattern in patterns.items()}
+
+    return binding
+
+
+def _client_within(arguments: Iterable[str]) -> Binding:
+    networks = {argument: client_network(argument) for argument in arguments}
+
+    def binding(evaluation: Evaluation, _: object) -> dict[str, bool]:
+        address = evaluation.operation.client_ip
+        if address is None:
+            raise Unusable("there is no `client`")
+        return {argument: address in network for argument, network in networks.items()}
+
+    return binding
+
+
+_WITHIN: dict[str, Callable[[Iterable[str]], Binding]] = {
+    "workload.within": _workload_within,
+    "client.within": _client_within,
 }

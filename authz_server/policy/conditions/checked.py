@@ -13,21 +13,35 @@ class Parsed:
 
     def __init__(self, serialized: bytes) -> None:
         """Raises ValueError where it is nested too deeply to be taken apart."""
-        envelope = Any.FromString(serialized)
+        self._envelope = Any.FromString(serialized)
         try:
-            checked = CheckedExpression.FromString(envelope.value)
+            self._checked = CheckedExpression.FromString(self._envelope.value)
         except DecodeError as error:
             raise ValueError("nested too deeply") from error
-        self.expr: Expr = checked.expr
-        self._offsets = dict(checked.source_info.positions)
-        # Offsets serve messages at load only, and maps are serialized in random order unless told otherwise.
-        checked.ClearField("source_info")
-        envelope.value = checked.SerializeToString(deterministic=True)
-        self.ast: bytes = envelope.SerializeToString(deterministic=True)
+        self.expr: Expr = self._checked.expr
 
     def offset(self, expr: Expr) -> int:
         """Where the engine places a part, in characters from 0: an operator, a dot, an opening parenthesis."""
-        return self._offsets.get(expr.id, 0)
+        return self._checked.source_info.positions.get(expr.id, 0)
+
+    def replace_by_lookup(self, expr: Expr, variable: str) -> None:
+        """Make `target.function("literal")` into `variable["literal"]`; a map of values of the same type."""
+        call = expr.call_expr
+        target = call.target.id
+        call.ClearField("target")
+        call.function = "_[_]"
+        call.args.insert(0, Expr(id=target, ident_expr=Expr.Ident(name=variable)))
+        references = self._checked.reference_map
+        references[target].name = variable
+        references[expr.id].overload_id[:] = ["index_map"]
+        self._checked.type_map.pop(target, None)
+
+    def serialized(self) -> bytes:
+        """What the engine loads. The same source gives the same bytes."""
+        # Offsets serve messages at load only, and maps are serialized in random order unless told otherwise.
+        self._checked.ClearField("source_info")
+        self._envelope.value = self._checked.SerializeToString(deterministic=True)
+        return self._envelope.SerializeToString(deterministic=True)
 
 
 def literal_text(expr: Expr) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from cel_expr_python import cel
 
 from authz_server.policy.conditions.checked import Parsed
-from authz_server.policy.conditions.environment import new_environment
+from authz_server.policy.conditions.environment import checking_environment, evaluating_environment
 from authz_server.policy.conditions.literals import LiteralRules
 from authz_server.policy.conditions.reads import ExpressionCheck
 from authz_server.policy.conditions.rejection import ConditionError, rejection
@@ -25,7 +25,8 @@ class ConditionCompiler:
     """Checks expressions. One instance serves any number of them."""
 
     def __init__(self) -> None:
-        self._environment = new_environment()
+        self._environment = checking_environment()
+        self._evaluating = evaluating_environment()
         self._literals = LiteralRules()
 
     def condition(self, source: str, captures: frozenset[str]) -> Expression:
@@ -57,11 +58,12 @@ class ConditionCompiler:
             raise rejection(source, start, len(source), message, conversion)
         try:
             parsed = Parsed(compiled.serialize())
-            self._environment.deserialize(parsed.ast)
+            check = ExpressionCheck(source, parsed, captures, self._literals)
+            ast = parsed.serialized()
+            self._evaluating.deserialize(ast)
         except (ValueError, RuntimeError) as error:
             raise translate(source, "recursion") from error
-        check = ExpressionCheck(source, parsed, captures, self._literals)
-        return Expression(source, parsed.ast, tuple(sorted(check.reads)), check.builds_lists)
+        return Expression(source, ast, tuple(sorted(check.reads)), check.builds_lists)
 
 
 def _check_text(source: str) -> None:

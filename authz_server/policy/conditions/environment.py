@@ -1,10 +1,14 @@
-"""The CEL environment of conditions: variables, functions and libraries, the same for compiling and for running."""
+"""The CEL environments of conditions: variables, functions and libraries.
+
+`workload.within` and `client.within` are functions where expressions are checked, and maps from their literal
+argument to the answer where expressions are evaluated: the engine leaks up to 700 bytes at each call of a function
+that is implemented in Python.
+"""
 
 from cel_expr_python import cel
 from google.protobuf.message import Message
 
 from authz_server.pb.authz.v1 import context_pb2
-from authz_server.policy.conditions.within import Within
 
 _STRING = cel.Type.STRING
 _STRINGS = cel.Type.List(_STRING)
@@ -36,38 +40,36 @@ SCALARS: dict[str, cel.Type] = {
 }
 """Variables that are always bound."""
 
+WITHIN: dict[str, cel.Type] = {
+    "workload.within": cel.Type.Map(_STRING, cel.Type.BOOL),
+    "client.within": cel.Type.Map(_STRING, cel.Type.BOOL),
+}
+"""Where expressions are evaluated: the answers of `within`."""
+
 _LIBRARIES = "extensions: [{name: strings}, {name: sets}, {name: encoders}]"
+_MESSAGE_TYPES = {name: cel.Type(message.DESCRIPTOR.full_name) for name, message in MESSAGES.items()}
 
 
-def new_environment() -> cel.Env:
-    """An environment; expressions evaluate only with activations of the environment that loaded them."""
-    types = {name: cel.Type(message.DESCRIPTOR.full_name) for name, message in MESSAGES.items()}
-    environment = cel.NewEnv(
-        config=cel.NewEnvConfigFromYaml(_LIBRARIES),
-        variables={**types, **MAPS, **SCALARS},
-        functions=[_within(types)],
-    )
+def checking_environment() -> cel.Env:
+    """For compiling; what it compiles is not for evaluation as it is."""
+    overloads = [
+        cel.Overload(f"{name}_within", cel.Type.BOOL, [_MESSAGE_TYPES[name], _STRING], is_member=True)
+        for name in ("workload", "client")
+    ]
+    return _environment({}, [cel.FunctionDecl("within", overloads)])
+
+
+def evaluating_environment() -> cel.Env:
+    """For evaluation; expressions evaluate only with activations of the environment that loaded them."""
+    environment = _environment(WITHIN, [])
     # Until an environment has compiled something, it refuses values of `now` ("Non-CEL value type").
     environment.compile("true")
     return environment
 
 
-def _within(types: dict[str, cel.Type]) -> cel.FunctionDecl:
-    # The engine calls one implementation for all overloads of a member. A second one would be accepted here and
-    # make every evaluation fail.
-    overloads = [
-        cel.Overload(
-            "workload_within",
-            return_type=cel.Type.BOOL,
-            parameters=[types["workload"], _STRING],
-            is_member=True,
-            impl=Within(),
-        ),
-        cel.Overload(
-            "client_within",
-            return_type=cel.Type.BOOL,
-            parameters=[types["client"], _STRING],
-            is_member=True,
-        ),
-    ]
-    return cel.FunctionDecl("within", overloads)
+def _environment(more: dict[str, cel.Type], functions: list[cel.FunctionDecl]) -> cel.Env:
+    return cel.NewEnv(
+        config=cel.NewEnvConfigFromYaml(_LIBRARIES),
+        variables={**_MESSAGE_TYPES, **MAPS, **SCALARS, **more},
+        functions=functions,
+    )

@@ -51,11 +51,14 @@ class LiteralRules:
         elif function in ZONED and call.args:
             text = _literal(source, call, argument_offset, "a time zone")
             self._check_zone(source, text, argument_offset)
-        elif function == "within":
-            text = _literal(source, call, argument_offset, "the argument of `within`")
-            _check_within(source, call, text, argument_offset)
         elif function in CONVERSIONS and (constant := literal_text(call.args[-1])) is not None:
             self._check_conversion(source, function, constant, argument_offset)
+
+    def within_argument(self, source: str, call: Expr.Call, offset: int) -> str:
+        """The argument of `within`. Raises ConditionError where it is no literal, or not what the subject needs."""
+        text = _literal(source, call, offset, "the argument of `within`")
+        _check_within(source, call, text, offset)
+        return text
 
     def _check_pattern(self, source: str, pattern: str, offset: int) -> None:
         fault = regex.fault(pattern)

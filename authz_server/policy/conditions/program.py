@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from cel_expr_python import cel
 
 from authz_server.policy.conditions.bindings import bindings
-from authz_server.policy.conditions.environment import new_environment
+from authz_server.policy.conditions.environment import evaluating_environment
 from authz_server.policy.conditions.evaluation import Evaluation, EvaluationError, Needs
 from authz_server.policy.plan import Expression
 
@@ -63,7 +63,7 @@ class ConditionRuntime:
     """Loads the expressions of one snapshot; the same expression is loaded once."""
 
     def __init__(self) -> None:
-        self._environment = new_environment()
+        self._environment = evaluating_environment()
         self._needs: dict[tuple[tuple[str, ...], bool], Needs] = {}
         self._programs: dict[str, Program] = {}
 

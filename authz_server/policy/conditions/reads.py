@@ -71,15 +71,15 @@ class ExpressionCheck:
             self._visit(argument, in_macro=in_macro)
 
     def _within(self, expr: Expr) -> None:
-        subject = _chain(expr.call_expr.target)
-        if subject == ("workload", ()):
-            self.reads.update(("workload.id", "workload.segments", "workload.trust_domain"))
-        elif subject == ("client", ()):
-            self.reads.add("client.ip")
-        else:
+        call = expr.call_expr
+        subject = _chain(call.target)
+        if subject not in (("workload", ()), ("client", ())):
             hint = "write workload.within(…) or client.within(…)"
             raise self._error(expr, 1, "`within` is about `workload` or `client`", hint)
-        self._literals.check_call(self._source, expr.call_expr, self._parsed.offset(expr.call_expr.args[0]))
+        argument = self._literals.within_argument(self._source, call, self._parsed.offset(call.args[0]))
+        variable = f"{subject[0]}.within"
+        self.reads.add(f"{variable}[{argument}]")
+        self._parsed.replace_by_lookup(expr, variable)
 
     def _struct(self, expr: Expr, *, in_macro: bool) -> None:
         if expr.struct_expr.message_name:

@@ -13,8 +13,8 @@ class CheckedExpression(_message.Message):
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: int
-        value: bytes
-        def __init__(self, key: _Optional[int] = ..., value: _Optional[bytes] = ...) -> None: ...
+        value: Reference
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[_Union[Reference, _Mapping]] = ...) -> None: ...
     class TypeMapEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -26,11 +26,19 @@ class CheckedExpression(_message.Message):
     TYPE_MAP_FIELD_NUMBER: _ClassVar[int]
     EXPR_FIELD_NUMBER: _ClassVar[int]
     SOURCE_INFO_FIELD_NUMBER: _ClassVar[int]
-    reference_map: _containers.ScalarMap[int, bytes]
+    reference_map: _containers.MessageMap[int, Reference]
     type_map: _containers.ScalarMap[int, bytes]
     expr: Expr
     source_info: SourceInfo
-    def __init__(self, reference_map: _Optional[_Mapping[int, bytes]] = ..., type_map: _Optional[_Mapping[int, bytes]] = ..., expr: _Optional[_Union[Expr, _Mapping]] = ..., source_info: _Optional[_Union[SourceInfo, _Mapping]] = ...) -> None: ...
+    def __init__(self, reference_map: _Optional[_Mapping[int, Reference]] = ..., type_map: _Optional[_Mapping[int, bytes]] = ..., expr: _Optional[_Union[Expr, _Mapping]] = ..., source_info: _Optional[_Union[SourceInfo, _Mapping]] = ...) -> None: ...
+
+class Reference(_message.Message):
+    __slots__ = ("name", "overload_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OVERLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    overload_id: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., overload_id: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SourceInfo(_message.Message):
     __slots__ = ("positions",)
