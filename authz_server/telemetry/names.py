@@ -102,6 +102,8 @@ LOG_KEYS = {
     "problems": "how many, of policies",
     REVISION: "of policies: their content hash",
     "revision_kept": "the revision that goes on to decide",
+    "rules": "how many, in all services",
+    "services": "how many",
     "where": "file and line of a defect",
 }
 """Each key of a log line, and what it holds."""
