@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from authz_server.cli import config, dev, envoy, serve, validate
+
 app = typer.Typer(
     name="authz",
     help="External authorization for Envoy: workload and user identity, checked against policies as code.",
@@ -16,6 +18,11 @@ app = typer.Typer(
 )
 
 # Each command group is one line: `app.add_typer(dev.app, name="dev")`, or `app.command("check")(check.check)`.
+app.command("serve")(serve.serve)
+app.command("validate")(validate.validate)
+app.add_typer(config.app, name="config")
+app.add_typer(envoy.app, name="envoy")
+app.add_typer(dev.app, name="dev")
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,11 +6,12 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+from authz_server.control.errors import CannotStart
 from authz_server.control.settings import ListenSettings
 from authz_server.worker.address import SLOT, Address, TcpAddress, UnixAddress, of_slot
 
 
-class AddressTaken(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+class AddressTaken(CannotStart):
     """An address cannot be listened on; says which and why."""
 
 
@@ -57,6 +58,11 @@ def listen_on(address: Address) -> socket.socket:
         return _bound(listener, _sockaddr(address))
     except OSError as error:
         raise AddressTaken(f"cannot listen on {address}: {_words(error)}") from None
+
+
+def bound_address(listener: socket.socket, address: Address) -> Address:
+    """The address that the socket listens on: port 0 has become a real one."""
+    return TcpAddress(address.host, listener.getsockname()[1]) if isinstance(address, TcpAddress) else address
 
 
 def _bound(listener: socket.socket, place: str | tuple[str, int]) -> socket.socket:

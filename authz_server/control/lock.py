@@ -6,10 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from authz_server.control.errors import CannotStart
+
 _NAME = ".authz.lock"
 
 
-class Locked(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+class Locked(CannotStart):
     """Another server has the directory; says which process."""
 
 

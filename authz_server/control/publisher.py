@@ -23,6 +23,12 @@ class Content(Struct, frozen=True):
     bundles: Mapping[str, bytes]
     """PEM certificates by trust domain."""
 
+    def is_like(self, other: "Content | None") -> bool:
+        """Whether the other makes the same snapshot; policies are compared by identity, which costs nothing."""
+        if other is None or self.plan is not other.plan:
+            return False
+        return self.keys == other.keys and self.bundles == other.bundles
+
 
 class NotActivated(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
     """A worker could not prepare the snapshot; the one before still decides everywhere."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from msgspec import Struct
 
+from authz_server.control.errors import CannotStart
 from authz_server.control.process import WorkerGone, WorkerProcess, spawn_worker
 from authz_server.control.publisher import NotActivated, Publisher
 from authz_server.worker.address import Address
@@ -25,10 +26,6 @@ class Patience(Struct, frozen=True):
     longest_backoff: float = 10.0
     stable: float = 30.0
     """A worker that lived so long is replaced at once again."""
-
-
-class CannotStart(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
-    """A worker cannot do its work at all, such as listen on its address; says why."""
 
 
 class Supervisor:

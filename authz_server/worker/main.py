@@ -4,7 +4,9 @@ import gc
 import os
 import signal
 import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import grpc
 import structlog
@@ -15,6 +17,9 @@ from authz_server.audit.ring import RingError, RingProducer
 from authz_server.envoy.service import CheckService
 from authz_server.errors import Reason
 from authz_server.identity.spiffe import InvalidSpiffePattern
+from authz_server.model import Decision
+from authz_server.telemetry.logs import configure_logs
+from authz_server.telemetry.worker_metrics import WorkerMetrics
 from authz_server.worker.channel import Channel
 from authz_server.worker.messages import (
     Activate,
@@ -35,6 +40,7 @@ from authz_server.worker.messages import (
 from authz_server.worker.peers import Peers
 from authz_server.worker.server import CallPool, CannotListen, CheckHandler, CheckServer
 from authz_server.worker.snapshots import Snapshots
+from authz_server.worker.unknown_keys import UnknownKeys
 
 ORPHAN_GRACE_S = 8.0
 """How long a worker whose control process is gone finishes its calls."""
@@ -50,6 +56,7 @@ def run_worker(connection: socket.socket) -> int:
     if not isinstance(start, Start):
         return 1
     settings = start.settings
+    configure_logs(settings.log_level, settings.log_format, worker=settings.slot)
     if settings.core is not None:
         os.sched_setaffinity(0, {settings.core})
     try:
@@ -66,11 +73,18 @@ class _Worker:
 
     def __init__(self, settings: WorkerSettings, channel: Channel) -> None:
         self._channel = channel
-        self._snapshots = Snapshots(settings, lambda issuer: channel.offer(UnknownKey(issuer)))
+        metrics = WorkerMetrics(Path(settings.metrics_directory), settings.slot)
+        unknown_keys = UnknownKeys(metrics.unknown_key, lambda issuer: channel.offer(UnknownKey(issuer)))
+        self._snapshots = Snapshots(settings, unknown_keys)
         ring = RingProducer(Path(settings.ring))
         recorder = Recorder(ring, settings.slot, Redaction(settings.secrets, settings.hash_key))
+
+        def record(decision: Decision, latency_us: int) -> None:
+            recorder(decision, latency_us)
+            metrics.decided(decision, latency_us)
+
         pool = CallPool()
-        self._service = CheckService(recorder, pool.is_overloaded)
+        self._service = CheckService(record, pool.is_overloaded)
         self.server = CheckServer(settings, pool, _handler(self._service, settings))
 
     def run(self) -> int:
@@ -110,7 +124,7 @@ def _handler(service: CheckService, settings: WorkerSettings) -> CheckHandler:
 
     def check(payload: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            named = peers.may_call(context)
+            named = peers.may_call(_peer_certificate(context))
         except Exception as error:  # noqa: BLE001  # the border: an RPC error is no denial to every proxy
             structlog.get_logger().error("peer_check_failed", error=type(error).__name__)
             named = False
@@ -119,3 +133,9 @@ def _handler(service: CheckService, settings: WorkerSettings) -> CheckHandler:
         return service.check(payload, context)
 
     return check
+
+
+def _peer_certificate(context: grpc.ServicerContext) -> bytes | None:
+    # The stubs say that a property has one value; it has a list of them.
+    properties = cast(Mapping[str, Sequence[bytes]], context.auth_context())
+    return next(iter(properties.get("x509_pem_cert", ())), None)

@@ -5,6 +5,7 @@ from msgspec import Struct
 
 from authz_server.identity.settings import IdentitySettings
 from authz_server.policy.plan import Plan
+from authz_server.telemetry.logs import Format, Level
 from authz_server.worker.address import Address
 
 FINGERPRINT = "sha256:"
@@ -43,8 +44,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()
     """Inputs that are recorded as keyed hashes."""
     hash_key: bytes
-    log_level: str
-    log_format: str
+    log_level: Level
+    log_format: Format
 
 
 class Start(Struct, frozen=True, tag=True):

@@ -1,8 +1,7 @@
 """Who may call Check over mTLS. The handshake has proved that a client CA signed the certificate; here it is named."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -19,14 +18,6 @@ class _Verdict(Struct, frozen=True):
     not_after: float
 
 
-class PeerContext(Protocol):
-    """What the check of the peer asks of the transport."""
-
-    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        """What the handshake found out."""
-        ...
-
-
 class Peers:
     """The certificates that may call."""
 
@@ -38,9 +29,8 @@ class Peers:
         self._clock = clock
         self._known: dict[bytes, _Verdict] = {}
 
-    def may_call(self, context: PeerContext) -> bool:
+    def may_call(self, pem: bytes | None) -> bool:
         """Whether the peer's certificate is named, and still valid on a connection that may have outlived it."""
-        pem = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
         if pem is None:
             return False
         verdict = self._known.get(pem)

@@ -1,6 +1,5 @@
 """Snapshots of a worker between their arrival and their use."""
 
-import time
 from collections.abc import Callable
 
 from authz_server.identity.bundle import parse_bundle
@@ -13,8 +12,6 @@ from authz_server.worker.messages import Prepare, WorkerSettings
 
 _CERTIFICATES, _CERTIFICATE_BYTES = 10_000, 64 * 1024 * 1024
 _TOKENS, _TOKEN_BYTES = 50_000, 128 * 1024 * 1024
-UNKNOWN_KEY_PAUSE_S = 1.0
-"""Unknown keys of an issuer are told of this often at most."""
 
 
 class WrongGeneration(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
@@ -24,16 +21,9 @@ class WrongGeneration(Exception):  # noqa: N818  # reads as what it is in `raise
 class Snapshots:
     """Builds a snapshot, keeps it aside, and hands it out when it is activated."""
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        on_unknown_key: Callable[[str], None],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, settings: WorkerSettings, on_unknown_key: Callable[[str], None]) -> None:
         self._settings = settings
         self._on_unknown_key = on_unknown_key
-        self._monotonic = monotonic
-        self._told: dict[str, float] = {}
         self._caches = Caches(
             certificates=BoundedCache(_CERTIFICATES, _CERTIFICATE_BYTES), tokens=BoundedCache(_TOKENS, _TOKEN_BYTES)
         )
@@ -57,7 +47,7 @@ class Snapshots:
             ),
             self._caches,
             hash_key=self._settings.hash_key,
-            on_unknown_key=self._tell,
+            on_unknown_key=self._on_unknown_key,
         )
 
     def activate(self, generation: int) -> Snapshot:
@@ -68,10 +58,3 @@ class Snapshots:
         self._prepared = None
         self._policies = snapshot.policies
         return snapshot
-
-    def _tell(self, issuer: str) -> None:
-        now = self._monotonic()
-        if now - self._told.get(issuer, -UNKNOWN_KEY_PAUSE_S) >= UNKNOWN_KEY_PAUSE_S:
-            # Issuers are those of the configuration: the table cannot grow.
-            self._told[issuer] = now
-            self._on_unknown_key(issuer)

@@ -1,0 +1,40 @@
+"""What commands that read the configuration have in common."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from authz_server.control.settings import LoadedSettings, Settings, load_settings
+from authz_server.documents.problem import Problem
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="AUTHZ_CONFIG",
+        metavar="FILE",
+        help="The configuration; without it `authz.yaml` in this directory, if there, else defaults.",
+    ),
+]
+
+
+def load(config: Path | None) -> LoadedSettings:
+    """The configuration and what is wrong with it."""
+    return load_settings(config, os.environ)
+
+
+def load_or_exit(config: Path | None) -> Settings:
+    """The configuration; with a bad one, print what is wrong and exit with 1."""
+    loaded = load(config)
+    if loaded.settings is None:
+        print_problems(loaded.problems)
+        raise typer.Exit(1)
+    return loaded.settings
+
+
+def print_problems(problems: Iterable[Problem]) -> None:
+    """All problems on standard error, an empty line between them."""
+    typer.echo("\n\n".join(str(problem) for problem in problems), err=True)

@@ -1,0 +1,96 @@
+"""Fetches the keys of an issuer over HTTP, within bounds of time and size."""
+
+import asyncio
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import httpx2
+
+from authz_server.control.settings.places import check_url, is_loopback_host
+from authz_server.documents.invalid import InvalidValue
+from authz_server.identity.keys import MAX_DOCUMENT_BYTES
+from authz_server.identity.strict_json import read_object
+
+FETCH_S = 10.0
+"""The longest that one document may take, however it trickles in."""
+_DISCOVERY_PATH = "/.well-known/openid-configuration"
+
+
+class FetchFailed(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+    """The keys cannot be had; says why, without anything that the other side sent."""
+
+
+class KeySource(Protocol):
+    """Where an issuer's keys come from."""
+
+    async def fetch(self) -> bytes:
+        """The JWKS document as it was sent. Raises FetchFailed."""
+        ...
+
+
+class UrlSource:
+    """A JWKS at a known URL."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def fetch(self) -> bytes:
+        """The JWKS document as it was sent. Raises FetchFailed."""
+        return await _get(self._url)
+
+
+class DiscoverySource:
+    """A JWKS that the issuer's own metadata name (OpenID Connect Discovery 1.0 section 4)."""
+
+    def __init__(self, issuer: str) -> None:
+        self._issuer = issuer
+
+    async def fetch(self) -> bytes:
+        """The JWKS document as it was sent. Raises FetchFailed."""
+        try:
+            metadata = read_object(await _get(self._issuer.rstrip("/") + _DISCOVERY_PATH))
+        except ValueError as error:
+            raise FetchFailed(f"the discovery document is {error}") from None
+        # Section 4.3: another issuer's document must not speak for this one.
+        if metadata.get("issuer") != self._issuer:
+            raise FetchFailed("the discovery document names another issuer")
+        location = metadata.get("jwks_uri")
+        if not isinstance(location, str):
+            raise FetchFailed("the discovery document has no `jwks_uri`")
+        try:
+            check_url(location)
+        except InvalidValue as error:
+            raise FetchFailed(f"the `jwks_uri` of the discovery document cannot be used: {error}") from None
+        return await _get(location)
+
+
+async def _get(url: str) -> bytes:
+    # What an operator says about proxies is for what is outside this machine.
+    outside = not is_loopback_host(urlsplit(url).hostname or "")
+    try:
+        async with (
+            asyncio.timeout(FETCH_S),
+            httpx2.AsyncClient(follow_redirects=False, trust_env=outside, timeout=FETCH_S) as client,
+            # Not compressed: what comes is as large as it looks.
+            client.stream(
+                "GET", url, headers={"accept": "application/json", "accept-encoding": "identity"}
+            ) as response,
+        ):
+            return await _body(response)
+    except TimeoutError:
+        raise FetchFailed(f"no whole answer within {FETCH_S:g} s") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        raise FetchFailed(f"the request failed ({type(error).__name__})") from None
+
+
+async def _body(response: httpx2.Response) -> bytes:
+    if response.status_code != 200:
+        raise FetchFailed(f"the answer has status {response.status_code}; redirects are not followed")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise FetchFailed("the answer is compressed, although it was asked not to be")
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MAX_DOCUMENT_BYTES:
+            raise FetchFailed(f"the answer is larger than {MAX_DOCUMENT_BYTES} bytes")
+    return bytes(body)

@@ -1,0 +1,61 @@
+"""The policies in the directory as they are now, loaded again whenever their contents have changed."""
+
+import time
+from pathlib import Path
+
+import structlog
+
+from authz_server.control.settings import Settings
+from authz_server.documents.problem import Problem
+from authz_server.policy.compiler import KnownNames
+from authz_server.policy.files import read_directory, revision
+from authz_server.policy.loader import load_policies
+from authz_server.policy.plan import Plan
+from authz_server.telemetry.control_metrics import ControlMetrics
+
+
+class PolicyDirectory:
+    """Remembers the last good policies. Its methods block."""
+
+    def __init__(self, directory: Path, known: KnownNames, metrics: ControlMetrics) -> None:
+        self._directory = directory
+        self._known = known
+        self._metrics = metrics
+        self._seen: tuple[str, tuple[Problem, ...]] | None = None
+        self.plan: Plan | None = None
+        """The last good policies."""
+        self.problems: tuple[Problem, ...] = ()
+        """What is wrong with the files as they are now."""
+
+    def reread(self) -> bool:
+        """Look at the contents of all files, and load them if anything has changed; whether `plan` has."""
+        files, problems = read_directory(self._directory)
+        seen = (revision(files), tuple(problems))
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        loaded = load_policies(self._directory, self._known)
+        was_bad, self.problems = bool(self.problems), loaded.problems
+        if loaded.plan is None:
+            self._refuse()
+            return False
+        if self.plan is None or self.plan.revision != loaded.plan.revision:
+            self.plan = loaded.plan
+            return True
+        if was_bad:
+            structlog.get_logger().info("policies_mended", revision=self.plan.revision)
+            self._metrics.policies_activated(self.plan.revision, time.time())
+        return False
+
+    def _refuse(self) -> None:
+        self._metrics.policies_refused(len(self.problems))
+        log = structlog.get_logger()
+        kept = self.plan.revision if self.plan is not None else None
+        log.error("policies_refused", problems=len(self.problems), revision_kept=kept)
+        for problem in self.problems:
+            log.error("policy_problem", problem=str(problem))
+
+
+def known_names(settings: Settings) -> KnownNames:
+    """The names of the configuration that policies may use."""
+    return KnownNames(issuers=frozenset(settings.issuers), trust_domains=frozenset(settings.workloads.trust_domains))

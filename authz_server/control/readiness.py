@@ -1,0 +1,66 @@
+"""Whether the server can do its work, and what it lacks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Policies(Struct, frozen=True):
+    """The policies as they are, and as their files are."""
+
+    revision: str | None
+    """What decides; None before the first good policies."""
+    problems: int
+    """In the files as they are now; with any, the last good policies stay."""
+
+
+class Workers(Struct, frozen=True):
+    """The worker processes."""
+
+    serving: int
+    configured: int
+
+
+class Readiness(Struct, frozen=True):
+    """What `/readyz` says."""
+
+    status: Literal["ready", "degraded", "not_ready"]
+    """`degraded` is ready: requests are decided, but something should be mended."""
+    missing: tuple[str, ...]
+    """What must be there before the server is ready."""
+    degraded: tuple[str, ...]
+    policies: Policies
+    workers: Workers
+
+
+def readiness(
+    policies: Policies,
+    workers: Workers,
+    dark: Mapping[str, bool],
+    bad_files: Sequence[str],
+    *,
+    draining: bool,
+) -> Readiness:
+    """`dark` names issuers and bundles without keys, and says whether they are required; `bad_files` are explained."""
+    missing = [f"{name} has no keys" for name, required in dark.items() if required]
+    degraded = [f"{name} has no keys" for name, required in dark.items() if not required]
+    degraded += bad_files
+    if draining:
+        missing.append("the server is shutting down")
+    if policies.revision is None:
+        missing.append("no policies have been loaded" + (f": {_problems(policies)}" if policies.problems else ""))
+    elif policies.problems:
+        degraded.append(f"{_problems(policies)} in the policy files; the last good policies decide")
+    if workers.serving == 0:
+        missing.append("no worker serves")
+    elif workers.serving < workers.configured:
+        degraded.append(f"{workers.serving} of {workers.configured} workers serve")
+    status: Literal["ready", "degraded", "not_ready"] = "ready"
+    if missing or degraded:
+        status = "not_ready" if missing else "degraded"
+    return Readiness(status, tuple(missing), tuple(degraded), policies, workers)
+
+
+def _problems(policies: Policies) -> str:
+    return f"{policies.problems} problem{'' if policies.problems == 1 else 's'}"

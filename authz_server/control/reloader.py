@@ -1,0 +1,96 @@
+"""Brings what has changed, policies, keys or bundles, to the workers as one snapshot."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from authz_server.control.policies import PolicyDirectory
+from authz_server.control.publisher import Content, NotActivated, Publisher
+from authz_server.control.trust import Trust
+from authz_server.telemetry.control_metrics import ControlMetrics
+
+_LONGEST_PAUSE_S = 60.0
+
+
+class Reloader:
+    """Looks at everything again when asked to, and every `rescan_s` seconds anyway."""
+
+    def __init__(
+        self,
+        policies: PolicyDirectory,
+        trust: Trust,
+        publisher: Publisher,
+        metrics: ControlMetrics,
+        rescan_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._policies = policies
+        self._trust = trust
+        self._publisher = publisher
+        self._metrics = metrics
+        self._rescan_s = rescan_s
+        self._clock = clock
+        self._wanted = asyncio.Event()
+        self._refused: Content | None = None
+        """What the workers could not prepare."""
+        self._pause_s = rescan_s
+        self._retry_at = 0.0
+        self.activation_problem: str | None = None
+        """Why the workers do not have what is in the files, although that is good."""
+
+    def request(self) -> None:
+        """Look soon."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            self._wanted.clear()
+            await self.step()
+            try:
+                await asyncio.wait_for(self._wanted.wait(), self._rescan_s)
+            except TimeoutError:
+                continue
+
+    async def step(self) -> None:
+        """Look at all files now, and publish what has changed."""
+        await asyncio.to_thread(self._trust.reread)
+        await asyncio.to_thread(self._policies.reread)
+        if self._policies.plan is None:
+            return
+        content = Content(self._policies.plan, self._trust.keys(), self._trust.bundles())
+        if content.is_like(self._publisher.active):
+            return
+        if not content.is_like(self._refused):
+            self._pause_s, self._retry_at = self._rescan_s, 0.0
+        elif self._clock() < self._retry_at:
+            return
+        await self._publish(content)
+
+    async def _publish(self, content: Content) -> None:
+        log = structlog.get_logger()
+        before = self._publisher.active
+        try:
+            generation = await self._publisher.publish(content)
+        except NotActivated as error:
+            # What ends a worker today may end it tomorrow: less and less often.
+            self._refused = content
+            self._retry_at = self._clock() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+            self.activation_problem = str(error)
+            log.error("snapshot_refused", revision=content.plan.revision, problem=str(error))
+            return
+        self._refused = self.activation_problem = None
+        if before is None or before.plan is not content.plan:
+            self._metrics.policies_activated(content.plan.revision, time.time())
+            log.info(
+                "policies_reloaded" if before else "policies_loaded",
+                revision=content.plan.revision,
+                services=len(content.plan.services),
+                rules=sum(len(service.rules) for service in content.plan.services),
+                generation=generation,
+            )
+        else:
+            log.info("keys_reloaded", generation=generation)

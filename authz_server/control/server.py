@@ -1,0 +1,199 @@
+"""The control process: puts the parts together, runs them, and ends them in order."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from authz_server.audit.drain import Drain
+from authz_server.audit.rings import Rings
+from authz_server.audit.writer import AuditWriter
+from authz_server.control.addresses import bound_address, check_free, listen_on, socket_directory
+from authz_server.control.admin import HttpServer, admin_app, probes_app
+from authz_server.control.audit import AuditTask
+from authz_server.control.endpoints import EndpointsFile
+from authz_server.control.errors import CannotStart
+from authz_server.control.lock import DirectoryLock
+from authz_server.control.policies import PolicyDirectory, known_names
+from authz_server.control.publisher import Publisher
+from authz_server.control.readiness import Policies, Readiness, Workers, readiness
+from authz_server.control.reloader import Reloader
+from authz_server.control.settings import Settings
+from authz_server.control.supervisor import Supervisor
+from authz_server.control.trust import Trust
+from authz_server.control.watcher import watch
+from authz_server.control.worker_settings import all_worker_settings
+from authz_server.telemetry.control_metrics import ControlMetrics
+from authz_server.worker.address import Address, UnixAddress
+from authz_server.worker.messages import WorkerSettings
+
+RING_BYTES = 8 * 1024 * 1024
+"""Of each worker: about 15,000 records."""
+DRAIN_S = 7.0
+"""For calls in flight; with what follows the server ends within 10 s."""
+
+
+class Started(Struct, frozen=True, kw_only=True):
+    """What a person wants to know when the server has started."""
+
+    addresses: tuple[Address, ...]
+    admin: Address
+    endpoints_file: Path
+    audit_file: Path
+    policies: Path
+    revision: str | None
+    """Of the policies that decide; None where there are no good ones yet."""
+    services: int
+    rules: int
+
+
+def run_server(settings: Settings, announce: Callable[[Started], None]) -> None:
+    """Serve until SIGTERM or SIGINT, and drain; `announce` is called once. Raises CannotStart."""
+    with ExitStack() as held:
+        try:
+            server = _Server(settings, held)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            raise CannotStart(f"{place}{error.strerror or error}") from None
+        asyncio.run(server.run(announce))
+
+
+class _Server:
+    def __init__(self, settings: Settings, held: ExitStack) -> None:
+        """Take what only one server can have. Raises CannotStart, OSError."""
+        self._settings = settings
+        directory = settings.run_directory
+        _lock([directory, socket_directory(settings.listen.address)], held)
+        self._metrics = ControlMetrics(directory / "metrics")
+        self._writer = AuditWriter(settings.audit.file.path, settings.audit.file.rotate, settings.audit.file.keep)
+        held.callback(self._writer.close)
+        self._rings = Rings(directory / "rings", RING_BYTES)
+        held.callback(self._rings.close)
+        self._workers = all_worker_settings(settings, self._rings.create, directory / "metrics")
+        _prepare_addresses(self._workers)
+        self._admin_socket = held.enter_context(listen_on(settings.admin.listen))
+        self._probe_socket = None
+        if settings.probes is not None:
+            self._probe_socket = held.enter_context(listen_on(settings.probes.listen))
+        self._endpoints = EndpointsFile(settings.listen.endpoints_file)
+        self._draining = False
+
+    async def run(self, announce: Callable[[Started], None]) -> None:
+        """Serve until a signal says to stop."""
+        self._publisher = Publisher()
+        self._trust = Trust(self._settings, self._metrics, lambda: self._reloader.request())
+        self._policies = PolicyDirectory(self._settings.policies.directory, known_names(self._settings), self._metrics)
+        self._reloader = Reloader(
+            self._policies, self._trust, self._publisher, self._metrics, self._settings.policies.rescan
+        )
+        supervisor = Supervisor(
+            self._workers,
+            self._publisher,
+            on_unknown_key=self._trust.ask,
+            on_endpoints=self._write_endpoints,
+            on_restart=lambda _slot: self._metrics.worker_restarted(),
+        )
+        stop = self._signals()
+        audit = AuditTask(Drain(self._rings, self._writer), self._metrics)
+        draining = asyncio.create_task(audit.run())
+        http = self._http()
+        try:
+            await _until(stop, self._work(supervisor, announce))
+        finally:
+            self._draining = True
+            structlog.get_logger().info("draining")
+            await supervisor.drain(DRAIN_S)
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+            await audit.finish()
+            for server in http:
+                await server.stop()
+            structlog.get_logger().info("stopped")
+
+    async def _work(self, supervisor: Supervisor, announce: Callable[[Started], None]) -> None:
+        await supervisor.start()
+        # Before anything is announced, so that it can be told what was loaded.
+        await self._reloader.step()
+        announce(self._started(supervisor))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._reloader.run())
+            group.create_task(self._trust.run())
+            files = [file.path for file in self._trust.files()]
+            group.create_task(watch(self._settings.policies.directory, files, self._reloader.request))
+
+    def _signals(self) -> asyncio.Event:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGINT, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.request)
+        return stop
+
+    def _http(self) -> list[HttpServer]:
+        servers = [HttpServer(admin_app(self._readiness, self._render_metrics), self._admin_socket)]
+        if self._probe_socket is not None:
+            servers.append(HttpServer(probes_app(self._readiness), self._probe_socket))
+        return servers
+
+    def _write_endpoints(self, addresses: dict[int, Address]) -> None:
+        try:
+            self._endpoints.write(addresses)
+        except OSError as error:
+            structlog.get_logger().error("endpoints_not_written", problem=str(error))
+
+    def _render_metrics(self) -> bytes:
+        serving = len(self._publisher.serving)
+        self._metrics.workers(serving=serving, starting=len(self._workers) - serving)
+        return self._metrics.render()
+
+    def _readiness(self) -> Readiness:
+        bad = self._trust.problems()
+        if self._reloader.activation_problem is not None:
+            bad.append(f"the newest policies or keys could not be activated: {self._reloader.activation_problem}")
+        workers = Workers(len(self._publisher.serving), len(self._workers))
+        return readiness(self._policy_state(), workers, self._trust.missing(), bad, draining=self._draining)
+
+    def _policy_state(self) -> Policies:
+        active = self._publisher.active
+        return Policies(None if active is None else active.plan.revision, len(self._policies.problems))
+
+    def _started(self, supervisor: Supervisor) -> Started:
+        plan = self._publisher.active.plan if self._publisher.active is not None else None
+        return Started(
+            addresses=tuple(dict.fromkeys(address for _, address in sorted(supervisor.addresses.items()))),
+            admin=bound_address(self._admin_socket, self._settings.admin.listen),
+            endpoints_file=self._settings.listen.endpoints_file,
+            audit_file=self._settings.audit.file.path,
+            policies=self._settings.policies.directory,
+            revision=plan.revision if plan else None,
+            services=len(plan.services) if plan else 0,
+            rules=sum(len(service.rules) for service in plan.services) if plan else 0,
+        )
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None:
+    """Run the work until it fails or `stop` is set. Raises what the work raises."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        await working
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
+def _lock(directories: list[Path | None], held: ExitStack) -> None:
+    for directory in dict.fromkeys(directory.resolve() for directory in directories if directory is not None):
+        held.enter_context(DirectoryLock(directory))
+
+
+def _prepare_addresses(workers: list[WorkerSettings]) -> None:
+    for worker in workers:
+        if isinstance(worker.address, UnixAddress):
+            Path(worker.address.path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    check_free([worker.address for worker in workers])

@@ -1,0 +1,89 @@
+"""All keys and trust bundles that the configuration names, wherever they come from."""
+
+import asyncio
+from collections.abc import Callable
+
+from authz_server.control.key_schedule import KeySchedule
+from authz_server.control.key_source import DiscoverySource, KeySource, UrlSource
+from authz_server.control.keys import NO_KEYS, IssuerKeys
+from authz_server.control.settings import IssuerSettings, Settings
+from authz_server.control.trust_files import TrustFile
+from authz_server.identity.bundle import Bundle, parse_bundle
+from authz_server.identity.keys import KeySet, parse_jwks
+from authz_server.telemetry.control_metrics import ControlMetrics
+
+
+class Trust:
+    """What tokens and certificates are verified with."""
+
+    def __init__(self, settings: Settings, metrics: ControlMetrics, on_change: Callable[[], None]) -> None:
+        """`on_change` is called whenever fetched keys have changed or have become too old."""
+        self._fetched: dict[str, IssuerKeys] = {}
+        self._key_files: dict[str, TrustFile] = {}
+        self._bundles: dict[str, TrustFile] = {}
+        self._required = {name for name, issuer in settings.issuers.items() if issuer.required}
+        for name, issuer in settings.issuers.items():
+            if issuer.keys.file is not None:
+                self._key_files[name] = TrustFile(issuer.keys.file, parse_jwks, NO_KEYS)
+            else:
+                self._fetched[name] = _issuer_keys(name, issuer, metrics, on_change)
+        for domain, trust_domain in settings.workloads.trust_domains.items():
+            if trust_domain.bundle is not None:
+                self._bundles[domain] = TrustFile(trust_domain.bundle, parse_bundle, b"")
+
+    def keys(self) -> dict[str, bytes]:
+        """JWKS documents of all issuers; an empty set for one whose keys are not known."""
+        fetched = {name: keys.document for name, keys in self._fetched.items()}
+        return fetched | {name: file.content for name, file in self._key_files.items()}
+
+    def bundles(self) -> dict[str, bytes]:
+        """PEM certificates of the trust domains that have a bundle."""
+        return {domain: file.content for domain, file in self._bundles.items()}
+
+    def files(self) -> list[TrustFile]:
+        """The files among all this."""
+        return [*self._key_files.values(), *self._bundles.values()]
+
+    def reread(self) -> bool:
+        """Look at all files again; whether anything has changed. Blocks."""
+        changed = [file.reread() for file in self.files()]
+        return any(changed)
+
+    def ask(self, issuer: str) -> None:
+        """A token of this issuer named a key that is not known."""
+        if issuer in self._fetched:
+            self._fetched[issuer].ask()
+
+    def missing(self) -> dict[str, bool]:
+        """What cannot be verified: `issuer corp` or `bundle shop.example`, and whether it is required."""
+        dark = [name for name, keys in self._fetched.items() if not keys.usable]
+        dark += [n for n, f in self._key_files.items() if not (isinstance(f.parsed, KeySet) and f.parsed.keys)]
+        empty = [n for n, f in self._bundles.items() if not (isinstance(f.parsed, Bundle) and f.parsed.authorities)]
+        missing = {f"issuer {name}": name in self._required for name in dark}
+        return missing | {f"bundle {domain}": False for domain in empty}
+
+    def problems(self) -> list[str]:
+        """What is wrong with files whose last good content is still in use."""
+        return [f"{file.path}: {file.problem}" for file in self.files() if file.problem is not None]
+
+    async def run(self) -> None:
+        """Keep the fetched keys fresh, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for keys in self._fetched.values():
+                group.create_task(keys.run())
+
+
+def _issuer_keys(
+    name: str, issuer: IssuerSettings, metrics: ControlMetrics, on_change: Callable[[], None]
+) -> IssuerKeys:
+    url = issuer.keys.url
+    source: KeySource = DiscoverySource(issuer.issuer) if url is None else UrlSource(url)
+    keys = IssuerKeys(
+        name,
+        source,
+        KeySchedule(refresh_s=issuer.refresh_s, max_age_s=issuer.keys_max_age),
+        on_change=on_change,
+        on_fetch=lambda issuer_name, ok: metrics.keys_fetched(issuer_name, ok=ok),
+    )
+    metrics.keys_age(name, lambda: keys.age_s if keys.age_s is not None else float("nan"))
+    return keys

@@ -1,0 +1,98 @@
+"""What the workers are told, made of the configuration."""
+
+import grp
+import os
+from collections.abc import Callable
+from pathlib import Path
+from secrets import token_bytes
+
+from authz_server.control.addresses import worker_addresses
+from authz_server.control.cores import cpu_quota, usable_cores, worker_count
+from authz_server.control.errors import CannotStart
+from authz_server.control.settings import IssuerSettings, Settings, TlsSettings
+from authz_server.identity.settings import ClaimNames, IdentitySettings, Issuer, TrustDomain
+from authz_server.worker.messages import WorkerSettings, WorkerTls
+
+_HASH_KEY_BYTES = 32
+
+
+def identity_settings(settings: Settings) -> IdentitySettings:
+    """Who is recognised, as plain data."""
+    domains = settings.workloads.trust_domains
+    return IdentitySettings(
+        issuers=tuple(_issuer(name, issuer) for name, issuer in settings.issuers.items()),
+        trust_domains=tuple(TrustDomain(name, verify=domain.bundle is not None) for name, domain in domains.items()),
+        certificate=settings.workloads.certificate,
+        identity_headers=tuple(settings.identity_headers),
+    )
+
+
+def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics: Path) -> list[WorkerSettings]:
+    """The settings of each worker; `ring` makes the ring of a slot. Raises CannotStart, OSError."""
+    cores = usable_cores()
+    count = worker_count(cores, cpu_quota()) if settings.workers == "auto" else settings.workers
+    group = settings.listen.socket.group
+    hash_key = _hash_key(settings.run_directory / "hash.key")
+    return [
+        WorkerSettings(
+            slot=slot,
+            address=address,
+            shared=settings.listen.endpoints == "shared",
+            socket_mode=int(settings.listen.socket.mode, 8),
+            socket_group=None if group is None else _group(group),
+            tls=None if settings.tls is None else _tls(settings.tls),
+            core=cores[slot % len(cores)] if count > 1 else None,
+            ring=str(ring(slot)),
+            metrics_directory=str(metrics),
+            identity=identity_settings(settings),
+            secrets=tuple(settings.audit.secrets),
+            hash_key=hash_key,
+            log_level=settings.log.level,
+            log_format=settings.log.format,
+        )
+        for slot, address in enumerate(worker_addresses(settings.listen, count))
+    ]
+
+
+def _issuer(name: str, issuer: IssuerSettings) -> Issuer:
+    return Issuer(
+        name=name,
+        issuer=issuer.issuer,
+        audiences=tuple(issuer.audiences),
+        algorithms=tuple(issuer.algorithms),
+        claims=ClaimNames(issuer.claims.scopes, issuer.claims.roles, issuer.claims.groups),
+        max_lifetime_s=issuer.max_lifetime,
+        skew_s=issuer.skew,
+        token_types=tuple(issuer.token_types),
+        accept_id_tokens=issuer.accept_id_tokens,
+    )
+
+
+def _tls(tls: TlsSettings) -> WorkerTls:
+    client_ca = None if tls.client_ca is None else str(tls.client_ca)
+    return WorkerTls(str(tls.certificate), str(tls.key), client_ca, tuple(tls.clients))
+
+
+def _group(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise CannotStart(f"listen.socket.group: there is no group `{name}` on this machine") from None
+
+
+def _hash_key(path: Path) -> bytes:
+    """The key of keyed hashes in records: kept, so that equal values look equal after a restart as well."""
+    try:
+        key = path.read_bytes()
+        if len(key) == _HASH_KEY_BYTES:
+            return key
+    except FileNotFoundError:
+        pass
+    key = token_bytes(_HASH_KEY_BYTES)
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as stream:
+        stream.write(key)
+    draft.replace(path)
+    return key
