@@ -6,7 +6,7 @@ be underlined there all the same.
 
 from collections.abc import Iterator
 
-_SPACE = " \t\r\n"
+_SPACE = frozenset(" \t\r\n")
 _ESCAPE_LENGTHS = {"x": 4, "u": 6, "U": 10}
 
 

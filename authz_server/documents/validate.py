@@ -1,5 +1,6 @@
 """Documents checked against models, with every complaint where it belongs and in words of people."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,6 +29,7 @@ _EXPECTED = {
     "literal_error": "",
     "enum": "",
 }
+_LIKE_ANOTHER_TYPE = re.compile(r"-?[0-9.]+|true|false")
 _LIMITS = {
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
@@ -141,7 +143,7 @@ class _Complaints:
         value = self._document.find(path).value
         literals = literals_at(self._model, path)
         shapes = [_EXPECTED[error.type] or _literals(error.context["expected"]) for error in errors]
-        message = f"{self._subject(path)} must be {' or '.join(dict.fromkeys(shapes))}, not {_kind(value)}"
+        message = f"{self._subject(path)} must be {_alternatives(shapes)}, not {_shown(value)}"
         guess = did_you_mean(value, literals) if isinstance(value, str) else ""
         quotes = "put it in quotes" if shapes == ["a text"] and isinstance(value, int | float) else ""
         return self._document.problem(path, "wrong_type", message, guess or quotes or self._example(path))
@@ -168,11 +170,17 @@ def _literals(expected: str) -> str:
     return expected.replace("'", "`").replace("True", "`true`").replace("False", "`false`")
 
 
-def _kind(value: object) -> str:
+def _alternatives(shapes: list[str]) -> str:
+    distinct = [shape for shape in dict.fromkeys(shapes) if shape != "a whole number" or "a number" not in shapes]
+    return " or ".join([part for part in (", ".join(distinct[:-1]), distinct[-1]) if part])
+
+
+def _shown(value: object) -> str:
     if isinstance(value, str):
-        return quoted(value) if value and "\n" not in value else "a text"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, int | float):
-        return "a number"
+        if not value or "\n" in value:
+            return "a text"
+        # Where only the quotes are too many, the value alone would not tell what is wrong.
+        return f"the text {quoted(value)}" if _LIKE_ANOTHER_TYPE.fullmatch(value) else quoted(value)
+    if isinstance(value, bool | int | float):
+        return quoted(str(value).lower())
     return "a list" if isinstance(value, list) else "a mapping"

@@ -62,9 +62,8 @@ def _kind(file: PolicyFile, document: Document) -> tuple[str | None, Problem | N
     if document.find(("kind",)).refused:
         return None, None
     if not isinstance(kind, str) or kind not in KINDS:
-        shown = quoted(kind) if isinstance(kind, str) else "`kind`"
         hint = did_you_mean(str(kind), KINDS, f"known kinds are {listing(KINDS)}")
-        return None, document.problem(("kind",), "unknown_kind", f"unknown kind {shown}", hint)
+        return None, document.problem(("kind",), "unknown_kind", f"unknown kind {quoted(str(kind))}", hint)
     name = file.path.rpartition("/")[2]
     stem, _, suffix = name.rpartition(".")
     if (kind == "tests") != stem.endswith("_test"):

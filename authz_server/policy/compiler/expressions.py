@@ -56,7 +56,7 @@ class Expressions:
         if isinstance(compiled, Expression):
             return compiled
         hint = compiled.hint
-        if kind == "string" and _BARE_WORDS.fullmatch(source) and not hint.startswith("did you mean"):
+        if kind == "string" and _BARE_WORDS.fullmatch(source) and (not hint or hint.startswith("there are")):
             hint = f"a constant has quotes of its own: \"'{source}'\""
         lines = source.split("\n")
         offset = sum(len(line) + 1 for line in lines[: compiled.line - 1]) + compiled.column - 1
