@@ -24,6 +24,20 @@ class Parsed:
         """Where the engine places a part, in characters from 0: an operator, a dot, an opening parenthesis."""
         return self._checked.source_info.positions.get(expr.id, 0)
 
+    def start(self, expr: Expr) -> int:
+        """Where a part begins, in characters from 0."""
+        while True:
+            kind = expr.WhichOneof("expr_kind")
+            if kind == "select_expr":
+                expr = expr.select_expr.operand
+            elif kind == "call_expr" and expr.call_expr.HasField("target"):
+                expr = expr.call_expr.target
+            elif kind == "call_expr" and len(expr.call_expr.args) > 1:
+                # An operator stands between its operands.
+                expr = expr.call_expr.args[0]
+            else:
+                return self.offset(expr)
+
     def replace_by_lookup(self, expr: Expr, variable: str) -> None:
         """Make `target.function("literal")` into `variable["literal"]`; a map of values of the same type."""
         call = expr.call_expr

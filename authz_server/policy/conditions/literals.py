@@ -31,6 +31,7 @@ CONVERSIONS = {"timestamp": "2026-01-31T00:00:00Z", "duration": "1h30m"}
 """Functions that read a text, with an example. They may compute it, but what is written out must be right."""
 
 _LITERAL = re.compile(r"""[rRbB]*(?P<quote>"{3}|'{3}|"|')(?:\\.|(?!(?P=quote)).)*(?P=quote)""", re.DOTALL)
+_WORDS = re.compile(r"[\w.]+")
 
 
 class LiteralRules:
@@ -70,7 +71,8 @@ class LiteralRules:
         raise rejection(source, offset, _length(source, offset), fault, "regular expressions have RE2's syntax")
 
     def _check_zone(self, source: str, zone: str, offset: int) -> None:
-        if self._evaluate(self._zone, zone).type() == cel.Type.INT:
+        # The engine takes an empty text for UTC.
+        if zone and self._evaluate(self._zone, zone).type() == cel.Type.INT:
             return
         known = available_timezones()
         hint = did_you_mean(zone, known, "write a name of the IANA database such as `Europe/Zurich`")
@@ -90,7 +92,9 @@ class LiteralRules:
 def _literal(source: str, call: Expr.Call, argument_offset: int, what: str) -> str:
     text = literal_text(call.args[-1])
     if text is None:
-        raise rejection(source, argument_offset, 1, f"{what} must be a quoted text", "no request may choose it")
+        written = _WORDS.match(source, argument_offset)
+        length = len(written[0]) if written else 1
+        raise rejection(source, argument_offset, length, f"{what} must be a quoted text", "no request may choose it")
     if "\0" in text:
         raise rejection(source, argument_offset, _length(source, argument_offset), f"{what} cannot hold NUL")
     return text

@@ -57,7 +57,7 @@ class ExpressionCheck:
             self._within(expr)
             return
         if call.args:
-            self._literals.check_call(self._source, call, self._parsed.offset(call.args[-1]))
+            self._literals.check_call(self._source, call, self._parsed.start(call.args[-1]))
         if call.function == "split":
             self._splits.append(expr)
         if call.function == "@in" and (key := literal_text(call.args[0])) is not None:
@@ -76,7 +76,7 @@ class ExpressionCheck:
         if subject not in (("workload", ()), ("client", ())):
             hint = "write workload.within(…) or client.within(…)"
             raise self._error(expr, 1, "`within` is about `workload` or `client`", hint)
-        argument = self._literals.within_argument(self._source, call, self._parsed.offset(call.args[0]))
+        argument = self._literals.within_argument(self._source, call, self._parsed.start(call.args[0]))
         variable = f"{subject[0]}.within"
         self.reads.add(f"{variable}[{argument}]")
         self._parsed.replace_by_lookup(expr, variable)
