@@ -66,8 +66,9 @@ TOKENS = [
 
 expressions = st.text() | st.lists(st.sampled_from(TOKENS), max_size=25).map("".join)
 texts = st.text() | st.text(st.sampled_from("a\0\ud800é"))
+# An integer and a double are compared as doubles, so doubles stay where those are exact.
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats(allow_nan=False) | texts,
+    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats(-1e15, 1e15) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
