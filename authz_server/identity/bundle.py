@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from msgspec import Struct
 
-from authz_server.identity.certificate import find_extension
+from authz_server.identity.certificate import UNREADABLE, find_extension
 
 MAX_BUNDLE_BYTES = 1024 * 1024
 MAX_CERTIFICATES = 100
@@ -70,7 +70,7 @@ def _authority(block: bytes, number: int) -> Authority:
         certificate = x509.load_pem_x509_certificate(block)
         basic = find_extension(certificate.extensions, x509.BasicConstraints)
         usage = find_extension(certificate.extensions, x509.KeyUsage)
-    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise InvalidBundle(f"certificate {number} of the bundle cannot be read") from error
     if basic is None or not basic.value.ca or usage is None or not usage.value.key_cert_sign:
         raise InvalidBundle(f"certificate {number} of the bundle is not a CA's: it needs cA and keyCertSign")
@@ -79,13 +79,16 @@ def _authority(block: bytes, number: int) -> Authority:
 
 
 def _issued(authority: x509.Certificate, leaf: x509.Certificate) -> bool:
-    if authority.subject != leaf.issuer:
-        return False
-    strength = leaf.signature_hash_algorithm
-    if strength is not None and not isinstance(strength, _STRONG_HASHES):
-        return False
     try:
+        if authority.subject != leaf.issuer or not _is_strong(leaf):
+            return False
         leaf.verify_directly_issued_by(authority)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
+
+
+def _is_strong(leaf: x509.Certificate) -> bool:
+    """Not signed over MD5 or SHA-1; EdDSA has a hash of its own."""
+    strength = leaf.signature_hash_algorithm
+    return strength is None or isinstance(strength, _STRONG_HASHES)

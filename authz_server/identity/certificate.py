@@ -6,6 +6,7 @@ from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from msgspec import Struct
@@ -15,6 +16,16 @@ from authz_server.model import Certificate, SpiffeId
 
 MAX_CERTIFICATE_CHARACTERS = 16 * 1024
 """Of the URL-encoded PEM form."""
+
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises where a certificate's parts, which it reads when asked for them, are not what they claim."""
 
 ExtensionValue = TypeVar("ExtensionValue", bound=x509.ExtensionType)
 
@@ -45,7 +56,7 @@ def parse_leaf(text: str) -> Leaf:
         described = _described(certificate)
     except InvalidCertificate:
         raise
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise InvalidCertificate("the certificate's extensions cannot be read") from error
     return Leaf(identity, described, certificate)
 
@@ -67,7 +78,7 @@ def _der(text: str) -> bytes:
 def _load(der: bytes) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, x509.InvalidVersion) as error:
+    except UNREADABLE as error:
         raise InvalidCertificate("the certificate is not X.509 in DER") from error
 
 
@@ -116,6 +127,8 @@ def _spiffe_id(certificate: x509.Certificate) -> SpiffeId:
 
 
 def _described(certificate: x509.Certificate) -> Certificate:
+    if certificate.serial_number <= 0:
+        raise InvalidCertificate("the certificate's serial number is not positive")
     return Certificate(
         serial=f"{certificate.serial_number:x}",
         fingerprint=certificate.fingerprint(SHA256()).hex(),
