@@ -48,6 +48,10 @@ class EndpointsFile:
 
 def _address(address: Address) -> dict[str, Any]:
     if isinstance(address, TcpAddress):
-        host = "127.0.0.1" if address.host == "localhost" else address.host
-        return {"socket_address": {"address": host, "port_value": address.port}}
+        return {"socket_address": {"address": _reachable(address.host), "port_value": address.port}}
     return {"pipe": {"path": address.path}}
+
+
+def _reachable(host: str) -> str:
+    # Envoy beside us cannot connect to "any address", and resolves no names here.
+    return {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104

@@ -1,0 +1,103 @@
+"""Fetching keys over HTTP (KEY-03)."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from authz_server.control import key_source
+from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
+from authz_server.identity.keys import MAX_DOCUMENT_BYTES
+from tests.unit.control.issuer_server import Answer, IssuerServer, answer, issuer_server
+
+METADATA = "/.well-known/openid-configuration"
+KEYS: dict[str, list[object]] = {"keys": []}
+
+
+@pytest.fixture(name="issuer")
+def _issuer() -> Iterator[IssuerServer]:
+    with issuer_server() as server:
+        yield server
+
+
+def test_a_document_is_fetched_as_it_is(issuer: IssuerServer) -> None:
+    """Not a byte is changed."""
+    issuer.answers["/jwks"] = answer(b'{ "keys": [] }')
+    assert asyncio.run(UrlSource(f"{issuer.url}/jwks").fetch()) == b'{ "keys": [] }'
+
+
+def trickle(request: BaseHTTPRequestHandler) -> None:
+    """Send a byte and then nothing, without closing."""
+    request.send_response(200)
+    request.end_headers()
+    request.wfile.write(b"{")
+    request.wfile.flush()
+    request.rfile.read(1)
+
+
+BAD_ANSWERS: dict[str, tuple[Answer, str]] = {
+    "error": (answer(b"", 500), "the answer has status 500"),
+    "redirect": (answer(b"", 302, location="http://elsewhere.example/"), "status 302; redirects are not followed"),
+    "too large": (answer(b" " * (MAX_DOCUMENT_BYTES + 1)), "larger than 1048576 bytes"),
+    "compressed": (answer(gzip.compress(b"{}"), content_encoding="gzip"), "compressed"),
+    "slow": (trickle, "no whole answer within 0.2 s"),
+    "cut": (answer(b"{}", content_length="10"), r"the request failed \(RemoteProtocolError\)"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ANSWERS)
+def test_a_bad_answer_is_refused(issuer: IssuerServer, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """With what was wrong, and in bounded time and memory."""
+    monkeypatch.setattr(key_source, "FETCH_S", 0.2 if case == "slow" else 5.0)
+    issuer.answers["/jwks"], message = BAD_ANSWERS[case]
+    with pytest.raises(FetchFailed, match=message):
+        asyncio.run(UrlSource(f"{issuer.url}/jwks").fetch())
+
+
+def test_an_issuer_that_is_down_is_a_failure() -> None:
+    """Nobody listens there."""
+    with issuer_server() as server:
+        url = server.url
+    with pytest.raises(FetchFailed, match="ConnectError"):
+        asyncio.run(UrlSource(f"{url}/jwks").fetch())
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/realms/shop"])
+def test_discovery_finds_the_keys(issuer: IssuerServer, suffix: str) -> None:
+    """OpenID Connect Discovery section 4.1: below the issuer's URL, without its last slash."""
+    name = f"{issuer.url}{suffix}"
+    issuer.serve(f"{suffix.rstrip('/')}{METADATA}", {"issuer": name, "jwks_uri": f"{issuer.url}/jwks"})
+    issuer.serve("/jwks", KEYS)
+    assert json.loads(asyncio.run(DiscoverySource(name).fetch())) == KEYS
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"issuer": "https://other.example"}, "names another issuer"),
+        ({"issuer": None}, "names another issuer"),
+        ({"jwks_uri": None}, "has no `jwks_uri`"),
+        ({"jwks_uri": "http://other.example/jwks"}, "`http:` is for loopback only"),
+        ({"jwks_uri": "file:///etc/passwd"}, "begins with `https://`"),
+        ({"jwks_uri": "https://u:p@other.example/"}, "user name or password"),
+    ],
+)
+def test_discovery_believes_only_a_document_of_the_issuer(
+    issuer: IssuerServer, changes: dict[str, object], message: str
+) -> None:
+    """OpenID Connect Discovery section 4.3, and keys only from where they can be trusted."""
+    issuer.serve(METADATA, {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/jwks", **changes})
+    issuer.serve("/jwks", KEYS)
+    with pytest.raises(FetchFailed, match=message):
+        asyncio.run(DiscoverySource(issuer.url).fetch())
+    assert issuer.asked == [METADATA]
+
+
+def test_a_discovery_document_that_is_no_json_is_refused(issuer: IssuerServer) -> None:
+    """As any other bad answer."""
+    issuer.answers[METADATA] = answer(b"<html>")
+    with pytest.raises(FetchFailed, match="the discovery document is not JSON"):
+        asyncio.run(DiscoverySource(issuer.url).fetch())

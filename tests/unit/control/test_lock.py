@@ -1,0 +1,21 @@
+"""One server to a directory."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from authz_server.control.lock import DirectoryLock, Locked
+
+
+def test_a_second_server_is_told_who_has_the_directory(tmp_path: Path) -> None:
+    """The process is named, for whoever has to end it."""
+    with DirectoryLock(tmp_path / "run"), pytest.raises(Locked, match=rf"run is in use .*\(process {os.getpid()}\)"):
+        DirectoryLock(tmp_path / "run")
+
+
+def test_a_lock_that_was_released_can_be_taken(tmp_path: Path) -> None:
+    """Also again and again."""
+    for _ in range(2):
+        with DirectoryLock(tmp_path):
+            pass

@@ -1,0 +1,210 @@
+"""The configuration: file, environment, defaults, and what is wrong with them."""
+
+# ruff: noqa: E501 - a table with one case on each line is easier to read
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import dedent
+from typing import get_args
+
+import pytest
+
+from authz_server.control.settings import LoadedSettings, Settings, load_settings
+from authz_server.control.settings.identity import Algorithm
+from authz_server.identity.algorithms import ALGORITHMS
+from authz_server.worker.address import TcpAddress, UnixAddress
+
+ISSUER = "issuers: {corp: {issuer: 'https://login.example/', audiences: [shop]%s}}"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+def load(tmp_path: Path, text: str, environment: Mapping[str, str] | None = None) -> LoadedSettings:
+    """The configuration of a file `etc/authz.yaml` with this text."""
+    file = tmp_path / "etc" / "authz.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(dedent(text))
+    return load_settings(file, environment or {})
+
+
+def good(tmp_path: Path, text: str, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings, which must have no problems."""
+    loaded = load(tmp_path, text, environment)
+    assert loaded.problems == []
+    assert loaded.settings is not None
+    return loaded.settings
+
+
+def complaints(loaded: LoadedSettings) -> list[str]:
+    """Each problem as line, column, message and hint."""
+    assert loaded.settings is None
+    return [f"{p.position.line}:{p.position.column} {p.message} | {p.hint}" for p in loaded.problems]
+
+
+def test_everything_has_a_safe_default(tmp_path: Path) -> None:
+    """Without a file all listeners are on loopback and all paths below the working directory."""
+    settings = load_settings(None, {}).settings
+    assert settings is not None
+    assert settings.listen.address == TcpAddress("127.0.0.1", 9001)
+    assert settings.admin.listen == TcpAddress("127.0.0.1", 9090)
+    assert settings.policies.directory == tmp_path / "work" / "policies"
+    assert settings.audit.file.path == tmp_path / "work" / "audit" / "decisions.jsonl"
+    assert settings.run_directory == tmp_path / "work" / "run"
+    assert settings.tls is None
+
+
+def test_a_file_in_the_working_directory_is_read(tmp_path: Path) -> None:
+    """`authz.yaml` need not be named where it lies in the working directory."""
+    (tmp_path / "work" / "authz.yaml").write_text("workers: 3\n")
+    loaded = load_settings(None, {})
+    assert loaded.settings is not None
+    assert loaded.settings.workers == 3
+
+
+def test_values_are_read_with_their_units(tmp_path: Path) -> None:
+    """Durations become seconds, sizes bytes."""
+    settings = good(tmp_path, "policies: {rescan: 250ms}\naudit: {file: {rotate: 16MiB}}\n" + ISSUER % ", skew: 1m")
+    assert settings.policies.rescan == 0.25
+    assert settings.audit.file.rotate == 16 * 1024 * 1024
+    assert settings.issuers["corp"].skew == 60.0
+
+
+def test_the_address_alone_may_stand_for_the_listener(tmp_path: Path) -> None:
+    """`listen: …` is short for `listen: {address: …}`."""
+    assert good(tmp_path, "listen: '[::1]:9001'").listen.address == TcpAddress("::1", 9001)
+
+
+def test_a_relative_path_is_relative_to_the_file(tmp_path: Path) -> None:
+    """Also in the address of a Unix socket, and for defaults."""
+    settings = good(tmp_path, "listen: unix:sockets/check-{worker}.sock\naudit: {file: {path: ../log/a.jsonl}}")
+    assert settings.listen.address == UnixAddress(str(tmp_path / "etc" / "sockets" / "check-{worker}.sock"))
+    assert settings.audit.file.path == tmp_path / "log" / "a.jsonl"
+    assert settings.policies.directory == tmp_path / "etc" / "policies"
+
+
+def test_the_environment_beats_the_file(tmp_path: Path) -> None:
+    """Every key is a variable; paths in it are relative to the working directory."""
+    environment = {
+        "AUTHZ_CONFIG": "ignored here",
+        "AUTHZ_WORKERS": "4",
+        "AUTHZ_LISTEN__ENDPOINTS": "shared",
+        "AUTHZ_POLICIES__DIRECTORY": "mine",
+        "AUTHZ_LISTEN__SOCKET__MODE": "0660",
+        "AUTHZ_IDENTITY_HEADERS": "[x-user, x-workload]",
+        "AUTHZ_WORKLOADS__TRUST_DOMAINS": '{"shop.example": {"bundle": "ca.pem"}}',
+        "AUTHZ_ISSUERS__CORP__REQUIRED": "true",
+        "AUTHZ_TLS__CERTIFICATE": "",
+    }
+    settings = good(tmp_path, "workers: 2\nlisten: 127.0.0.1:7000\n" + ISSUER % "", environment)
+    assert settings.workers == 4
+    assert settings.listen.address == TcpAddress("127.0.0.1", 7000)
+    assert settings.listen.endpoints == "shared"
+    assert settings.listen.socket.mode == "0660"
+    assert settings.policies.directory == tmp_path / "work" / "mine"
+    assert settings.identity_headers == ["x-user", "x-workload"]
+    assert settings.workloads.trust_domains["shop.example"].bundle == tmp_path / "work" / "ca.pem"
+    assert settings.issuers["corp"].required
+    assert settings.tls is None
+
+
+def test_variables_of_others_are_left_alone(tmp_path: Path) -> None:
+    """Kubernetes sets such variables for a service that is called `authz`."""
+    environment = {"AUTHZ_PORT": "tcp://10.0.0.1:80", "AUTHZ_SERVICE_HOST": "10.0.0.1", "HOME": "/"}
+    good(tmp_path, "", environment)
+
+
+@pytest.mark.parametrize(
+    ("environment", "place", "message"),
+    [
+        ({"AUTHZ_WROKERS": "4"}, "AUTHZ_WROKERS:1:7", "this names no key"),
+        ({"AUTHZ_NOTHING__SUCH": "4"}, "AUTHZ_NOTHING__SUCH:1:7", "this names no key"),
+        ({"AUTHZ_ADMIN__LISTN": "x"}, "AUTHZ_ADMIN__LISTN:1:1", "unknown field `listn` in `admin`"),
+        ({"AUTHZ_WORKERS": "0"}, "AUTHZ_WORKERS:1:1", "`workers` must be at least 1"),
+        ({"AUTHZ_IDENTITY_HEADERS": "[x-user, X-Y]"}, "AUTHZ_IDENTITY_HEADERS:1:10", "this is the name of a header, in lower case"),
+        ({"AUTHZ_IDENTITY_HEADERS": "[x-user"}, "AUTHZ_IDENTITY_HEADERS:1:1", "the `[` is never closed, or a `,` is missing"),
+    ],
+)  # fmt: skip
+def test_a_bad_variable_is_named(tmp_path: Path, environment: dict[str, str], place: str, message: str) -> None:
+    """The variable stands where a file's name would."""
+    [problem] = load(tmp_path, "", environment).problems
+    position = problem.position
+    assert (f"{position.file}:{position.line}:{position.column}", problem.message) == (place, message)
+
+
+def test_an_error_does_not_show_the_value_of_a_variable(tmp_path: Path) -> None:
+    """It may have been meant for something secret."""
+    [problem] = load(tmp_path, "", {"AUTHZ_AUDIT__PASSWORD": "hunter2"}).problems
+    assert "hunter2" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("wrokers: 4", "1:1 unknown field `wrokers` in the configuration | did you mean `workers`?"),
+        ("listen: {address: '127.0.0.1:1', mode: x}", "1:34 unknown field `mode` in `listen` | known fields are `address`, `endpoints`, `endpoints_file` and `socket`"),
+        ("listen: 127.0.0.1", "1:9 an address is written `127.0.0.1:9001`, `[::1]:9001` or `unix:/path/to.sock` | "),
+        ("listen: example.org:9001", "1:9 the host is an IP address or `localhost` | "),
+        ("listen: 0.0.0.0:9001", "1:9 without `tls` only loopback addresses and Unix sockets are allowed | add `tls`, or listen on 127.0.0.1"),
+        ("listen: unix:/run/check.sock", "1:9 each worker has a socket of its own: the path needs `{worker}` | for example unix:/run/authz/check-{worker}.sock"),
+        ("listen: {address: 'unix:/a-{worker}', endpoints: shared}", "1:50 workers can share a TCP address, but no Unix socket | "),
+        ("listen: {address: '127.0.0.1:0', endpoints: shared}", "1:19 a shared address needs a port of its own, not 0 | "),
+        ("listen: {socket: {mode: '660'}}", '1:25 a file mode has four octal digits | for example "0660"'),
+        ("tls: {certificate: a, key: b, client_ca: c}", "1:42 `client_ca` needs `clients` | name who may call Check"),
+        ("tls: {certificate: a, key: b, clients: ['spiffe://a/b']}", "1:40 `clients` needs `client_ca` | name who signs them"),
+        ("tls: {certificate: a, key: b, client_ca: c, clients: [envoy]}", "1:55 a SPIFFE pattern begins with `spiffe://` | write `spiffe://<trust domain>/<path>`"),
+        ("tls: {certificate: a, key: b, client_ca: c, clients: ['sha256:00']}", "1:55 `sha256:` is followed by 64 lower-case hexadecimal digits | "),
+        ("tls: {certificate: a}", "1:6 `tls` needs `key` | "),
+        ("policies: {rescan: 5}", "1:20 a duration is a whole number with its unit: ms, s, m, h or d | for example 30s"),
+        ("policies: {rescan: 2h}", "1:20 this is a duration from 100ms to 1h | "),
+        ("audit: {file: {rotate: 100}}", "1:24 a size is a whole number with its unit: B, KB, MB, GB, KiB, MiB or GiB | for example 100MB"),
+        ("workers: -1", "1:10 `workers` must be at least 1 | "),
+        ("identity_headers: [X-User]", "1:20 this is the name of a header, in lower case | for example x-user"),
+        ("workloads: {trust_domains: {Shop: {}}}", "1:29 a trust domain has lower-case letters, digits, `.`, `_` and `-` | for example shop.example"),
+        (ISSUER % ", skew: 61s", "1:77 this is a duration from 0s to 60s | "),
+        (ISSUER % ", algorithms: [HS256]", "1:84 an item of `algorithms` must be `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `ES512` or `EdDSA`, not `HS256` | did you mean `RS256`?"),
+        (ISSUER % ", keys: {}", "1:77 `keys` takes exactly one of `discovery: true`, `url` and `file` | "),
+        (ISSUER % ", keys: {url: 'http://other.example/jwks'}", "1:83 `http:` is for loopback only | write `https:`"),
+        (ISSUER % ", keys: {url: 'https://u:p@other.example/jwks'}", "1:83 a URL holds no user name or password | "),
+        (ISSUER % ", refresh: 2h", "1:80 `refresh` must be shorter than `keys_max_age` | "),
+        ("issuers: {corp: {issuer: shop, audiences: [a]}}", "1:26 a URL begins with `https://` and a host | for example https://login.example/"),
+        ("issuers: {a: {issuer: 'https://x/', audiences: [a]}, b: {issuer: 'https://x/', audiences: [a]}}", "1:66 the issuers `a` and `b` are the same | each `issuer` stands once"),
+        ("[1]", "1:1 the configuration is a mapping of keys | "),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_explained(tmp_path: Path, text: str, expected: str) -> None:
+    """With its place, what is wrong, and what to write."""
+    assert complaints(load(tmp_path, text)) == [expected]
+
+
+def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
+    """An error in one section hides none in another, nor one in the environment."""
+    loaded = load(tmp_path, "workers: many\naudit: {fiel: {}}\n", {"AUTHZ_ADMIN__LISTEN": "nowhere"})
+    files = [Path(problem.position.file).name for problem in loaded.problems]
+    assert sorted(files) == ["AUTHZ_ADMIN__LISTEN", "authz.yaml", "authz.yaml"]
+
+
+def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
+    """A configuration that is named must be there."""
+    [problem] = load_settings(tmp_path / "none.yaml", {}).problems
+    assert problem.message == "the configuration cannot be read: No such file or directory"
+
+
+def test_an_issuer_that_is_no_url_needs_its_keys_named(tmp_path: Path) -> None:
+    """Some issuers' `iss` is a plain text; nothing can be discovered there."""
+    text = "issuers: {corp: {issuer: accounts.example, audiences: [a], keys: {file: jwks.json}}}"
+    assert good(tmp_path, text).issuers["corp"].keys.file == tmp_path / "etc" / "jwks.json"
+
+
+def test_keys_are_refreshed_ahead_of_their_end(tmp_path: Path) -> None:
+    """By default at half of their age, and every ten minutes at least."""
+    assert good(tmp_path, ISSUER % ", keys_max_age: 4m").issuers["corp"].refresh_s == 120.0
+    assert good(tmp_path, ISSUER % ", keys_max_age: 1d").issuers["corp"].refresh_s == 600.0
+
+
+def test_the_algorithms_are_those_that_can_be_verified() -> None:
+    """The configuration offers each algorithm that there is code for, and no other."""
+    assert set(get_args(Algorithm)) == set(ALGORITHMS)
