@@ -134,7 +134,9 @@ class _Composer:
         node.refused = self._extras(event, span) or (field is not None and field.refused)
         if isinstance(event, ScalarEvent):
             node.style = event.style or ""
-            node.value = self._scalar(event, node)
+            # A document of comments between its markers is as empty as one without them.
+            says_nothing = parent is None and event.implicit[0] and not event.value
+            node.value = {} if says_nothing else self._scalar(event, node)
         elif isinstance(event, CollectionStartEvent):
             node.style = "flow" if event.flow_style else "block"
             node.value = {} if isinstance(event, MappingStartEvent) else []
