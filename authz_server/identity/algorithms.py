@@ -24,12 +24,18 @@ ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
     }
 )
 
-_OF_CURVE = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "EdDSA"}
+_OF_RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+_OF_CURVE = {
+    ("EC", "P-256"): "ES256",
+    ("EC", "P-384"): "ES384",
+    ("EC", "P-521"): "ES512",
+    ("OKP", "Ed25519"): "EdDSA",
+}
 
 
 def algorithms_of(key_type: str, curve: str | None) -> frozenset[str]:
     """The algorithms that a key of this type (`kty`) and curve (`crv`) can serve; none if it is not known."""
     if key_type == "RSA":
-        return frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
-    family = {"EC": ("P-256", "P-384", "P-521"), "OKP": ("Ed25519",)}.get(key_type, ())
-    return frozenset({_OF_CURVE[curve]}) if curve in family else frozenset()
+        return _OF_RSA
+    algorithm = _OF_CURVE.get((key_type, curve or ""))
+    return frozenset() if algorithm is None else frozenset({algorithm})

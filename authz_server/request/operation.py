@@ -13,7 +13,7 @@ from authz_server.request.method import canonical_method
 from authz_server.request.path import CanonicalTarget, canonical_path
 
 # gRPC over HTTP/2, "Content-Type"; `application/grpc-web` is another protocol.
-_GRPC_CONTENT_TYPE = re.compile(rb"application/grpc(?:[+;].*)?", re.IGNORECASE | re.DOTALL)
+_GRPC_CONTENT_TYPE = re.compile(rb"application/grpc(?:[+;][^,]*)?", re.IGNORECASE)
 # W3C Trace Context section 3.2: version ff and ids of zeros are invalid.
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 

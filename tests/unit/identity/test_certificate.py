@@ -193,6 +193,7 @@ def test_a_text_that_is_not_one_certificate_is_refused(authority: Authority) -> 
         good.replace(body, body + "\nAAAA"),
         good.replace(body, ""),
         good.replace(body, "AAAA"),
+        good.replace(body, "A"),
         good.replace(body, "====" + body),
         good.replace("\n", "\n\n", 1),
         good + "\x00",

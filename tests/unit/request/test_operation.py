@@ -165,6 +165,7 @@ def test_each_part_has_its_own_reason(fields: dict[str, str], reason: Reason) ->
         (b"application/grpc-web+proto", False),
         (b"application/grpcx", False),
         (b"application/grpc,application/json", False),
+        (b"application/grpc;a=b,application/json", False),
         (b"application/json", False),
         (b" application/grpc", False),
         (b"", False),
