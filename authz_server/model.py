@@ -94,7 +94,7 @@ class HeaderChange(Struct, frozen=True):
     value: str
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, cache_hash=True):
     """What the answer changes: for an allowed request towards the upstream, for a denied one towards the client."""
 
     set_headers: tuple[HeaderChange, ...] = ()
@@ -102,7 +102,7 @@ class Answer(Struct, frozen=True):
     set_query: tuple[tuple[str, str], ...] = ()
     remove_query: tuple[str, ...] = ()
     response_headers: tuple[HeaderChange, ...] = ()
-    metadata: Mapping[str, str] = {}
+    metadata: tuple[tuple[str, str], ...] = ()
     status: int | None = None
     """Of a denial: 4xx or 5xx; None is the reason's own."""
     body: str | None = None
@@ -139,8 +139,6 @@ class Decision(Struct, frozen=True, kw_only=True):
     inputs: Mapping[str, Any] = {}
     """What else the service's rules read: dotted name -> value."""
     answer: Answer = Answer()
-    challenge_scopes: tuple[str, ...] = ()
-    """Scopes that a missing token would need, for `WWW-Authenticate` (RFC 6750 section 3)."""
 
     @property
     def allowed(self) -> bool:

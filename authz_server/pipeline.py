@@ -4,11 +4,9 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from authz_server.errors import Reason, Refused
 from authz_server.identity.user import VerifiedToken
-from authz_server.model import Answer, Decision, Request, Workload
+from authz_server.model import Decision, Request, Workload
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation
 from authz_server.policy.decide import Verdict, decide
@@ -47,9 +45,6 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     except Refused as refusal:
         verdict = Verdict(refusal.reason, detail=refusal.detail)
     # 6 Shape the answer.
-    answer = verdict.answer
-    if verdict.reason is Reason.ALLOWED and service is not None:
-        answer = _protected(answer, service, snapshot)
     return Decision(
         id=decision_id(now),
         time=now,
@@ -68,7 +63,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         request_id=request.id or None,
         trace_id=None if operation is None else operation.trace_id,
         inputs=inputs,
-        answer=answer,
+        answer=verdict.answer,
     )
 
 
@@ -90,7 +85,7 @@ def refused(request: Request, reason: Reason, detail: str, now: float, revision:
 
 def decision_id(now: float) -> str:
     """A UUIDv7 (RFC 9562 section 5.7): in the order of time, unique, and no secret."""
-    value = (int(now * 1000) & 0xFFFFFFFFFFFF) << 80 | random.getrandbits(76)  # noqa: S311
+    value = (int(now * 1000) & 0xFFFFFFFFFFFF) << 80 | random.getrandbits(76)
     value = value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
@@ -112,15 +107,6 @@ def _service(request: Request, operation: Operation, snapshot: Snapshot) -> Serv
         detail = "no service has this host and path" if named is None else "the route names a service without policy"
         raise Refused(Reason.NO_SERVICE, detail)
     return service
-
-
-def _protected(answer: Answer, service: ServiceIndex, snapshot: Snapshot) -> Answer:
-    """The answer with every identity header removed that it does not set, so that no client can forge one."""
-    names = snapshot.identity_headers.union(service.set_headers, answer.remove_headers)
-    if not names:
-        return answer
-    names = names.difference([header.name for header in answer.set_headers])
-    return msgspec.structs.replace(answer, remove_headers=tuple(sorted(names)))
 
 
 def _client_ip(request: Request, operation: Operation | None) -> str | None:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 from authz_server.identity.cache import BoundedCache
+from authz_server.identity.keys import KeySet
 from authz_server.identity.settings import IdentitySettings, TrustDomain
 from authz_server.model import Request
 from authz_server.policy.conditions import ConditionRuntime
@@ -44,13 +44,15 @@ def caches() -> Caches:
     )
 
 
-def snapshot_of(plan: Plan, settings: IdentitySettings = PRINCIPALS_ARE_BELIEVED, **material: Any) -> Snapshot:
-    """A snapshot; `keys` and `bundles` may be given."""
+def snapshot_of(
+    plan: Plan, settings: IdentitySettings = PRINCIPALS_ARE_BELIEVED, *, keys: Mapping[str, KeySet] | None = None
+) -> Snapshot:
+    """A snapshot without trust bundles."""
     return build_snapshot(
         1,
-        PolicyIndex(plan, ConditionRuntime()),
+        PolicyIndex(plan, ConditionRuntime(), settings.identity_headers),
         settings,
-        Material(keys=material.get("keys", {}), bundles=material.get("bundles", {})),
+        Material(keys=keys or {}, bundles={}),
         caches(),
         hash_key=b"k" * 32,
         on_unknown_key=lambda issuer: None,
@@ -64,7 +66,10 @@ def request(
     host: str = "orders.shop.example",
     workload: str = "",
     headers: Mapping[str, str] | None = None,
-    **more: Any,
+    client_address: str = "",
+    destination_port: int | None = None,
+    extensions: Mapping[str, str] | None = None,
+    id: str = "",
 ) -> Request:
     """A request as a proxy would report it."""
     return Request(
@@ -74,5 +79,8 @@ def request(
         headers=tuple((name, value.encode()) for name, value in (headers or {}).items()),
         principal=workload,
         protocol="HTTP/1.1",
-        **more,
+        client_address=client_address,
+        destination_port=destination_port,
+        extensions=extensions or {},
+        id=id,
     )

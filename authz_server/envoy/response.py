@@ -1,9 +1,10 @@
 """From our Decision to Envoy's CheckResponse.
 
-An empty CheckResponse means ALLOW to Envoy, and so does status code 0. `write_response` is the only constructor:
+An empty CheckResponse means ALLOW to Envoy, and so does status code 0. `_response` is the only constructor:
 it sets code 0 in one place, from a decision whose reason is `allowed` and which names its rule.
 """
 
+import secrets
 from collections.abc import Iterable
 
 import msgspec
@@ -19,11 +20,50 @@ PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = "1"
 """How long a client should wait after a denial that says `unavailable` (RFC 9110 section 10.2.3)."""
 
+MAX_SHAPES = 4096
+"""How many shapes are kept; one has a few hundred bytes, and at most what a rule's answer may hold."""
+
+# As long as every decision's id, so that the lengths in the message are right, and not to be guessed, so that no
+# text of a policy or token can be taken for it.
+_ID = secrets.token_hex(18).encode()
 _OVERWRITE = HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
 
 
-def write_response(decision: Decision) -> bytes:
-    """The serialized CheckResponse."""
+class ResponseWriter:
+    """Serializes responses, and keeps the shapes of those that differ only by the decision's id."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[tuple[object, ...], list[bytes]] = {}
+
+    @property
+    def kept(self) -> int:
+        """How many shapes are kept."""
+        return len(self._shapes)
+
+    def write(self, decision: Decision) -> bytes:
+        """The serialized CheckResponse. Raises ValueError for an id that is no UUID in text form."""
+        if len(decision.id) != len(_ID):
+            raise ValueError("a decision's id has 36 characters")
+        workload = decision.workload
+        shape = (
+            decision.reason,
+            decision.rule,
+            decision.service,
+            decision.revision,
+            None if workload is None else workload.id.text,
+            decision.answer,
+        )
+        parts = self._shapes.get(shape)
+        if parts is None:
+            parts = _response(decision).SerializeToString().split(_ID)
+            if len(self._shapes) >= MAX_SHAPES:
+                self._shapes.clear()
+            self._shapes[shape] = parts
+        return decision.id.encode().join(parts)
+
+
+def _response(decision: Decision) -> CheckResponse:
+    """The response to any decision of this shape: `_ID` stands for the decision's id."""
     response = CheckResponse()
     if decision.reason is Reason.ALLOWED and decision.rule is not None:
         response.status.code = GrpcCode.OK
@@ -34,7 +74,7 @@ def write_response(decision: Decision) -> bytes:
         response.status.code = OUTCOMES[reason].grpc_code
         response.denied_response.CopyFrom(_denied(decision, reason))
     _add_metadata(response.dynamic_metadata, decision)
-    return response.SerializeToString()
+    return response
 
 
 def _ok(decision: Decision) -> OkHttpResponse:
@@ -62,7 +102,7 @@ def _denied(decision: Decision, reason: Reason) -> DeniedHttpResponse:
         headers.append(HeaderChange("retry-after", RETRY_AFTER_S))
     named = {header.name for header in answer.headers}
     headers = [header for header in headers if header.name not in named]
-    headers += [*answer.headers, HeaderChange(DECISION_ID_HEADER, decision.id)]
+    headers += [*answer.headers, HeaderChange(DECISION_ID_HEADER, _ID.decode())]
     denied = DeniedHttpResponse(headers=_headers(headers), body=body)
     denied.status.code = status  # type: ignore[assignment]  # any number is a value of an open enum
     return denied
@@ -75,7 +115,7 @@ def _problem(decision: Decision, reason: Reason, status: int) -> str:
         "title": OUTCOMES[reason].title,
         "status": status,
         "reason": PUBLIC_REASON.get(reason, reason),
-        "decision_id": decision.id,
+        "decision_id": _ID.decode(),
     }
     if decision.answer.hint is not None:
         problem["detail"] = decision.answer.hint
@@ -99,7 +139,7 @@ def _headers(changes: Iterable[HeaderChange]) -> list[HeaderValueOption]:
 def _add_metadata(metadata: Struct, decision: Decision) -> None:
     """What Envoy's access log, rate limits and RBAC can read, in the namespace of the filter."""
     fields = metadata.fields
-    fields["decision_id"].string_value = decision.id
+    fields["decision_id"].string_value = _ID.decode()
     fields["decision"].string_value = "allow" if decision.allowed else "deny"
     fields["reason"].string_value = decision.reason
     fields["revision"].string_value = decision.revision
@@ -111,5 +151,5 @@ def _add_metadata(metadata: Struct, decision: Decision) -> None:
         fields["workload"].string_value = decision.workload.id.text
     if decision.answer.metadata:
         answer = fields["answer"].struct_value.fields
-        for name, value in decision.answer.metadata.items():
+        for name, value in decision.answer.metadata:
             answer[name].string_value = value

@@ -12,7 +12,7 @@ import structlog
 
 from authz_server import pipeline
 from authz_server.envoy.request import read_request
-from authz_server.envoy.response import write_response
+from authz_server.envoy.response import ResponseWriter
 from authz_server.errors import Reason, Refused
 from authz_server.model import Decision, Request
 from authz_server.snapshot import Snapshot
@@ -40,26 +40,33 @@ class CheckService:
     def __init__(self, record: Recorder, is_overloaded: Callable[[], bool]) -> None:
         self.snapshot: Snapshot | None = None
         self._record = record
+        self._responses = ResponseWriter()
         self._is_overloaded = is_overloaded
         self._log = structlog.get_logger()
 
     def check(self, payload: bytes, context: CallContext) -> bytes:
         """Decide one serialized CheckRequest; every failure inside is an explicit denial."""
-        return self._answer(lambda now: self._decide(payload, context, now))
-
-    def refuse(self, reason: Reason, detail: str) -> bytes:
-        """Deny a call whose request must not even be read."""
-        return self._answer(lambda now: pipeline.refused(NO_REQUEST, reason, detail, now))
-
-    def _answer(self, decide: Callable[[float], Decision]) -> bytes:
         started = time.perf_counter_ns()
         now = time.time()
         try:
-            decision = decide(now)
-            self._record(decision, (time.perf_counter_ns() - started) // 1000)
-            return write_response(decision)
+            return self._recorded(self._decide(payload, context, now), started)
         except Exception as error:  # noqa: BLE001  # the border: whatever is wrong with us must deny
             return self._failed(error, now)
+
+    def refuse(self, reason: Reason, detail: str) -> bytes:
+        """Deny a call whose request must not even be read."""
+        started = time.perf_counter_ns()
+        now = time.time()
+        try:
+            return self._recorded(pipeline.refused(NO_REQUEST, reason, detail, now), started)
+        except Exception as error:  # noqa: BLE001  # the border, as above
+            return self._failed(error, now)
+
+    def _recorded(self, decision: Decision, started_ns: int) -> bytes:
+        """The answer, which leaves only after the record is safe."""
+        response = self._responses.write(decision)
+        self._record(decision, (time.perf_counter_ns() - started_ns) // 1000)
+        return response
 
     def _decide(self, payload: bytes, context: CallContext, now: float) -> Decision:
         # One read: a snapshot that is replaced meanwhile does not change this decision.
@@ -88,4 +95,4 @@ class CheckService:
             self._log.error("check_failed", decision_id=decision.id, error=type(error).__name__, where=where)
             self._record(decision, 0)
         finally:
-            return write_response(decision)  # noqa: B012  # the denial leaves even if it cannot be recorded
+            return self._responses.write(decision)  # noqa: B012  # the denial leaves even if it cannot be recorded

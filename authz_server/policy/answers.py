@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
+import msgspec
 from msgspec import Struct
 
 from authz_server.model import Answer, HeaderChange
@@ -21,6 +22,7 @@ class BoundAnswer(Struct, frozen=True):
 
     constant: Answer | None
     item: AnswerItem
+    remove_headers: tuple[str, ...] = ()
     set_headers: tuple[tuple[str, Text], ...] = ()
     set_query: tuple[tuple[str, Text], ...] = ()
     response_headers: tuple[tuple[str, Text], ...] = ()
@@ -40,8 +42,11 @@ class BoundAnswer(Struct, frozen=True):
         return _computed(self, text)
 
 
-def bind_answer(item: AnswerItem, runtime: ConditionRuntime) -> BoundAnswer:
-    """Load the expressions of an answer."""
+def bind_answer(item: AnswerItem, runtime: ConditionRuntime, protected: frozenset[str] = frozenset()) -> BoundAnswer:
+    """Load the expressions of an answer.
+
+    `protected` are the names that no client may send to the upstream: those that the answer does not set are removed.
+    """
 
     def bind(value: str | Expression) -> Text:
         return value if isinstance(value, str) else runtime.load(value)
@@ -52,6 +57,7 @@ def bind_answer(item: AnswerItem, runtime: ConditionRuntime) -> BoundAnswer:
     answer = BoundAnswer(
         constant=None,
         item=item,
+        remove_headers=tuple(sorted(protected.union(item.remove_headers) - {name for name, _ in item.set_headers})),
         set_headers=bind_all(item.set_headers),
         set_query=bind_all(item.set_query),
         response_headers=bind_all(item.response_headers),
@@ -64,7 +70,7 @@ def bind_answer(item: AnswerItem, runtime: ConditionRuntime) -> BoundAnswer:
     values = [value for _, value in pairs] + [answer.body, answer.hint]
     if any(isinstance(value, Program) for value in values):
         return answer
-    return BoundAnswer(constant=_computed(answer, str), item=item)
+    return msgspec.structs.replace(answer, constant=_computed(answer, str))
 
 
 def _computed(answer: BoundAnswer, text: Callable[[Text], str]) -> Answer:
@@ -73,11 +79,11 @@ def _computed(answer: BoundAnswer, text: Callable[[Text], str]) -> Answer:
 
     return Answer(
         set_headers=headers(answer.set_headers),
-        remove_headers=answer.item.remove_headers,
+        remove_headers=answer.remove_headers,
         set_query=tuple([(name, text(value)) for name, value in answer.set_query]),
         remove_query=answer.item.remove_query,
         response_headers=headers(answer.response_headers),
-        metadata={name: text(value) for name, value in answer.metadata},
+        metadata=tuple([(name, text(value)) for name, value in answer.metadata]),
         status=answer.item.status,
         body=None if answer.body is None else text(answer.body),
         headers=headers(answer.headers),

@@ -9,32 +9,28 @@ from typing import Generic, NamedTuple, TypeVar
 
 from authz_server.identity.spiffe import SpiffePattern
 from authz_server.policy.callers import Caller, CallerMatch, UserMatch
-from authz_server.policy.segment_tree import SegmentTree
+from authz_server.policy.segment_tree import Ending, SegmentTree
 
 Candidate = TypeVar("Candidate")
 
 
-class Key(NamedTuple):
-    """A thing that a caller can have exactly."""
+Key = tuple[str, str]
+"""A thing that a caller can have exactly: its kind and value."""
 
-    kind: str
-    value: str
-
-
-ANONYMOUS = Key("anonymous", "")
-ANY_USER = Key("user", "")
+ANONYMOUS: Key = ("anonymous", "")
+ANY_USER: Key = ("user", "")
 
 
 def keys_of(caller: Caller) -> tuple[Key, ...]:
     """Everything that the caller has; made once for a check and used at every index it meets."""
-    keys = []
+    keys: list[Key] = []
     if caller.workload is not None:
-        keys.append(Key("workload", caller.workload.id.text))
+        keys.append(("workload", caller.workload.id.text))
     if (user := caller.user) is not None:
-        keys += [ANY_USER, Key("subject", user.subject)]
-        keys += [Key("group", group) for group in user.groups]
-        keys += [Key("role", role) for role in user.roles]
-        keys += [Key("scope", scope) for scope in user.scopes]
+        keys += [ANY_USER, ("subject", user.subject)]
+        keys += [("group", group) for group in user.groups]
+        keys += [("role", role) for role in user.roles]
+        keys += [("scope", scope) for scope in user.scopes]
     return tuple(keys) or (ANONYMOUS,)
 
 
@@ -62,17 +58,17 @@ class CallerIndex(Generic[Candidate]):
             self._anyone.append(candidate)
             return
         for selector in selectors:
-            if isinstance(selector, Key):
+            if isinstance(selector, tuple):
                 self._keyed.setdefault(selector, []).append(candidate)
             else:
                 steps = [AnySegment() if segment == "*" else segment for segment in selector.segments]
-                ending = "rest" if selector.rest else "exact"
+                ending: Ending = "rest" if selector.rest else "exact"
                 self._patterns.leaf([selector.trust_domain, *steps], ending).append(candidate)
                 self._has_patterns = True
 
     def find(self, caller: Caller, keys: Iterable[Key]) -> list[Candidate]:
         """The candidates that may fit, some perhaps twice; `keys` are `keys_of(caller)`."""
-        found = list(self._anyone)
+        found = self._anyone.copy()
         if self._keyed:
             for key in keys:
                 if (candidates := self._keyed.get(key)) is not None:
@@ -99,16 +95,16 @@ def _selectors(callers: CallerMatch) -> set[Key | SpiffePattern] | None:
 
 def _workload_selector(pattern: SpiffePattern) -> Key | SpiffePattern:
     is_exact = not pattern.rest and "*" not in pattern.segments
-    return Key("workload", pattern.text) if is_exact else pattern
+    return ("workload", pattern.text) if is_exact else pattern
 
 
 def _user_selectors(users: UserMatch) -> list[Key]:
     if users.subjects:
-        return [Key("subject", subject) for subject in users.subjects]
+        return [("subject", subject) for subject in users.subjects]
     if users.groups:
-        return [Key("group", group) for group in users.groups]
+        return [("group", group) for group in users.groups]
     if users.roles:
-        return [Key("role", role) for role in users.roles]
+        return [("role", role) for role in users.roles]
     if users.scopes:
-        return [Key("scope", min(users.scopes))]
+        return [("scope", min(users.scopes))]
     return [ANY_USER]

@@ -1,8 +1,9 @@
 """Which callers an item of `from` fits."""
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from authz_server.identity.spiffe import SpiffePattern, parse_spiffe_pattern
@@ -36,7 +37,7 @@ class UserMatch(Struct, frozen=True):
             and self.scopes <= user.scopes
             and (not self.roles or not self.roles.isdisjoint(user.roles))
             and (not self.groups or not self.groups.isdisjoint(user.groups))
-            and all(_claim_fits(claim(user, name), wanted) for name, wanted in self.claims)
+            and (not self.claims or all(_claim_fits(claim(user, name), wanted) for name, wanted in self.claims))
         )
 
 
@@ -60,6 +61,12 @@ class CallerMatch(Struct, frozen=True):
             and (not self.any_of or any(item.fits(caller) for item in self.any_of))
         )
 
+    def beyond_index(self) -> "CallerMatch | None":
+        """What is left to ask of a caller that was found by index under its workload; None is nothing."""
+        rest = msgspec.structs.replace(self, workloads=())
+        anything = rest.users or rest.networks or rest.anonymous or rest.any_of
+        return rest if anything else None
+
     def _workload_fits(self, workload: Workload | None) -> bool:
         return workload is not None and any(pattern.matches(workload.id) for pattern in self.workloads)
 
@@ -81,13 +88,13 @@ def caller_match(item: CallerItem, effect: Effect) -> CallerMatch:
     )
 
 
-def claim(user: User, name: str) -> Any:
+def claim(user: User, name: str) -> object:
     """A claim by its whole name, else by its dotted path; None where there is none."""
     if name in user.claims:
         return user.claims[name]
-    value: Any = user.claims
+    value: object = user.claims
     for part in name.split("."):
-        if not isinstance(value, dict) or part not in value:
+        if not isinstance(value, Mapping) or part not in value:
             return None
         value = value[part]
     return value
@@ -104,12 +111,12 @@ def _user_match(item: UserItem) -> UserMatch:
     )
 
 
-def _claim_fits(value: Any, wanted: tuple[Scalar, ...]) -> bool:
+def _claim_fits(value: object, wanted: tuple[Scalar, ...]) -> bool:
     if isinstance(value, list):
         return any(_same(element, one) for element in value for one in wanted)
     return any(_same(value, one) for one in wanted)
 
 
-def _same(value: Any, wanted: Scalar) -> bool:
+def _same(value: object, wanted: Scalar) -> bool:
     """Equal and of one kind: to Python `True == 1`, to the author of a rule it is not."""
     return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)

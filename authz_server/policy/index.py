@@ -1,4 +1,4 @@
-"""A plan made ready for look-ups: host, then method and path, then caller, so that a request meets only what can fit."""
+"""A plan made ready for look-ups: host, path and method, caller. So a request meets only the rules that can fit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -39,6 +39,7 @@ class Candidate(NamedTuple):
 
     rule: BoundRule
     callers: CallerMatch | None
+    """What is left to ask of the caller."""
     operation: OperationMatch
     template: PathTemplate | None
 
@@ -64,7 +65,6 @@ class ServiceIndex(Struct, frozen=True):
     allow_with_user: OperationIndex[Candidate]
     """The allow rules that ask for a user, without that demand: who fits here was missing a user."""
     inputs: tuple[Input, ...]
-    set_headers: tuple[str, ...]
 
     def fitting(
         self, index: OperationIndex[Candidate], operation: Operation, caller: Caller, keys: Iterable[Key]
@@ -84,12 +84,13 @@ class ServiceIndex(Struct, frozen=True):
 class PolicyIndex:
     """All services of one revision. Immutable."""
 
-    def __init__(self, policies: plan.Plan, runtime: ConditionRuntime) -> None:
+    def __init__(self, policies: plan.Plan, runtime: ConditionRuntime, identity_headers: Iterable[str]) -> None:
+        """`identity_headers` never reach an upstream but as a rule sets them."""
         self.revision = policies.revision
         self._by_name: dict[str, ServiceIndex] = {}
         self._by_host: HostIndex[ServiceIndex] = HostIndex()
         for service in policies.services:
-            index = _service_index(service, runtime)
+            index = _service_index(service, runtime, identity_headers)
             self._by_name[service.name] = index
             for host in service.hosts:
                 self._by_host.add(host, service.path_prefix, index)
@@ -101,17 +102,17 @@ class PolicyIndex:
         return self._by_host.find(operation.host, operation.port, operation.path)
 
 
-def _service_index(service: plan.Service, runtime: ConditionRuntime) -> ServiceIndex:
+def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_headers: Iterable[str]) -> ServiceIndex:
     index = ServiceIndex(
         name=service.name,
         deny=OperationIndex("deny"),
         allow=OperationIndex("allow"),
         allow_with_user=OperationIndex("allow"),
         inputs=inputs_of(service.inputs),
-        set_headers=service.set_headers,
     )
+    protected = frozenset(service.set_headers).union(identity_headers)
     for order, rule in enumerate(service.rules):
-        _add(index, rule, _bind(order, rule, runtime))
+        _add(index, rule, _bind(order, rule, runtime, protected))
     return index
 
 
@@ -122,12 +123,12 @@ def _expressions(rule: plan.Rule) -> list[plan.Expression]:
     return [value for value in values if isinstance(value, plan.Expression)]
 
 
-def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime) -> BoundRule:
+def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime, protected: frozenset[str]) -> BoundRule:
     return BoundRule(
         order=order,
         id=rule.id,
         condition=None if rule.condition is None else runtime.load(rule.condition),
-        answer=bind_answer(rule.answer, runtime),
+        answer=bind_answer(rule.answer, runtime, protected if rule.effect == "allow" else frozenset()),
         reads_captures=any(name.startswith(("path.", "path[")) for e in _expressions(rule) for name in e.reads),
     )
 
@@ -139,12 +140,12 @@ def _add(index: ServiceIndex, rule: plan.Rule, bound: BoundRule) -> None:
         match = operation_match(item, rule.effect)
         for template in templates(item):
             for fit in callers:
-                candidate = Candidate(bound, fit, match, template)
+                candidate = Candidate(bound, None if fit is None else fit.beyond_index(), match, template)
                 for leaf in operations.leaves(item, template):
                     leaf.add(fit, candidate)
                 if rule.effect == "allow" and (without := _without_user(fit)) is not None:
                     for leaf in index.allow_with_user.leaves(item, template):
-                        leaf.add(without, candidate._replace(callers=without))
+                        leaf.add(without, candidate._replace(callers=without.beyond_index()))
 
 
 def _without_user(callers: CallerMatch | None) -> CallerMatch | None:

@@ -65,7 +65,5 @@ class SegmentTree(Generic[Leaf]):
                 return found
             nodes = following
         ending: Ending = "slash" if trailing_slash else "exact"
-        for node in nodes:
-            if (leaf := node.endings.get(ending)) is not None:
-                found.append(leaf)
+        found += [leaf for node in nodes if (leaf := node.endings.get(ending)) is not None]
         return found

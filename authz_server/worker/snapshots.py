@@ -32,7 +32,10 @@ class Snapshots:
 
     def prepare(self, message: Prepare) -> None:
         """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
-        policies = self._policies if message.plan is None else PolicyIndex(message.plan, ConditionRuntime())
+        identity = self._settings.identity
+        policies = self._policies
+        if message.plan is not None:
+            policies = PolicyIndex(message.plan, ConditionRuntime(), identity.identity_headers)
         if policies is None:
             raise WrongGeneration(
                 f"generation {message.generation} keeps the policies of the one before, and there is none"
@@ -40,7 +43,7 @@ class Snapshots:
         self._prepared = build_snapshot(
             message.generation,
             policies,
-            self._settings.identity,
+            identity,
             Material(
                 keys={issuer: parse_jwks(document) for issuer, document in message.keys.items()},
                 bundles={domain: parse_bundle(pem) for domain, pem in message.bundles.items()},

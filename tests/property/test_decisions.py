@@ -73,7 +73,7 @@ def services(draw: st.DrawFn) -> Service:
 workloads = st.none() | st.sampled_from(WORKLOADS).map(
     lambda text: Workload(SpiffeId(text, "td", tuple(text.split("/")[3:])), None)
 )
-EVERYTHING = User("corp", "ann", *map(frozenset, (["r", "w"], ["support", "admin"], ["g1", "g2"])))
+EVERYTHING = User("corp", "ann", frozenset(["r", "w"]), frozenset(["support", "admin"]), frozenset(["g1", "g2"]))
 people = st.sampled_from([None, EVERYTHING]) | st.builds(
     User,
     issuer=st.sampled_from(["corp", "other"]),
@@ -88,9 +88,7 @@ addresses = st.sampled_from(["", "10.1.1.1", "192.0.2.1", "2001:db8::1"])
 def all_operations(address: str) -> list[Operation]:
     """Every method with every target, with and without an upgrade, from one address."""
     return [
-        canonical_operation(
-            request(method, target, client_address=address, destination_port=port, headers=headers)
-        )
+        canonical_operation(request(method, target, client_address=address, destination_port=port, headers=headers))
         for target in TARGETS
         for method, port, headers in [
             ("GET", 443, {}),
@@ -127,9 +125,7 @@ def path_fits(text: str, path: Path, effect: Effect) -> bool:
         return parse_path_template(text).match(path) is not None
     template = parse_path_template(text.lower())
     readings = folded_readings(path)
-    return any(
-        template.match(Path(reading, slash)) is not None for reading, slash in product(readings, (False, True))
-    )
+    return any(template.match(Path(reading, slash)) is not None for reading, slash in product(readings, (False, True)))
 
 
 @settings(max_examples=300, deadline=None)
@@ -138,7 +134,7 @@ def test_the_index_decides_as_asking_every_rule_would(
     service: Service, address: str, workload: Workload | None, user: User | None
 ) -> None:
     """Deny overrides allow, the default is to deny, and no rule is missed or found by mistake."""
-    index = PolicyIndex(Plan("r", (service,)), ConditionRuntime())
+    index = PolicyIndex(Plan("r", (service,)), ConditionRuntime(), ())
     for operation in all_operations(address):
         fitting = [rule for rule in service.rules if fits(rule, operation, Caller(workload, user, operation.client_ip))]
         got = verdict(index, operation, workload, user)
@@ -160,8 +156,8 @@ def test_order_and_repetition_of_rules_change_nothing(
     again = [msgspec.structs.replace(rule, id=f"{rule.id}-again") for rule in service.rules]
     shuffled = [*service.rules, *again]
     random.shuffle(shuffled)
-    index = PolicyIndex(Plan("r", (service,)), ConditionRuntime())
-    changed = PolicyIndex(Plan("r", (msgspec.structs.replace(service, rules=tuple(shuffled)),)), ConditionRuntime())
+    index = PolicyIndex(Plan("r", (service,)), ConditionRuntime(), ())
+    changed = PolicyIndex(Plan("r", (msgspec.structs.replace(service, rules=tuple(shuffled)),)), ConditionRuntime(), ())
     for operation in all_operations(address):
         before, after = verdict(index, operation, workload, user), verdict(changed, operation, workload, user)
         assert before.reason is after.reason

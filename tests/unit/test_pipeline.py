@@ -132,7 +132,11 @@ CASES: list[tuple[dict[str, Any], Reason, str | None]] = [
     ({"path": "/public/a", "host": "unknown.example"}, Reason.NO_SERVICE, None),
     ({"path": "/public/a", "host": "ORDERS.shop.example.:80"}, Reason.ALLOWED, "orders/anyone-reads-public"),
     ({"path": "/public/a", "extensions": {"service": "nobody"}}, Reason.NO_SERVICE, None),
-    ({"path": "/public/a", "host": "x", "extensions": {"service": "orders"}}, Reason.ALLOWED, "orders/anyone-reads-public"),
+    (
+        {"path": "/public/a", "host": "x", "extensions": {"service": "orders"}},
+        Reason.ALLOWED,
+        "orders/anyone-reads-public",
+    ),
     ({"path": "/public/a", "headers": {"x_user": "root"}}, Reason.HEADER_CONFLICT, None),
 ]
 
