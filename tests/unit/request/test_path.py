@@ -4,7 +4,7 @@ import pytest
 
 from authz_server.errors import Reason, Refused
 from authz_server.model import Path
-from authz_server.request.path import canonical_path
+from authz_server.request.path import MAX_PATH_BYTES, canonical_path
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,14 @@ def test_a_path_with_several_readings_is_refused(target: str) -> None:
     with pytest.raises(Refused) as refused:
         canonical_path(target)
     assert refused.value.reason is Reason.AMBIGUOUS_PATH
+
+
+def test_a_path_has_a_bounded_length() -> None:
+    """The work of everything that walks a path is bounded; a query may be longer."""
+    longest = "/" + "a" * (MAX_PATH_BYTES - 1)
+    assert canonical_path(f"{longest}?{longest}").path_text == longest
+    with pytest.raises(Refused):
+        canonical_path(longest + "a")
 
 
 def test_an_empty_path_is_admitted_on_request_only() -> None:
