@@ -128,10 +128,9 @@ def _challenge(reason: Reason) -> str:
 
 
 def _headers(changes: Iterable[HeaderChange]) -> list[HeaderValueOption]:
+    # Envoy reads `value` alone here: what stands in `raw_value` arrives empty.
     return [
-        HeaderValueOption(
-            header=HeaderValue(key=change.name, raw_value=change.value.encode()), append_action=_OVERWRITE
-        )
+        HeaderValueOption(header=HeaderValue(key=change.name, value=change.value), append_action=_OVERWRITE)
         for change in changes
     ]
 

@@ -93,7 +93,9 @@ def test_two_encodings_that_differ_are_refused(joined: dict[str, str]) -> None:
     assert refusal.value.reason is Reason.HEADER_CONFLICT
 
 
-@pytest.mark.parametrize("payload", [b"\xff", b"\x0a\xff", b"\x0a\x05\x22\x03\x12\x01\x0a", b"x" * (MAX_MESSAGE_BYTES + 1)])
+@pytest.mark.parametrize(
+    "payload", [b"\xff", b"\x0a\xff", b"\x0a\x05\x22\x03\x12\x01\x0a", b"x" * (MAX_MESSAGE_BYTES + 1)]
+)
 def test_what_is_no_check_request_is_malformed(payload: bytes) -> None:
     """Broken or huge messages are refused, without an exception of protobuf's."""
     with pytest.raises(Refused) as refusal:

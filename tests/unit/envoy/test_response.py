@@ -5,24 +5,25 @@ from typing import Any
 
 import pytest
 
-from authz_server.envoy.response import write_response
+from authz_server.envoy.response import MAX_SHAPES, ResponseWriter
 from authz_server.errors import OUTCOMES, Reason
 from authz_server.model import Answer, Decision, HeaderChange, SpiffeId, Workload
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 
+ID = "019ab000-0000-7000-8000-000000000001"
 DENIALS = [reason for reason in Reason if reason is not Reason.ALLOWED]
 
 
 def written(reason: Reason, **fields: Any) -> CheckResponse:
     """The response to a decision."""
-    decision = Decision(id="d-1", time=0.0, revision="r-1", reason=reason, **fields)
-    return CheckResponse.FromString(write_response(decision))
+    decision = Decision(id=ID, time=0.0, revision="r-1", reason=reason, **fields)
+    return CheckResponse.FromString(ResponseWriter().write(decision))
 
 
 def denial_headers(response: CheckResponse) -> dict[str, str]:
     """The headers that the client gets."""
-    return {option.header.key: option.header.raw_value.decode() for option in response.denied_response.headers}
+    return {option.header.key: option.header.value for option in response.denied_response.headers}
 
 
 def test_only_an_allowed_decision_that_names_its_rule_allows() -> None:
@@ -53,9 +54,9 @@ def test_a_denial_has_a_problem_body_and_the_decision_id(reason: Reason) -> None
     response = written(reason, detail="inner detail", path="/secret")
     problem = json.loads(response.denied_response.body)
     assert set(problem) == {"type", "title", "status", "reason", "decision_id"}
-    assert (problem["status"], problem["decision_id"]) == (response.denied_response.status.code, "d-1")
+    assert (problem["status"], problem["decision_id"]) == (response.denied_response.status.code, ID)
     headers = denial_headers(response)
-    assert (headers["content-type"], headers["x-authz-decision-id"]) == ("application/problem+json", "d-1")
+    assert (headers["content-type"], headers["x-authz-decision-id"]) == ("application/problem+json", ID)
     assert headers["cache-control"] == "no-store"
 
 
@@ -93,7 +94,7 @@ def test_a_rule_shapes_its_denial() -> None:
     response = written(Reason.DENIED_BY_RULE, rule="r", answer=answer)
     assert (response.denied_response.status.code, response.denied_response.body) == (451, "no")
     headers = denial_headers(response)
-    assert (headers["content-type"], headers["x-authz-decision-id"]) == ("text/html", "d-1")
+    assert (headers["content-type"], headers["x-authz-decision-id"]) == ("text/html", ID)
 
 
 def test_a_hint_stands_in_the_problem_body() -> None:
@@ -110,17 +111,17 @@ def test_an_allowed_answer_overwrites_and_removes() -> None:
         set_query=(("tenant", "t1"),),
         remove_query=("debug",),
         response_headers=(HeaderChange("x-served-by", "orders"),),
-        metadata={"tier": "gold"},
+        metadata=(("tier", "gold"),),
     )
     response = written(Reason.ALLOWED, rule="r", answer=answer)
     ok = response.ok_response
     overwrite = HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
-    assert [(h.header.key, h.header.raw_value, h.append_action) for h in ok.headers] == [("x-user", b"ann", overwrite)]
+    assert [(h.header.key, h.header.value, h.append_action) for h in ok.headers] == [("x-user", "ann", overwrite)]
     assert list(ok.headers_to_remove) == ["x-workload"]
     assert [(q.key, q.value) for q in ok.query_parameters_to_set] == [("tenant", "t1")]
     assert list(ok.query_parameters_to_remove) == ["debug"]
     assert [h.header.key for h in ok.response_headers_to_add] == ["x-served-by"]
-    assert response.dynamic_metadata["answer"]["tier"] == "gold"
+    assert response.dynamic_metadata.fields["answer"].struct_value["tier"] == "gold"
 
 
 @pytest.mark.parametrize("reason", list(Reason))
@@ -128,7 +129,27 @@ def test_the_access_log_can_name_the_decision(reason: Reason) -> None:
     """Metadata comes with allow and deny alike."""
     workload = Workload(SpiffeId("spiffe://a/b", "a", ("b",)), None)
     metadata = written(reason, rule="orders/read", service="orders", workload=workload).dynamic_metadata
-    assert metadata["decision_id"] == "d-1"
+    assert metadata["decision_id"] == ID
     assert metadata["decision"] == ("allow" if reason is Reason.ALLOWED else "deny")
     assert (metadata["reason"], metadata["rule"], metadata["service"]) == (reason, "orders/read", "orders")
     assert (metadata["revision"], metadata["workload"]) == ("r-1", "spiffe://a/b")
+
+
+def test_responses_of_one_shape_differ_by_their_id_alone() -> None:
+    """Kept shapes give what a fresh writer gives, whichever came first."""
+    writer = ResponseWriter()
+    for reason in (*Reason, *Reason):
+        for number in range(3):
+            decision_id = f"{ID[:-1]}{number}"
+            for answer in (Answer(), Answer(set_headers=(HeaderChange("x-user", decision_id),))):
+                decision = Decision(id=decision_id, time=0.0, revision="r-1", reason=reason, rule="r", answer=answer)
+                assert writer.write(decision) == ResponseWriter().write(decision)
+
+
+def test_the_shapes_that_are_kept_are_bounded() -> None:
+    """Answers that differ for every request do not pile up."""
+    writer = ResponseWriter()
+    for number in range(3 * MAX_SHAPES):
+        answer = Answer(set_headers=(HeaderChange("x-user", f"u{number}"),))
+        writer.write(Decision(id=ID, time=0.0, revision="r", reason=Reason.ALLOWED, rule="r", answer=answer))
+    assert writer.kept <= MAX_SHAPES
