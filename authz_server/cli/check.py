@@ -1,0 +1,123 @@
+"""`authz check`: decide one request on the engine that serves, and say why."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from authz_server.cli.configuration import ConfigOption, load_or_exit
+from authz_server.errors import Refused
+from authz_server.identity.settings import IdentitySettings, TrustDomain
+from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
+from authz_server.model import Request
+
+ALLOW, DENY = 0, 3
+
+
+def check(
+    workload: Annotated[str, typer.Option(help="SPIFFE ID of the calling workload.", show_default=False)] = "",
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="AUTHZ_TOKEN",
+            help="The user's bearer token; `-` reads it from standard input, where no process list shows it.",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = "",
+    method: Annotated[str, typer.Option(help="The method.")] = "GET",
+    host: Annotated[str, typer.Option(help="The host, perhaps with a port.", show_default=False)] = "",
+    path: Annotated[str, typer.Option(help="The path, perhaps with a query, as a client sends it.")] = "/",
+    header: Annotated[
+        list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header; may be given several times.")
+    ] = None,
+    client_ip: Annotated[str, typer.Option(help="The client's address.", show_default=False)] = "",
+    request: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A whole CheckRequest in protobuf's JSON form, instead of the above."),
+    ] = None,
+    policies: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The policies; without it, those of the configuration.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the decision as an audit record.")] = False,
+) -> None:
+    """Decide one request on the engine that serves, and say why.
+
+    A workload given by its SPIFFE ID is believed; in a CheckRequest the certificate must prove it. Tokens are
+    verified with the keys of the configuration's issuers. Exit codes: 0 allow, 3 deny, 1 errors in policies or
+    configuration, 2 wrong usage.
+
+    \b
+    Examples:
+      authz check --workload spiffe://shop.example/ns/front/sa/web --host orders.shop.example --path /orders/c7-1
+      authz check --host web.shop.example --path /public/logo.svg --json
+      authz check --request check-request.json --config authz.yaml
+    """
+    # The engine takes a moment to import, which other commands need not wait for.
+    from authz_server.cli.decision import decided, explained, record
+    from authz_server.control.worker_settings import identity_settings
+
+    settings = load_or_exit(config)
+    if request is None:
+        wanted = _from_options(workload, _token(token), method, host, path, header or [], client_ip)
+        identity = _believing(identity_settings(settings), workload)
+    else:
+        wanted, identity = _from_file(request), identity_settings(settings)
+    decision = decided(wanted, settings, identity, policies)
+    typer.echo(record(decision) if as_json else explained(decision))
+    raise typer.Exit(ALLOW if decision.allowed else DENY)
+
+
+def _from_options(
+    workload: str, token: str, method: str, host: str, path: str, headers: list[str], client_ip: str
+) -> Request:
+    if not host:
+        raise typer.BadParameter("give the host of the request, or --request", param_hint="--host")
+    pairs = []
+    for text in headers:
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip():
+            raise typer.BadParameter(f"{text!r} is not `NAME: VALUE`", param_hint="--header")
+        pairs.append((name.strip().lower(), value.strip().encode()))
+    if token:
+        pairs.append(("authorization", f"Bearer {token}".encode()))
+    return Request(
+        method=method,
+        target=path,
+        host=host,
+        headers=tuple(pairs),
+        protocol="HTTP/1.1",
+        client_address=client_ip,
+        principal=workload,
+    )
+
+
+def _token(text: str) -> str:
+    return sys.stdin.readline().strip() if text == "-" else text
+
+
+def _from_file(file: Path) -> Request:
+    from google.protobuf import json_format
+
+    from authz_server.envoy.request import read_request
+    from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+
+    try:
+        message = json_format.Parse(file.read_bytes(), CheckRequest())
+        return read_request(message.SerializeToString())
+    except (OSError, UnicodeDecodeError, json_format.ParseError, Refused) as error:
+        raise typer.BadParameter(f"{file} is no CheckRequest: {error}", param_hint="--request") from None
+
+
+def _believing(settings: IdentitySettings, workload: str) -> IdentitySettings:
+    """The settings under which a SPIFFE ID needs no certificate; without any trust domain, its own is one."""
+    domains = tuple(TrustDomain(domain.name) for domain in settings.trust_domains)
+    if workload and not domains:
+        try:
+            domains = (TrustDomain(parse_spiffe_id(workload).trust_domain),)
+        except InvalidSpiffeId as error:
+            raise typer.BadParameter(str(error), param_hint="--workload") from None
+    return msgspec.structs.replace(settings, trust_domains=domains, certificate="principal")

@@ -1,0 +1,117 @@
+"""`authz check`."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from authz_server.cli import app
+from tests.builders import write_policies
+
+WEB = "spiffe://shop.example/ns/front/sa/web"
+POLICY = """\
+    kind: service
+    name: orders
+    hosts: [orders.shop.example]
+    rules:
+      - id: read
+        effect: allow
+        from: [{workloads: ["spiffe://shop.example/ns/front/**"]}]
+        to: [{methods: [GET]}]
+        when: '!("x-debug" in request.headers)'
+        answer: {set_headers: {x-from: workload.id}}
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with policies and nothing else, and in it we are."""
+    monkeypatch.chdir(write_policies(tmp_path, {"policies/orders.yaml": POLICY}))
+    return tmp_path
+
+
+def run(*arguments: str, stdin: str = "") -> Result:
+    """Run `authz check`."""
+    return CliRunner().invoke(app, ["check", *arguments], input=stdin)
+
+
+@pytest.mark.usefixtures("directory")
+def test_an_allowed_request_is_explained() -> None:
+    """Exit code 0, with the rule, and what it sets."""
+    result = run("--workload", WEB, "--host", "orders.shop.example", "--path", "/orders/1")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[0] == "ALLOW"
+    assert "  rule      orders/read" in result.output
+    assert f"  sets      x-from: {WEB}" in result.output
+
+
+@pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--host", "orders.shop.example"), "no_rule_allows"),
+        (("--workload", WEB, "--host", "orders.shop.example", "--method", "POST"), "no_rule_allows"),
+        (("--workload", WEB, "--host", "orders.shop.example", "--header", "X-Debug: 1"), "no_rule_allows"),
+        (("--host", "orders.shop.example", "--path", "/a/../b"), "ambiguous_path"),
+        (("--host", "other.example"), "no_service"),
+        (("--host", "orders.shop.example", "--token", "a.b.c"), "token_invalid"),
+    ],
+)
+def test_a_denied_request_is_explained(arguments: tuple[str, ...], reason: str) -> None:
+    """Exit code 3, with the reason."""
+    result = run(*arguments)
+    assert result.exit_code == 3, result.output
+    assert result.output.startswith("DENY")
+    assert f"  reason    {reason}" in result.output
+
+
+@pytest.mark.usefixtures("directory")
+def test_json_is_the_audit_record() -> None:
+    """Machines read the same names as in the audit file."""
+    result = run("--workload", WEB, "--host", "orders.shop.example", "--json")
+    record = json.loads(result.output)
+    assert (record["decision"], record["rule"], record["workload"]) == ("allow", "orders/read", WEB)
+
+
+@pytest.mark.usefixtures("directory")
+def test_a_token_can_come_from_standard_input() -> None:
+    """So that no process list shows it; it is verified all the same."""
+    result = run("--host", "orders.shop.example", "--token", "-", stdin="a.b.c\n")
+    assert "token_invalid" in result.output
+    assert "a.b.c" not in result.output
+
+
+def test_a_check_request_is_read_from_a_file(directory: Path) -> None:
+    """Protobuf's JSON form of what Envoy sends; its certificate must prove the workload."""
+    http = {"method": "GET", "path": "/orders/1", "host": "orders.shop.example"}
+    attributes = {"source": {"principal": WEB}, "request": {"http": http}}
+    (directory / "request.json").write_text(json.dumps({"attributes": attributes}))
+    result = run("--request", "request.json")
+    assert result.exit_code == 3
+    assert "workload_refused" in result.output
+    assert "include_peer_certificate" in result.output
+
+
+@pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--host", "h", "--header", "no-colon"),
+        ("--host", "h", "--workload", "not a spiffe id"),
+        ("--request", "missing.json"),
+        ("--nonsense",),
+    ],
+)
+def test_wrong_usage_says_what_to_give(arguments: tuple[str, ...]) -> None:
+    """Exit code 2."""
+    assert run(*arguments).exit_code == 2
+
+
+def test_broken_policies_are_explained(directory: Path) -> None:
+    """Exit code 1, with every error and its place."""
+    (directory / "policies/orders.yaml").write_text("kind: service\nnaem: orders\n")
+    result = run("--host", "orders.shop.example")
+    assert result.exit_code == 1
+    assert "orders.yaml:2:1: unknown field `naem`" in result.output
