@@ -4,6 +4,11 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# No deadline: how long an example takes says something of the machine only. Elsewhere than in CI, look further each time.
+settings.register_profile("authz", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
+settings.load_profile("authz")
 
 NO_SKIPS = "AUTHZ_TESTS_NO_SKIPS"
 """Set where every outside program is there: a skipped test then fails."""

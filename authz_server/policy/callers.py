@@ -1,11 +1,11 @@
 """Which callers an item of `from` fits."""
 
-from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import msgspec
 from msgspec import Struct
 
+from authz_server.identity.claims import find_claim
 from authz_server.identity.spiffe import SpiffePattern, parse_spiffe_pattern
 from authz_server.model import IpAddress, User, Workload
 from authz_server.policy.plan import CallerItem, Effect, Scalar, UserItem
@@ -37,7 +37,10 @@ class UserMatch(Struct, frozen=True):
             and self.scopes <= user.scopes
             and (not self.roles or not self.roles.isdisjoint(user.roles))
             and (not self.groups or not self.groups.isdisjoint(user.groups))
-            and (not self.claims or all(_claim_fits(claim(user, name), wanted) for name, wanted in self.claims))
+            and (
+                not self.claims
+                or all(_claim_fits(find_claim(user.claims, name), wanted) for name, wanted in self.claims)
+            )
         )
 
 
@@ -86,18 +89,6 @@ def caller_match(item: CallerItem, effect: Effect) -> CallerMatch:
         anonymous=item.anonymous,
         any_of=tuple(caller_match(nested, effect) for nested in item.any_of),
     )
-
-
-def claim(user: User, name: str) -> object:
-    """A claim by its whole name, else by its dotted path; None where there is none."""
-    if name in user.claims:
-        return user.claims[name]
-    value: object = user.claims
-    for part in name.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
-    return value
 
 
 def _user_match(item: UserItem) -> UserMatch:

@@ -35,7 +35,7 @@ class OperationMatch(Struct, frozen=True):
         return (
             operation.upgrade == (self.upgrade or "")
             and operation.is_connect == self.connect
-            and (not self.is_grpc or (operation.is_grpc and not operation.query_text))
+            and (not self.is_grpc or operation.grpc is not None)
         )
 
     def _port_fits(self, port: int | None) -> bool:

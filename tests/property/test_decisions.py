@@ -128,7 +128,7 @@ def path_fits(text: str, path: Path, effect: Effect) -> bool:
     return any(template.match(Path(reading, slash)) is not None for reading, slash in product(readings, (False, True)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(services(), addresses, workloads, people)
 def test_the_index_decides_as_asking_every_rule_would(
     service: Service, address: str, workload: Workload | None, user: User | None
@@ -147,7 +147,7 @@ def test_the_index_decides_as_asking_every_rule_would(
         assert got.rule is None or got.rule in {rule.id for rule in fitting}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(services(), addresses, workloads, people, st.randoms())
 def test_order_and_repetition_of_rules_change_nothing(
     service: Service, address: str, workload: Workload | None, user: User | None, random: Random
