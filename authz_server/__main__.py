@@ -1,0 +1,6 @@
+"""`python -m authz_server` is `authz`."""
+
+from authz_server.cli import main
+
+if __name__ == "__main__":
+    main()

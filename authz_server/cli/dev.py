@@ -1,0 +1,162 @@
+"""`authz dev`: identities for development, and the demo."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import msgspec
+import typer
+
+from authz_server.control.settings.quantities import parse_duration
+from authz_server.dev.layout import AUDIENCE, DEFAULT_PORT, ISSUER, TRUST_DOMAIN
+from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
+
+# What the commands need is imported by them: Envoy's types alone take half a second, which a token need not wait for.
+
+app = typer.Typer(help="FOR DEVELOPMENT ONLY: identities and the demo.", no_args_is_help=True)
+
+KeyOption = Annotated[Path, typer.Option("--key", help="The issuer's private key.")]
+DEFAULT_KEY = Path("certs/issuer.key")
+
+
+@app.command("ca")
+def issue_certificates(
+    identities: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=SPIFFE_ID]...", help="Certificates to issue: NAME.pem, NAME.key."),
+    ] = None,
+    directory: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("certs"),
+    trust_domain: Annotated[str, typer.Option(help="The trust domain of a CA that is made.")] = TRUST_DOMAIN,
+    envoy: Annotated[str | None, typer.Option(help="Envoy's SPIFFE ID; its files go to DIRECTORY/envoy.")] = None,
+    dns: Annotated[list[str] | None, typer.Option(help="A host name for Envoy's certificate; repeatable.")] = None,
+    renew: Annotated[bool, typer.Option("--renew", help="Stay, and renew everything at half its life.")] = False,
+) -> None:
+    """Issue certificates of one hour from a development CA, which is made where there is none."""
+    from authz_server.dev.ca import create_ca, load_ca
+    from authz_server.dev.files import write_file
+    from authz_server.dev.renewal import Holder, keep_renewed, to_envoy, to_pem_files
+    from authz_server.dev.renewal import renew as issue
+    from authz_server.dev.signals import stopped_by_signals
+    from authz_server.envoy.config_secrets import bundles_secret
+
+    _warn(f"the CA in {directory} gives any identity to whoever can read its key.")
+    named = [_named(text) for text in identities or ()]
+    holders = [Holder(spiffe_id, to_pem_files(directory, name)) for name, spiffe_id in named]
+    if envoy:
+        holders.append(Holder(_spiffe_id(envoy), to_envoy(directory / "envoy"), tuple(dns or ())))
+    try:
+        ca = load_ca(directory)
+    except FileNotFoundError:
+        ca = create_ca(trust_domain)
+        ca.write(directory)
+    if envoy:
+        write_file(directory / "envoy" / "bundles.yaml", bundles_secret([ca.bundle_pem]))
+    due = issue(ca, holders)
+    if renew:
+        with stopped_by_signals():
+            keep_renewed(ca, holders, due, Event())
+
+
+@app.command("token")
+def sign_token(
+    subject: Annotated[str, typer.Option(help="Whose token it is (`sub`).")],
+    scope: Annotated[list[str] | None, typer.Option(help="A scope; repeatable.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="A role; repeatable.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="A group; repeatable.")] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, the value as JSON or as text; repeatable.")
+    ] = None,
+    lifetime: Annotated[str, typer.Option(help="From `iat` to `exp`.")] = "5m",
+    age: Annotated[str, typer.Option(help="How long ago it was signed; longer than its life makes it expired.")] = "0s",
+    issuer: Annotated[str, typer.Option(help="Who signed it (`iss`).")] = ISSUER,
+    audience: Annotated[str, typer.Option(help="Whom it is for (`aud`).")] = AUDIENCE,
+    key: KeyOption = DEFAULT_KEY,
+) -> None:
+    """Print a token signed with the development issuer's key."""
+    from authz_server.dev.issuer import load_issuer
+
+    _warn(f"the key {key} signs any token for whoever can read it.")
+    issued, life = datetime.now(UTC) - _duration(age, "--age"), _duration(lifetime, "--lifetime")
+    claims: dict[str, object] = {"sub": subject}
+    if scope:
+        claims["scope"] = " ".join(scope)
+    claims |= {name: values for name, values in (("roles", role), ("groups", group)) if values}
+    claims |= dict(_claim(text) for text in claim or ())
+    try:
+        signer = load_issuer(key)
+    except FileNotFoundError:
+        raise typer.BadParameter(f"there is no {key}; `authz dev keys` makes one", param_hint="--key") from None
+    typer.echo(signer.token(issuer, audience, claims, life, issued))
+
+
+@app.command("keys")
+def print_keys(key: KeyOption = DEFAULT_KEY) -> None:
+    """Print the development issuer's public keys (JWKS), making its key where there is none."""
+    from authz_server.dev.issuer import create_issuer, load_issuer
+
+    _warn(f"the key {key} signs any token for whoever can read it.")
+    try:
+        issuer = load_issuer(key)
+    except FileNotFoundError:
+        issuer = create_issuer()
+        issuer.write(key)
+    typer.echo(msgspec.json.format(msgspec.json.encode(issuer.jwks()), indent=2).decode())
+
+
+@app.command("demo")
+def demo(
+    port: Annotated[int, typer.Option(min=1024, max=65000, help="Envoy's port; the others follow it.")] = DEFAULT_PORT,
+    policies: Annotated[Path, typer.Option(exists=True, file_okay=False, help="The policies.")] = Path("policies"),
+    directory: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("run/demo"),
+    envoy: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="An Envoy instead of the installed wheel's.")
+    ] = None,
+) -> None:
+    """Run a real Envoy with mTLS in front of sample services, with this server deciding; Ctrl-C ends it."""
+    from authz_server.dev.demo import DemoError, installed_envoy, run_demo
+    from authz_server.dev.demo_setup import Demo
+    from authz_server.dev.layout import Files, Ports
+
+    try:
+        program = str(envoy.absolute()) if envoy else installed_envoy()
+        run_demo(Demo(Files(directory), Ports(port), policies), program, typer.echo)
+    except DemoError as error:
+        typer.echo(f"authz dev demo: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _warn(why: str) -> None:
+    typer.echo(f"FOR DEVELOPMENT ONLY: {why}", err=True)
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, spiffe_id = text.partition("=")
+    if not equals or not name or "/" in name or name.startswith("."):
+        hint = "write NAME=SPIFFE_ID, such as web=spiffe://shop.example/ns/front/sa/web"
+        raise typer.BadParameter(f"`{text}`: {hint}")
+    return name, _spiffe_id(spiffe_id)
+
+
+def _spiffe_id(text: str) -> str:
+    try:
+        return parse_spiffe_id(text).text
+    except InvalidSpiffeId as error:
+        raise typer.BadParameter(f"`{text}` is no SPIFFE ID: {error}") from None
+
+
+def _claim(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"`{text}`: write NAME=VALUE, such as customer=c7", param_hint="--claim")
+    try:
+        return name, msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return name, value
+
+
+def _duration(text: str, option: str) -> timedelta:
+    try:
+        return timedelta(seconds=parse_duration(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None

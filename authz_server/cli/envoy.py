@@ -1,0 +1,82 @@
+"""`authz envoy`: what Envoy needs to work with this server."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from authz_server.cli.configuration import ConfigOption, load_or_exit
+from authz_server.dev.layout import Ports, upstreams
+from authz_server.envoy.config_settings import (
+    CheckPeer,
+    EnvoySettings,
+    InvalidAddressError,
+    parse_address,
+    parse_upstream,
+)
+
+T = TypeVar("T")
+app = typer.Typer(help="What Envoy needs to work with this server.", no_args_is_help=True)
+
+
+@app.callback()
+def envoy() -> None:
+    """Hold the commands: without this, typer makes a lone one the group itself."""
+
+
+@app.command("config")
+def write_config(
+    config: ConfigOption = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of standard output.")] = None,
+    listener: Annotated[str, typer.Option(help="Where Envoy takes requests.")] = "0.0.0.0:10000",
+    admin: Annotated[str, typer.Option(help="Envoy's admin address; keep it on loopback.")] = "127.0.0.1:10001",
+    upstream: Annotated[
+        list[str] | None,
+        typer.Option(help="HOST=ADDRESS:PORT, or HOST=http2://ADDRESS:PORT for gRPC; once for each service."),
+    ] = None,
+    secrets: Annotated[str, typer.Option(help="Directory of certificate.yaml and bundles.yaml.")] = "certs/envoy",
+    check: Annotated[
+        list[str] | None, typer.Option(help="Where Check is, instead of what the endpoints file says; repeatable.")
+    ] = None,
+    check_identity: Annotated[
+        str | None, typer.Option(help="The SPIFFE ID of the server's certificate; makes Envoy speak mTLS to Check.")
+    ] = None,
+) -> None:
+    """Write an Envoy configuration for the server's settings; by default, with the demo's services behind it."""
+    # Envoy's types take half a second to import, which no other command need wait for.
+    from authz_server.envoy.config import to_yaml
+
+    server = load_or_exit(config)
+    if server.tls is not None and check_identity is None:
+        raise typer.BadParameter(
+            "the configuration has `tls`, so say whose certificate Envoy must find there", param_hint="--check-identity"
+        )
+    settings = EnvoySettings(
+        listener=_parsed(parse_address, listener, "--listener"),
+        admin=_parsed(parse_address, admin, "--admin"),
+        upstreams=tuple(_parsed(parse_upstream, each, "--upstream") for each in upstream or ()) or upstreams(Ports()),
+        secrets=secrets,
+        endpoints_file=_from_here(server.listen.endpoints_file),
+        check_addresses=tuple(_parsed(parse_address, each, "--check") for each in check or ()),
+        check_peer=CheckPeer(check_identity) if check_identity else None,
+        identity_headers=tuple(server.identity_headers),
+    )
+    text = to_yaml(settings)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+def _parsed(parse: Callable[[str], T], text: str, option: str) -> T:
+    try:
+        return parse(text)
+    except InvalidAddressError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _from_here(path: Path) -> str:
+    """The path relative to the working directory where it lies below it, so that the file suits other machines."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
