@@ -1,0 +1,73 @@
+# `make run` and `make test` are all that is needed; both install what they need into .venv first.
+#
+#   make run PORT=20000              another block of ports for the demo
+#   make test ARGS="tests/unit -q"   some of the tests
+#   make PYTHON=python3.12 …         another Python than python3
+
+PYTHON ?= python3
+PORT ?= 10000
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install run test lint format proto schema envoy bench clean
+
+help:
+	@echo "make run      the demo: a real Envoy, sample services and this server"
+	@echo "make test     all tests"
+	@echo "make lint     style, types and layers"
+	@echo "make format   format the code"
+	@echo "make proto    generate authz_server/pb from proto/"
+	@echo "make schema   generate schema/ from the code"
+	@echo "make envoy    generate deploy/envoy.yaml"
+	@echo "make bench    the benchmarks"
+	@echo "make clean    remove what was installed, generated caches and the demo's files"
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(PYTHON) is missing or older than 3.11; name another one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	    { echo "$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(INSTALLED)
+	@$(BIN)/authz dev demo --port $(PORT)
+
+test: $(INSTALLED)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+proto: $(INSTALLED)
+	$(BIN)/python tools/generate_proto.py
+
+schema: $(INSTALLED)
+	$(BIN)/python tools/generate_schema.py
+
+envoy: $(INSTALLED)
+	$(BIN)/authz envoy config --output deploy/envoy.yaml
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find authz_server tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

