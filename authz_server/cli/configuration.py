@@ -38,3 +38,12 @@ def load_or_exit(config: Path | None) -> Settings:
 def print_problems(problems: Iterable[Problem]) -> None:
     """All problems on standard error, an empty line between them."""
     typer.echo("\n\n".join(str(problem) for problem in problems), err=True)
+
+
+def policies_in_words(services: int, rules: int, revision: str) -> str:
+    """What was loaded, in a line."""
+    return f"{_counted(services, 'service')}, {_counted(rules, 'rule')}, revision {revision}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from authz_server.cli.configuration import ConfigOption, load_or_exit
+from authz_server.cli.configuration import ConfigOption, load_or_exit, policies_in_words
 
 if TYPE_CHECKING:
     from authz_server.control.server import Started
@@ -45,7 +45,7 @@ def _banner(started: "Started") -> str:
     if started.revision is None:
         loaded = "none yet: every request is denied until the policies are mended"
     else:
-        loaded = f"{started.services} services, {started.rules} rules, revision {started.revision}"
+        loaded = policies_in_words(started.services, started.rules, started.revision)
     return "\n".join(
         [
             f"  Check      {', '.join(map(str, started.addresses))}",

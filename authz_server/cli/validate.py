@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from authz_server.cli.configuration import ConfigOption, load, print_problems
+from authz_server.cli.configuration import ConfigOption, load, policies_in_words, print_problems
 from authz_server.control.settings import Settings
 from authz_server.documents.problem import to_json
 
@@ -47,5 +47,5 @@ def validate(
         print_problems(problems)
     elif loaded.plan is not None:
         rules = sum(len(service.rules) for service in loaded.plan.services)
-        typer.echo(f"{len(loaded.plan.services)} services, {rules} rules, revision {loaded.plan.revision}: no errors")
+        typer.echo(policies_in_words(len(loaded.plan.services), rules, loaded.plan.revision) + ": no errors")
     raise typer.Exit(1 if problems else 0)

@@ -53,7 +53,9 @@ def readiness(
     elif policies.problems:
         degraded.append(f"{_problems(policies)} in the policy files; the last good policies decide")
     if workers.serving == 0:
-        missing.append("no worker serves")
+        # Without policies none can, which has been said.
+        if policies.revision is not None:
+            missing.append("no worker serves")
     elif workers.serving < workers.configured:
         degraded.append(f"{workers.serving} of {workers.configured} workers serve")
     status: Literal["ready", "degraded", "not_ready"] = "ready"

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from msgspec import Struct
 from authz_server.audit.drain import Drain
 from authz_server.audit.rings import Rings
 from authz_server.audit.writer import AuditWriter
-from authz_server.control.addresses import bound_address, check_free, listen_on, socket_directory
+from authz_server.control.addresses import AddressTaken, bound_address, check_free, listen_on, socket_directory
 from authz_server.control.admin import HttpServer, admin_app, probes_app
 from authz_server.control.audit import AuditTask
 from authz_server.control.endpoints import EndpointsFile
@@ -29,10 +30,11 @@ from authz_server.control.watcher import watch
 from authz_server.control.worker_settings import all_worker_settings
 from authz_server.telemetry.control_metrics import ControlMetrics
 from authz_server.worker.address import Address, UnixAddress
-from authz_server.worker.messages import WorkerSettings
+from authz_server.worker.messages import ORPHAN_GRACE_S, WorkerSettings
 
 RING_BYTES = 8 * 1024 * 1024
 """Of each worker: about 15,000 records."""
+_PREDECESSORS_S = ORPHAN_GRACE_S + 2.0
 DRAIN_S = 7.0
 """For calls in flight; with what follows the server ends within 10 s."""
 
@@ -73,8 +75,10 @@ class _Server:
         held.callback(self._writer.close)
         self._rings = Rings(directory / "rings", RING_BYTES)
         held.callback(self._rings.close)
+        # Workers whose control process was killed finish their calls first, and hold their addresses until then.
+        predecessors = any(ring.has_producer() for _, ring in self._rings)
         self._workers = all_worker_settings(settings, self._rings.create, directory / "metrics")
-        _prepare_addresses(self._workers)
+        _prepare_addresses(self._workers, patience_s=_PREDECESSORS_S if predecessors else 0.0)
         self._admin_socket = held.enter_context(listen_on(settings.admin.listen))
         self._probe_socket = None
         if settings.probes is not None:
@@ -130,8 +134,12 @@ class _Server:
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGINT, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reloader.request)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         return stop
+
+    def _reload(self) -> None:
+        structlog.get_logger().info("reload_requested")
+        self._reloader.request()
 
     def _http(self) -> list[HttpServer]:
         servers = [HttpServer(admin_app(self._readiness, self._render_metrics), self._admin_socket)]
@@ -192,8 +200,16 @@ def _lock(directories: list[Path | None], held: ExitStack) -> None:
         held.enter_context(DirectoryLock(directory))
 
 
-def _prepare_addresses(workers: list[WorkerSettings]) -> None:
+def _prepare_addresses(workers: list[WorkerSettings], patience_s: float) -> None:
     for worker in workers:
         if isinstance(worker.address, UnixAddress):
             Path(worker.address.path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    check_free([worker.address for worker in workers])
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            check_free([worker.address for worker in workers])
+            break
+        except AddressTaken:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.1)

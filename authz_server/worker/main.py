@@ -22,6 +22,7 @@ from authz_server.telemetry.logs import configure_logs
 from authz_server.telemetry.worker_metrics import WorkerMetrics
 from authz_server.worker.channel import Channel
 from authz_server.worker.messages import (
+    ORPHAN_GRACE_S,
     Activate,
     Activated,
     Broken,
@@ -41,9 +42,6 @@ from authz_server.worker.peers import Peers
 from authz_server.worker.server import CallPool, CannotListen, CheckHandler, CheckServer
 from authz_server.worker.snapshots import Snapshots
 from authz_server.worker.unknown_keys import UnknownKeys
-
-ORPHAN_GRACE_S = 8.0
-"""How long a worker whose control process is gone finishes its calls."""
 
 
 def run_worker(connection: socket.socket) -> int:

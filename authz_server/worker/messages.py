@@ -10,6 +10,8 @@ from authz_server.worker.address import Address
 
 FINGERPRINT = "sha256:"
 """Stands before a certificate's fingerprint where `tls.clients` names one."""
+ORPHAN_GRACE_S = 8.0
+"""How long a worker whose control process is gone may take to finish its calls."""
 LENGTH_BYTES = 4
 """Each message stands behind its length: unsigned, big-endian."""
 

@@ -24,6 +24,7 @@ def test_with_everything_there_it_is_ready() -> None:
     ("state", "missing"),
     [
         (of(Policies(None, 0)), "no policies have been loaded"),
+        (of(Policies(None, 0), Workers(0, 2)), "no policies have been loaded"),
         (of(Policies(None, 2)), "no policies have been loaded: 2 problems"),
         (of(workers=Workers(0, 2)), "no worker serves"),
         (of(corp=True), "issuer corp has no keys"),

@@ -1,0 +1,28 @@
+"""The command line as a whole."""
+
+from importlib.metadata import version
+
+import pytest
+from typer.testing import CliRunner
+
+from authz_server.cli import app
+
+
+@pytest.mark.parametrize("command", [["serve"], ["validate"], ["config", "show"], ["config", "schema"]])
+def test_help_has_examples(command: list[str]) -> None:
+    """As somebody would type them."""
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert f"\n    authz {' '.join(command)}" in result.stdout
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    """For reports of defects."""
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"{version('authz-server')}\n"
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    """As wrong usage."""
+    result = CliRunner().invoke(app, [])
+    assert result.exit_code == 2
+    assert "Commands:" in result.output

@@ -1,0 +1,174 @@
+"""Worker processes: started, given snapshots in two steps, replaced, ended."""
+
+import asyncio
+import json
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from authz_server.control.addresses import bound_address, listen_on
+from authz_server.control.errors import CannotStart
+from authz_server.control.publisher import NotActivated
+from authz_server.control.supervisor import Patience
+from authz_server.dev.issuer import create_issuer
+from authz_server.errors import GrpcCode
+from authz_server.worker.address import TcpAddress
+from tests.unit.control.fleet import Fleet, content, fleet, request, run
+
+
+def test_a_worker_serves_only_with_a_snapshot(tmp_path: Path) -> None:
+    """Before the first it denies, and its health says NOT_SERVING."""
+
+    async def scenario(made: Fleet) -> None:
+        assert not await made.serving(0)
+        before = await made.check(0, request())
+        assert before.status.code == GrpcCode.UNAVAILABLE
+        assert before.denied_response.status.code == 503
+        await made.publisher.publish(content(tmp_path, "r1"))
+        assert await made.serving(0)
+        assert (await made.check(0, request())).status.code == GrpcCode.OK
+        assert (await made.check(0, request("DELETE"))).status.code == GrpcCode.PERMISSION_DENIED
+
+    run(scenario, tmp_path, workers=1)
+
+
+def test_a_snapshot_is_active_on_all_workers_when_it_is_said_to_be(tmp_path: Path) -> None:
+    """Each activation has a generation of its own."""
+
+    async def scenario(made: Fleet) -> None:
+        generations = []
+        for name in ("r1", "r2"):
+            generations.append(await made.publisher.publish(content(tmp_path, name)))
+            assert [await made.revision(slot) for slot in (0, 1)] == [name, name]
+        assert generations == [1, 2]
+
+    run(scenario, tmp_path)
+
+
+def test_keys_alone_can_change(tmp_path: Path) -> None:
+    """The policies are not sent again."""
+
+    async def scenario(made: Fleet) -> None:
+        first = content(tmp_path, "r1")
+        await made.publisher.publish(first)
+        keys = json.dumps(create_issuer().jwks()).encode()
+        assert await made.publisher.publish(type(first)(first.plan, {"corp": keys}, {})) == 2
+        assert await made.revision(0) == "r1"
+
+    run(scenario, tmp_path, workers=1)
+
+
+def test_what_a_worker_cannot_prepare_changes_nothing(tmp_path: Path) -> None:
+    """The last good snapshot decides everywhere, and the next good one is taken."""
+
+    async def scenario(made: Fleet) -> None:
+        await made.publisher.publish(content(tmp_path, "r1"))
+        with pytest.raises(NotActivated, match="InvalidKeySet"):
+            await made.publisher.publish(content(tmp_path, "r2", keys=b"{}"))
+        assert [await made.revision(slot) for slot in (0, 1)] == ["r1", "r1"]
+        await made.publisher.publish(content(tmp_path, "r3"))
+        assert [await made.revision(slot) for slot in (0, 1)] == ["r3", "r3"]
+
+    run(scenario, tmp_path)
+
+
+def test_if_one_worker_cannot_prepare_none_switches(tmp_path: Path) -> None:
+    """The one that hangs is replaced, and its successor decides as the others do."""
+
+    async def scenario() -> None:
+        patience = Patience(heartbeat=0.05, answer=0.5, first_backoff=0.01)
+        async with fleet(tmp_path, patience=patience, answer_s=0.5) as made:
+            await made.publisher.publish(content(tmp_path, "r1"))
+            os.kill(made.supervisor.pids()[1], signal.SIGSTOP)
+            with pytest.raises(NotActivated, match=r"worker 1 .* while it prepared the snapshot"):
+                await made.publisher.publish(content(tmp_path, "r2"))
+            assert await made.revision(0) == "r1"
+            await made.until(lambda: made.publisher.serving == {0, 1})
+            assert await made.revision(1) == "r1"
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_was_killed_comes_back_with_the_snapshot(tmp_path: Path) -> None:
+    """The others serve meanwhile, and the endpoints follow."""
+
+    async def scenario(made: Fleet) -> None:
+        await made.publisher.publish(content(tmp_path, "r1"))
+        os.kill(made.supervisor.pids()[1], signal.SIGKILL)
+        await made.until(lambda: made.publisher.serving == {0})
+        assert await made.revision(0) == "r1"
+        await made.until(lambda: made.publisher.serving == {0, 1})
+        assert await made.revision(1) == "r1"
+        assert await made.serving(1)
+        assert made.restarts == [1]
+        assert made.endpoints[-2:] == [{0}, {0, 1}]
+
+    run(scenario, tmp_path)
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
+    """It gives no sign of life."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, 1, patience=Patience(heartbeat=0.05, answer=0.5, first_backoff=0.01)) as made:
+            await made.publisher.publish(content(tmp_path, "r1"))
+            hanging = made.supervisor.pids()[0]
+            os.kill(hanging, signal.SIGSTOP)
+            await made.until(lambda: made.publisher.serving == {0} and made.supervisor.pids() != {0: hanging})
+            assert await made.revision(0) == "r1"
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_is_told_to_stop_by_others_comes_back(tmp_path: Path) -> None:
+    """SIGTERM to a single worker drains it; there is always another one."""
+
+    async def scenario(made: Fleet) -> None:
+        await made.publisher.publish(content(tmp_path, "r1"))
+        first = made.supervisor.pids()[0]
+        os.kill(first, signal.SIGTERM)
+        await made.until(lambda: made.publisher.serving == {0} and made.supervisor.pids()[0] != first)
+
+    run(scenario, tmp_path, workers=1)
+
+
+def test_a_worker_tells_of_keys_that_it_does_not_know(tmp_path: Path) -> None:
+    """The call is denied without waiting."""
+
+    async def scenario(made: Fleet) -> None:
+        known, other = create_issuer(), create_issuer()
+        await made.publisher.publish(content(tmp_path, "r1", keys=json.dumps(known.jwks()).encode()))
+        token = other.token("https://login.example/", "shop", {"sub": "alice"}, timedelta(minutes=5))
+        denied = await made.check(0, request(authorization=f"Bearer {token}"))
+        assert denied.status.code == GrpcCode.UNAUTHENTICATED
+        await made.until(lambda: made.unknown_keys == ["corp"])
+
+    run(scenario, tmp_path, workers=1)
+
+
+def test_a_port_that_is_taken_keeps_the_workers_from_starting(tmp_path: Path) -> None:
+    """With a message for people."""
+
+    async def scenario() -> None:
+        with listen_on(TcpAddress("127.0.0.1", 0)) as taken:
+            address = bound_address(taken, TcpAddress("127.0.0.1", 0))
+            with pytest.raises(CannotStart, match=f"cannot listen on {address}: the address is in use"):
+                async with fleet(tmp_path, 1, address=address):
+                    pass
+
+    asyncio.run(scenario())
+
+
+def test_in_the_end_no_process_is_left(tmp_path: Path) -> None:
+    """Draining waits for all of them."""
+    pids: list[int] = []
+
+    async def scenario(made: Fleet) -> None:
+        pids.extend(made.supervisor.pids().values())
+
+    run(scenario, tmp_path)
+    assert len(pids) == 2
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]

@@ -1,0 +1,244 @@
+"""The gRPC server of a worker: bytes in, bytes out, on every kind of address."""
+
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from msgspec import structs
+
+from authz_server.control.addresses import bound_address, listen_on
+from authz_server.dev.ca import DevelopmentCa, create_ca
+from authz_server.dev.waiting import wait_until
+from authz_server.identity.settings import IdentitySettings
+from authz_server.worker.address import Address, TcpAddress, UnixAddress
+from authz_server.worker.messages import WorkerSettings, WorkerTls
+from authz_server.worker.server import MAX_WAITING_CALLS, THREADS, CallPool, CannotListen, CheckHandler, CheckServer
+from tests.unit.control.fleet import CHECK, PATIENCE_S, says_serving
+
+ANY_PORT = TcpAddress("127.0.0.1", 0)
+SETTINGS = WorkerSettings(
+    slot=0,
+    address=ANY_PORT,
+    ring="",
+    metrics_directory="",
+    identity=IdentitySettings(),
+    hash_key=b"k" * 32,
+    log_level="info",
+    log_format="json",
+)
+Call = Callable[[bytes], bytes]
+
+
+def echo(payload: bytes, _context: grpc.ServicerContext) -> bytes:
+    """Answer with the request."""
+    return payload
+
+
+@contextmanager
+def server(handler: CheckHandler = echo, **changes: object) -> Iterator[tuple[CheckServer, Address]]:
+    """A listening server with these settings."""
+    made = CheckServer(structs.replace(SETTINGS, **changes), CallPool(), handler)
+    address = made.start()
+    try:
+        yield made, address
+    finally:
+        made.drain(0)
+
+
+@contextmanager
+def client(address: Address, credentials: grpc.ChannelCredentials | None = None) -> Iterator[Call]:
+    """A call to Check without any message type."""
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    with ExitStack() as stack:
+        if credentials is None:
+            channel = grpc.insecure_channel(str(address), options)
+        else:
+            channel = grpc.secure_channel(
+                str(address), credentials, [*options, ("grpc.ssl_target_name_override", "authz")]
+            )
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = stack.enter_context(channel).unary_unary(CHECK)
+        yield lambda payload: call(payload, timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff\xfe not protobuf", b"x" * (16 * 1024 * 1024)], ids=["empty", "junk", "16 MiB"]
+)
+def test_whatever_comes_reaches_the_check(payload: bytes) -> None:
+    """The transport reads no message, so none makes it answer with an error of its own."""
+    with server() as (_, address), client(address) as call:
+        assert call(payload) == payload
+
+
+def test_health_says_serving_when_told_to() -> None:
+    """And not before."""
+    with server() as (made, address):
+        assert not says_serving(address)
+        made.set_serving()
+        assert says_serving(address)
+
+
+def test_watching_the_health_of_something_unknown_is_refused() -> None:
+    """The library would remember each name for ever."""
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+
+    with server() as (_, address), grpc.insecure_channel(str(address)) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="other"))
+        with pytest.raises(grpc.RpcError) as refused:
+            next(watch)
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watch.cancel()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660])
+def test_a_socket_has_the_mode_of_the_settings(tmp_path: Path, mode: int) -> None:
+    """Nobody else can call Check."""
+    path = tmp_path / "check.sock"
+    with server(address=UnixAddress(str(path)), socket_mode=mode) as (_, address), client(address) as call:
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+        assert call(b"x") == b"x"
+    assert not path.exists()
+
+
+def test_a_port_in_use_is_not_shared() -> None:
+    """Not even with another gRPC server."""
+    with server() as (_, address):
+        second = CheckServer(structs.replace(SETTINGS, address=address), CallPool(), echo)
+        with pytest.raises(CannotListen, match=f"cannot listen on {address}: the address is in use"):
+            second.start()
+
+
+def test_a_port_can_be_shared_when_that_is_wanted() -> None:
+    """By all workers of one server."""
+    with listen_on(ANY_PORT) as free:
+        address = bound_address(free, ANY_PORT)
+    with server(address=address, shared=True), server(address=address, shared=True), client(address) as call:
+        assert call(b"x") == b"x"
+
+
+def test_calls_in_flight_finish_when_it_drains() -> None:
+    """Health says NOT_SERVING meanwhile, and a call that has begun gets its answer."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(payload: bytes, _context: grpc.ServicerContext) -> bytes:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+        return payload
+
+    with server(slow) as (made, address), client(address) as call, ThreadPoolExecutor(2) as threads:
+        made.set_serving()
+        answer = threads.submit(call, b"x")
+        assert begun.wait(PATIENCE_S)
+        drained = threads.submit(made.drain, PATIENCE_S)
+        assert not says_serving(address)
+        go_on.set()
+        assert answer.result(PATIENCE_S) == b"x"
+        drained.result(PATIENCE_S)
+
+
+class Identities:
+    """Certificates in files, and clients that have them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.ca = create_ca("shop.example")
+        (directory / "ca.pem").write_text(self.ca.bundle_pem)
+        self.renew(self.ca)
+
+    @property
+    def tls(self) -> WorkerTls:
+        """The settings of a server that only Envoy may call."""
+        at = self.directory
+        return WorkerTls(str(at / "server.pem"), str(at / "server.key"), str(at / "ca.pem"))
+
+    def renew(self, ca: DevelopmentCa) -> None:
+        """Give the server another certificate."""
+        svid = ca.issue("spiffe://shop.example/authz", dns_names=["authz"])
+        (self.directory / "server.key").write_text(svid.key_pem)
+        (self.directory / "server.pem").write_text(svid.certificate_pem)
+
+    def client(self, root: DevelopmentCa, signer: DevelopmentCa | None) -> grpc.ChannelCredentials:
+        """A client that trusts `root` and has a certificate of `signer`."""
+        if signer is None:
+            return grpc.ssl_channel_credentials(root.bundle_pem.encode())
+        svid = signer.issue("spiffe://shop.example/envoy")
+        return grpc.ssl_channel_credentials(
+            root.bundle_pem.encode(), svid.key_pem.encode(), svid.certificate_pem.encode()
+        )
+
+
+@pytest.fixture(name="identities")
+def _identities(tmp_path: Path) -> Identities:
+    return Identities(tmp_path)
+
+
+def test_over_tls_the_handshake_asks_for_a_certificate_of_the_client_ca(identities: Identities) -> None:
+    """Without one, or with one of another CA, there is no connection."""
+    seen: list[list[str]] = []
+
+    def look(payload: bytes, context: grpc.ServicerContext) -> bytes:
+        seen.append(sorted(context.auth_context()))
+        return payload
+
+    other = create_ca("shop.example")
+    with server(look, tls=identities.tls) as (_, address):
+        with client(address, identities.client(identities.ca, identities.ca)) as call:
+            assert call(b"x") == b"x"
+        for signer in (None, other):
+            with (
+                client(address, identities.client(identities.ca, signer)) as call,
+                pytest.raises(grpc.RpcError) as refused,
+            ):
+                call(b"x")
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert len(seen) == 1
+    assert "x509_pem_cert" in seen[0]
+
+
+def test_a_renewed_certificate_is_used_for_new_connections(identities: Identities) -> None:
+    """Without a restart; a client that trusts only the new CA can tell."""
+    renewed = create_ca("shop.example")
+    with server(tls=identities.tls) as (_, address):
+        identities.renew(renewed)
+        with client(address, identities.client(renewed, identities.ca)) as call:
+            assert call(b"x") == b"x"
+
+
+def test_a_renewal_that_is_half_done_changes_nothing(identities: Identities) -> None:
+    """A key that does not belong to the certificate is not used."""
+    with server(tls=identities.tls) as (_, address):
+        (identities.directory / "server.key").write_text(identities.ca.issue("spiffe://shop.example/x").key_pem)
+        with client(address, identities.client(identities.ca, identities.ca)) as call:
+            assert call(b"x") == b"x"
+
+
+@pytest.mark.parametrize("name", ["server.pem", "server.key", "ca.pem"])
+@pytest.mark.parametrize("damage", [None, "", "nonsense"])
+def test_files_that_cannot_be_used_are_named(identities: Identities, name: str, damage: str | None) -> None:
+    """At the start that is an error."""
+    path = identities.directory / name
+    path.unlink()
+    if damage is not None:
+        path.write_text(damage)
+    made = CheckServer(structs.replace(SETTINGS, tls=identities.tls), CallPool(), echo)
+    with pytest.raises(CannotListen, match=f"cannot use .*{name}"):
+        made.start()
+
+
+def test_too_many_waiting_calls_are_an_overload() -> None:
+    """What has not been begun in time need not be begun at all."""
+    pool, go_on = CallPool(), threading.Event()
+    with pool:
+        for _ in range(THREADS + MAX_WAITING_CALLS):
+            pool.submit(go_on.wait, PATIENCE_S)
+        wait_until(lambda: not pool.is_overloaded(), PATIENCE_S, "all threads to be busy")
+        pool.submit(go_on.wait, PATIENCE_S)
+        assert pool.is_overloaded()
+        go_on.set()
+    assert not pool.is_overloaded()

@@ -1,0 +1,82 @@
+"""Snapshots of a worker between their arrival and their use."""
+
+import gc
+import weakref
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from authz_server.policy.plan import Plan
+from authz_server.snapshot import Snapshot
+from authz_server.worker.messages import Prepare
+from authz_server.worker.snapshots import Snapshots, WrongGeneration
+from tests.builders import plan_of
+from tests.unit.worker.test_server import SETTINGS
+
+POLICY = """
+    kind: service
+    name: orders
+    hosts: [orders.shop.example]
+    rules:
+      - {id: all, effect: allow, from: anyone, when: request.method == "GET"}
+"""
+
+
+@pytest.fixture(name="plan")
+def _plan(tmp_path: Path) -> Plan:
+    return plan_of(tmp_path, orders=POLICY)
+
+
+@pytest.fixture(name="snapshots")
+def _snapshots() -> Snapshots:
+    return Snapshots(SETTINGS, lambda _issuer: None)
+
+
+def parts(snapshot: Snapshot) -> list[object]:
+    """What a snapshot is made of."""
+    return [snapshot.policies, snapshot.workloads, snapshot.users]
+
+
+def test_a_snapshot_is_used_when_it_is_activated(snapshots: Snapshots, plan: Plan) -> None:
+    """Prepared first, and once."""
+    snapshots.prepare(Prepare(1, plan, {}, {}))
+    assert snapshots.activate(1).policies.revision == plan.revision
+    with pytest.raises(WrongGeneration):
+        snapshots.activate(1)
+
+
+def test_another_generation_is_not_activated(snapshots: Snapshots, plan: Plan) -> None:
+    """The control process and the worker would mean different things."""
+    snapshots.prepare(Prepare(1, plan, {}, {}))
+    with pytest.raises(WrongGeneration):
+        snapshots.activate(2)
+
+
+def test_policies_are_kept_where_only_keys_change(snapshots: Snapshots, plan: Plan) -> None:
+    """Those of the active snapshot, not those of one that was never activated."""
+    snapshots.prepare(Prepare(1, plan, {}, {}))
+    active = snapshots.activate(1)
+    snapshots.prepare(Prepare(2, structs.replace(plan, revision="never"), {}, {}))
+    snapshots.prepare(Prepare(3, None, {}, {}))
+    assert snapshots.activate(3).policies is active.policies
+
+
+def test_the_first_snapshot_needs_policies(snapshots: Snapshots) -> None:
+    """There are none to keep."""
+    with pytest.raises(WrongGeneration):
+        snapshots.prepare(Prepare(1, None, {}, {}))
+
+
+def test_a_snapshot_that_is_no_longer_used_is_freed_at_once(snapshots: Snapshots, plan: Plan) -> None:
+    """Nothing in it refers to itself: what is frozen out of garbage collection would stay for ever."""
+    snapshots.prepare(Prepare(1, plan, {}, {}))
+    gc.collect()
+    gc.disable()
+    try:
+        old = [weakref.ref(part) for part in parts(snapshots.activate(1))]
+        snapshots.prepare(Prepare(2, plan, {}, {}))
+        snapshots.activate(2)
+        assert [part() for part in old] == [None] * len(old)
+    finally:
+        gc.enable()
