@@ -16,7 +16,7 @@ FETCH_S = 10.0
 _DISCOVERY_PATH = "/.well-known/openid-configuration"
 
 
-class FetchFailed(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+class FetchFailed(Exception):
     """The keys cannot be had; says why, without anything that the other side sent."""
 
 

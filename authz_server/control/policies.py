@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from textwrap import dedent
 
 import structlog
 
@@ -53,7 +54,8 @@ class PolicyDirectory:
         kept = self.plan.revision if self.plan is not None else None
         log.error("policies_refused", problems=len(self.problems), revision_kept=kept)
         for problem in self.problems:
-            log.error("policy_problem", problem=str(problem))
+            what, _, source = str(problem).partition("\n")
+            log.error("policy_problem", problem=what, source=dedent(source))
 
 
 def known_names(settings: Settings) -> KnownNames:

@@ -30,7 +30,7 @@ _MAX_UNREAD = 16
 Answer = TypeVar("Answer")
 
 
-class WorkerGone(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+class WorkerGone(Exception):
     """The worker has ended, or does not answer."""
 
 

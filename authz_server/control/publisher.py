@@ -30,7 +30,7 @@ class Content(Struct, frozen=True):
         return self.keys == other.keys and self.bundles == other.bundles
 
 
-class NotActivated(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+class NotActivated(Exception):
     """A worker could not prepare the snapshot; the one before still decides everywhere."""
 
 

@@ -67,10 +67,10 @@ def _json(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any])
 def _text(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> str:
     fields = _ordered(event)
     time, level, what = (_printable(str(fields.pop(key, ""))) for key in _FIRST)
-    exception = str(fields.pop(names.EXCEPTION, ""))
+    blocks = [str(fields.pop(key, "")) for key in (names.SOURCE, names.EXCEPTION)]
     pairs = "".join(f" {_printable(str(key))}={_value(value)}" for key, value in fields.items())
-    # Indented, so that no line of a traceback can pass for a line of the log.
-    lines = "".join(f"\n    {_printable(line)}" for line in exception.splitlines())
+    # Indented, so that none of these can pass for a line of the log.
+    lines = "".join(f"\n    {_printable(line)}" for block in blocks for line in block.splitlines())
     return f"{time} {level:<8} {what}{pairs}{lines}"
 
 

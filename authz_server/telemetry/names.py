@@ -83,6 +83,7 @@ LEVEL = "level"
 EVENT = "event"
 LOGGER = "logger"
 EXCEPTION = "exception"
+SOURCE = "source"
 
 LOG_KEYS = {
     TIME: "RFC 3339, UTC",
@@ -104,6 +105,7 @@ LOG_KEYS = {
     "revision_kept": "the revision that goes on to decide",
     "rules": "how many, in all services",
     "services": "how many",
+    SOURCE: "a line of a policy file, and what is wrong in it underlined",
     "where": "file and line of a defect",
 }
 """Each key of a log line, and what it holds."""

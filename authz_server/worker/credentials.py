@@ -9,7 +9,7 @@ from msgspec import Struct
 from authz_server.worker.messages import WorkerTls
 
 
-class UnusableCertificate(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+class UnusableCertificate(Exception):
     """The files of certificate and key cannot be used; says which and why."""
 
 

@@ -27,7 +27,7 @@ LONGEST_WAIT_FOR_QUIET_S = 3.0
 CheckHandler = Callable[[bytes, grpc.ServicerContext], bytes]
 
 
-class CannotListen(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+class CannotListen(Exception):
     """The address cannot be listened on; says which and why."""
 
 

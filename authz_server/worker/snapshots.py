@@ -14,7 +14,7 @@ _CERTIFICATES, _CERTIFICATE_BYTES = 10_000, 64 * 1024 * 1024
 _TOKENS, _TOKEN_BYTES = 50_000, 128 * 1024 * 1024
 
 
-class WrongGeneration(Exception):  # noqa: N818  # reads as what it is in `raise` and `except`
+class WrongGeneration(Exception):
     """A message does not fit the ones before it."""
 
 

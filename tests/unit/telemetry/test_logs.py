@@ -102,6 +102,16 @@ def test_log_01_no_traceback_forges_a_line() -> None:
     assert all(line.startswith("    ") and line.isprintable() for line in others)
 
 
+def test_a_line_of_a_file_is_shown_below_its_problem() -> None:
+    """On a terminal; the lines are indented, and only what can be seen is in them."""
+    stream = io.StringIO()
+    configure_logs(form="text", stream=stream)
+    structlog.get_logger().error("event", problem="a.yaml:1:1: unknown", source="1 | x\x1b[0m: 1\n  | ^")
+    first, *others = stream.getvalue().splitlines()
+    assert first.endswith('event problem="a.yaml:1:1: unknown"')
+    assert others == ["    1 | x\\x1b[0m: 1", "      | ^"]
+
+
 def test_an_exception_is_one_field_in_json() -> None:
     """A traceback does not break the line."""
     stream = io.StringIO()
