@@ -6,7 +6,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
-# No deadline: how long an example takes says something of the machine only. Elsewhere than in CI, look further each time.
+# No deadline: how long an example takes says something of the machine only. Outside CI, each run looks further.
 settings.register_profile("authz", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
 settings.load_profile("authz")
 
