@@ -79,7 +79,7 @@ async def _get(url: str) -> bytes:
             return await _body(response)
     except TimeoutError:
         raise FetchFailed(f"no whole answer within {FETCH_S:g} s") from None
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
         raise FetchFailed(f"the request failed ({type(error).__name__})") from None
 
 

@@ -20,12 +20,19 @@ class BoundedCache(Generic[K, V]):
         self._entries: dict[K, tuple[V, int]] = {}
         self._bytes = 0
         self._lock = Lock()
+        # Counted without the lock: an increment that is lost now and then is worth less than what it costs.
+        self.hits = 0
+        self.misses = 0
 
     def get(self, key: K) -> V | None:
         """The value that was put under this key, if it is still here."""
         # One look-up in a dict needs no lock, and every request makes several.
         entry = self._entries.get(key)
-        return None if entry is None else entry[0]
+        if entry is None:
+            self.misses += 1
+            return None
+        self.hits += 1
+        return entry[0]
 
     def put(self, key: K, value: V, size: int) -> None:
         """Keep a value of about `size` bytes; one that is larger than the whole cache is not kept."""

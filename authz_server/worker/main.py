@@ -6,7 +6,7 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import grpc
 import structlog
@@ -16,10 +16,11 @@ from authz_server.audit.redaction import Redaction
 from authz_server.audit.ring import RingError, RingProducer
 from authz_server.envoy.service import CheckService
 from authz_server.errors import Reason
+from authz_server.identity.cache import BoundedCache
 from authz_server.identity.spiffe import InvalidSpiffePattern
 from authz_server.model import Decision
 from authz_server.telemetry.logs import configure_logs
-from authz_server.telemetry.worker_metrics import WorkerMetrics
+from authz_server.telemetry.worker_metrics import CacheState, WorkerMetrics
 from authz_server.worker.channel import Channel
 from authz_server.worker.messages import (
     ORPHAN_GRACE_S,
@@ -71,7 +72,7 @@ class _Worker:
 
     def __init__(self, settings: WorkerSettings, channel: Channel) -> None:
         self._channel = channel
-        metrics = WorkerMetrics(Path(settings.metrics_directory), settings.slot)
+        self._metrics = metrics = WorkerMetrics(Path(settings.metrics_directory), settings.slot)
         unknown_keys = UnknownKeys(metrics.unknown_key, lambda issuer: channel.offer(UnknownKey(issuer)))
         self._snapshots = Snapshots(settings, unknown_keys)
         ring = RingProducer(Path(settings.ring))
@@ -103,6 +104,8 @@ class _Worker:
     def _take(self, message: ToWorker) -> None:
         match message:
             case Ping(number):
+                caches = self._snapshots.caches
+                self._metrics.caches_seen(_state(caches.tokens), _state(caches.certificates))
                 self._channel.send(Pong(number))
             case Prepare(generation):
                 self._snapshots.prepare(message)
@@ -113,6 +116,10 @@ class _Worker:
                 # What a snapshot holds lives long: later collections need not walk it.
                 gc.freeze()
                 self._channel.send(Activated(generation))
+
+
+def _state(cache: BoundedCache[Any, Any]) -> CacheState:
+    return CacheState(len(cache), cache.hits, cache.misses)
 
 
 def _handler(service: CheckService, settings: WorkerSettings) -> CheckHandler:

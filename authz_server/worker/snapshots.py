@@ -24,7 +24,7 @@ class Snapshots:
     def __init__(self, settings: WorkerSettings, on_unknown_key: Callable[[str], None]) -> None:
         self._settings = settings
         self._on_unknown_key = on_unknown_key
-        self._caches = Caches(
+        self.caches = Caches(
             certificates=BoundedCache(_CERTIFICATES, _CERTIFICATE_BYTES), tokens=BoundedCache(_TOKENS, _TOKEN_BYTES)
         )
         self._prepared: Snapshot | None = None
@@ -48,7 +48,7 @@ class Snapshots:
                 keys={issuer: parse_jwks(document) for issuer, document in message.keys.items()},
                 bundles={domain: parse_bundle(pem) for domain, pem in message.bundles.items()},
             ),
-            self._caches,
+            self.caches,
             hash_key=self._settings.hash_key,
             on_unknown_key=self._on_unknown_key,
         )

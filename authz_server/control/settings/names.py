@@ -75,3 +75,15 @@ ClientName = Annotated[
     ),
 ]
 """Who may call Check: a SPIFFE ID or pattern, or a certificate by its fingerprint."""
+
+
+_INPUT = (
+    r"request\.(headers|header_values)\[(\*|[a-z0-9!#$%&'*+.^_`|~-]+)\]|request\.query\[[^\]]+\]"
+    r"|user\.claims(\[\*\]|\.[^\s\[\]]+)|user\.(scopes|roles|groups)"
+)
+InputName = Annotated[
+    str,
+    _spelled(_INPUT, "this is no input of decisions", "for example request.headers[x-api-key], or user.claims.email"),
+    WithJsonSchema({"type": "string", "pattern": f"^({_INPUT})$", "examples": ["request.headers[x-api-key]"]}),
+]
+"""What a rule can read and a record can show: a misspelt one would leave a secret in the open."""

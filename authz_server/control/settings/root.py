@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from authz_server.control.settings.identity import IssuerSettings, WorkloadSettings
 from authz_server.control.settings.listeners import AdminSettings, ListenSettings, ProbeSettings, TlsSettings
-from authz_server.control.settings.names import HeaderName, Name
+from authz_server.control.settings.names import HeaderName, InputName, Name
 from authz_server.control.settings.places import FilePath
 from authz_server.control.settings.quantities import Duration, Size, duration_from, size_from
 from authz_server.control.settings.section import Section
@@ -42,7 +42,7 @@ class AuditSettings(Section):
     noun: ClassVar[str] = "`audit`"
 
     file: AuditFileSettings = Field(default={}, validate_default=True)
-    secrets: list[str] = Field(default=[])
+    secrets: list[InputName] = Field(default=[])
     """Inputs whose values are recorded as keyed hashes, by name: `request.headers[x-api-key]`."""
 
 

@@ -161,6 +161,7 @@ def test_an_error_does_not_show_the_value_of_a_variable(tmp_path: Path) -> None:
         ("policies: {rescan: 5}", "1:20 a duration is a whole number with its unit: ms, s, m, h or d | for example 30s"),
         ("policies: {rescan: 2h}", "1:20 this is a duration from 100ms to 1h | "),
         ("audit: {file: {rotate: 100}}", "1:24 a size is a whole number with its unit: B, KB, MB, GB, KiB, MiB or GiB | for example 100MB"),
+        ("audit: {secrets: ['request.header[x-key]']}", "1:19 this is no input of decisions | for example request.headers[x-api-key], or user.claims.email"),
         ("workers: -1", "1:10 `workers` must be at least 1 | "),
         ("identity_headers: [X-User]", "1:20 this is the name of a header, in lower case | for example x-user"),
         ("workloads: {trust_domains: {Shop: {}}}", "1:29 a trust domain has lower-case letters, digits, `.`, `_` and `-` | for example shop.example"),
@@ -197,6 +198,15 @@ def test_an_issuer_that_is_no_url_needs_its_keys_named(tmp_path: Path) -> None:
     """Some issuers' `iss` is a plain text; nothing can be discovered there."""
     text = "issuers: {corp: {issuer: accounts.example, audiences: [a], keys: {file: jwks.json}}}"
     assert good(tmp_path, text).issuers["corp"].keys.file == tmp_path / "etc" / "jwks.json"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["request.headers[x-api-key]", "request.header_values[*]", "request.query[token]", "user.claims.a.b", "user.roles"],
+)
+def test_a_secret_is_an_input_by_its_name(tmp_path: Path, name: str) -> None:
+    """As rules and records write it."""
+    assert good(tmp_path, f"audit: {{secrets: ['{name}']}}").audit.secrets == [name]
 
 
 def test_keys_are_refreshed_ahead_of_their_end(tmp_path: Path) -> None:

@@ -79,3 +79,11 @@ def test_the_size_of_a_value_grows_with_what_is_in_it() -> None:
     assert size_of({"a": "b" * 1000}) > flat + 900
     assert size_of({"a" * 1000: "b"}) > flat + 900
     assert size_of({"a": [{"c": "b" * 1000}]}) > flat + 900
+
+
+def test_hits_and_misses_are_counted() -> None:
+    """For metrics."""
+    cache = BoundedCache[str, int](max_entries=2, max_bytes=100)
+    cache.put("a", 1, 1)
+    assert [cache.get(key) for key in ("a", "a", "b")] == [1, 1, None]
+    assert (cache.hits, cache.misses) == (2, 1)
