@@ -48,6 +48,13 @@ class Caller(Struct, frozen=True):
             context.load_cert_chain(self.certificate, self.key)
         return context
 
+    def grpc_credentials(self) -> grpc.ChannelCredentials:
+        """The same for gRPC."""
+        key = self.key.read_bytes() if self.key else None
+        return grpc.ssl_channel_credentials(
+            self.ca.read_bytes(), key, self.certificate.read_bytes() if self.certificate else None
+        )
+
 
 class Reply(Struct, frozen=True):
     """An answer; header names in lower case."""
@@ -142,12 +149,7 @@ def _read_reply(protocol: h2.connection.H2Connection, tls: ssl.SSLSocket) -> Rep
 
 def grpc_say(caller: Caller, port: int, host: str, message: bytes) -> bytes:
     """Call the echo service. Raises grpc.RpcError."""
-    credentials = grpc.ssl_channel_credentials(
-        caller.ca.read_bytes(),
-        caller.key.read_bytes() if caller.key else None,
-        caller.certificate.read_bytes() if caller.certificate else None,
-    )
     options = [("grpc.ssl_target_name_override", SERVER_NAME), ("grpc.default_authority", host)]
-    with grpc.secure_channel(f"{LOOPBACK}:{port}", credentials, options) as channel:
+    with grpc.secure_channel(f"{LOOPBACK}:{port}", caller.grpc_credentials(), options) as channel:
         say: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(ECHO_METHOD)
         return say(message, timeout=TIMEOUT_S)

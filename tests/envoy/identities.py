@@ -10,6 +10,7 @@ from tests.envoy.clients import Caller
 
 TRUST_DOMAIN = "shop.example"
 WEB, BATCH = "spiffe://shop.example/ns/front/sa/web", "spiffe://shop.example/ns/batch/sa/nightly"
+AUTHZ_NAME = "authz.shop.example"
 ENVOY_ID, AUTHZ_ID = "spiffe://shop.example/envoy/edge", "spiffe://shop.example/authz"
 
 
@@ -28,8 +29,10 @@ class Identities:
 
     def renew(self) -> None:
         """Give everybody with a long life a fresh certificate: two workloads, Envoy and our server."""
-        files = {"web": WEB, "batch": BATCH, "authz": AUTHZ_ID}
+        files = {"web": WEB, "batch": BATCH}
         holders = [Holder(spiffe_id, to_pem_files(self.directory, name)) for name, spiffe_id in files.items()]
+        # The DNS name is for gRPC's own clients, which cannot look for a SPIFFE ID.
+        holders.append(Holder(AUTHZ_ID, to_pem_files(self.directory, "authz"), dns_names=(AUTHZ_NAME,)))
         envoy = Holder(ENVOY_ID, to_envoy(self.directory / "envoy"), dns_names=(f"*.{TRUST_DOMAIN}",))
         renew(self._ca, [*holders, envoy])
 
@@ -37,6 +40,14 @@ class Identities:
         """Somebody with this certificate; None has none."""
         ca = self.directory / "ca.pem"
         return Caller(ca, self.directory / f"{name}.pem", self.directory / f"{name}.key") if name else Caller(ca)
+
+    def keep(self, name: str) -> Caller:
+        """Somebody with this certificate as it is now, whatever is renewed."""
+        kept = self.directory / "kept"
+        kept.mkdir(exist_ok=True)
+        for suffix in ("pem", "key"):
+            (kept / f"{name}.{suffix}").write_bytes((self.directory / f"{name}.{suffix}").read_bytes())
+        return Caller(self.directory / "ca.pem", kept / f"{name}.pem", kept / f"{name}.key")
 
     def _write(self, name: str, svid: Svid) -> None:
         to_pem_files(self.directory, name)(svid)

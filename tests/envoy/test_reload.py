@@ -1,0 +1,101 @@
+"""Policies are edited while requests run: none fails, one revision decides each, and a bad edit changes nothing."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from authz_server.dev.waiting import wait_until
+from tests.envoy.clients import Ask, http1
+from tests.envoy.stack import Line, Stack
+from tests.envoy.traffic import traffic
+
+POLICY = """
+    kind: service
+    name: orders
+    hosts: [orders.shop.example]
+    rules:
+      - id: the-front-reads-orders
+        effect: allow
+        from: [{workloads: ["spiffe://shop.example/ns/front/**"]}]
+        to: [{paths: ["/orders"]}]
+"""
+POLICIES = {"orders.yaml": POLICY}
+READ_ORDERS = Ask("GET", "/orders")
+# What an edit takes to decide, by the promise that we make.
+WITHIN_S = 1.0
+
+
+def replace(path: Path, text: str) -> None:
+    """Save as most editors do: a new file in place of the old one."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def overwrite(path: Path, text: str) -> None:
+    """Save as some editors do: the same file with other contents."""
+    path.write_text(text)
+
+
+def records_since(stack: Stack, begun: datetime) -> list[Line]:
+    """The records of decisions that were made later."""
+    return [line for line in stack.records() if datetime.fromisoformat(line["time"]) > begun]
+
+
+@pytest.fixture(name="policy")
+def _policy(stack: Stack) -> Iterator[Path]:
+    """The policy's file, which afterwards is as it was."""
+    path = stack.policies / "orders.yaml"
+    original = path.read_text()
+    yield path
+    replace(path, original)
+    web = stack.identities.caller("web")
+    wait_until(lambda: http1(web, stack.port, READ_ORDERS).status == 200, 20, "the policy as it was")
+
+
+@pytest.mark.parametrize("save", [replace, overwrite])
+def test_an_edit_decides_within_a_second_and_fails_no_request(
+    stack: Stack, policy: Path, save: Callable[[Path, str], None]
+) -> None:
+    """Before it all are allowed, a second after it all are denied, and each revision decides in one way."""
+    begun = datetime.now(UTC)
+    with traffic(stack.identities.caller("web"), stack.port, READ_ORDERS) as requests:
+        edited = time.monotonic()
+        save(policy, policy.read_text().replace("/orders", "/nothing"))
+        requests.wait_for_more(fits=lambda sent: sent.at > edited + WITHIN_S)
+    assert requests.failures() == []
+    assert {sent.reply.status for sent in requests.sent() if sent.reply and sent.at < edited} == {200}
+    assert {sent.reply.status for sent in requests.sent() if sent.reply and sent.at > edited + WITHIN_S} == {403}
+    wait_until(lambda: len(records_since(stack, begun)) == len(requests.sent()), 20, "one record for each request")
+    decided = {(line["revision"], line["decision"]) for line in records_since(stack, begun)}
+    assert sorted(decision for _, decision in decided) == ["allow", "deny"]
+    assert len({revision for revision, _ in decided}) == 2
+
+
+def test_a_bad_edit_changes_no_decision_and_is_explained(stack: Stack, policy: Path) -> None:
+    """The last good policies decide; the place and what to write stand in the server's output and in a metric."""
+    failed_before = stack.metric("authz_reloads_total", result="failed")
+    with traffic(stack.identities.caller("web"), stack.port, READ_ORDERS) as requests:
+        replace(policy, policy.read_text().replace("effect: allow", "efect: allow"))
+        wait_until(lambda: stack.metric("authz_policy_problems") > 0, 20, "the problem to be counted")
+        requests.wait_for_more()
+    assert requests.failures() == []
+    assert set(requests.statuses()) == {200}
+    assert stack.metric("authz_reloads_total", result="failed") > failed_before
+    assert "orders.yaml:7:" in stack.log()
+    assert "did you mean `effect`" in stack.log()
+    assert stack.ready()
+
+
+def test_mending_a_bad_edit_clears_the_metric(stack: Stack, policy: Path) -> None:
+    """And what the mended file says decides."""
+    good = policy.read_text()
+    replace(policy, good + "      - id: x\n")
+    wait_until(lambda: stack.metric("authz_policy_problems") > 0, 20, "the problem to be counted")
+    replace(policy, good.replace("/orders", "/elsewhere"))
+    web = stack.identities.caller("web")
+    wait_until(lambda: http1(web, stack.port, Ask("GET", "/elsewhere")).status == 200, 20, "the mended policy")
+    assert stack.metric("authz_policy_problems") == 0
