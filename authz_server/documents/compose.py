@@ -28,6 +28,8 @@ from authz_server.documents.syntax import syntax_problem
 from authz_server.documents.tree import Document, Mark, Node, Span
 
 MAX_DEPTH = 32
+MAX_VALUES = 100_000
+"""Of one document: each may be wrong, and to say so costs more than to read it."""
 
 
 class _StopError(Exception):
@@ -64,6 +66,7 @@ class _Composer:
     def __init__(self, source: Source) -> None:
         self.problems: list[Problem] = []
         self._source = source
+        self._values = 0
         self._root: Node | None = None
         self._open: list[Node] = []
         """The mappings and lists whose end has not come, innermost last."""
@@ -129,6 +132,11 @@ class _Composer:
 
     def _value(self, event: NodeEvent, parent: Node | None) -> None:
         span = _span(event)
+        self._values += 1
+        if self._values > MAX_VALUES:
+            message = f"the file has more than {MAX_VALUES:,} values"
+            self._report(span, "file_too_big", message, "split it into several files")
+            raise _StopError
         field = self._fields[-1] if self._fields else None
         node = Node(None, self._source, span, "", field.span if field else None)
         node.refused = self._extras(event, span) or (field is not None and field.refused)

@@ -1,7 +1,7 @@
 """A value that says something it must not: what is wrong, which part of it, and what to write instead."""
 
 
-class InvalidValue(ValueError):  # noqa: N818 - it is about the value, and the error is the problem that comes of it
+class InvalidValue(ValueError):
     """Raised by validators of models, and turned into a problem with its place.
 
     `at` is the path to the wrong part below the value that is validated. Where that is a text, `offset` and `length`

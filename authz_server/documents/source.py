@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from bisect import bisect_right
 from functools import cached_property
 from itertools import islice
 
@@ -39,8 +40,12 @@ class Source:
 
     def position_at(self, index: int, length: int = 1) -> Position:
         """The position of the character with this index in the text."""
-        breaks = [match.end() for match in _LINE_BREAK.finditer(self.text, 0, index)]
-        return Position(self.file, len(breaks) + 1, index - (breaks[-1] if breaks else 0) + 1, length)
+        line = bisect_right(self._line_starts, index)
+        return Position(self.file, line, index - self._line_starts[line - 1] + 1, length)
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        return [0, *(match.end() for match in _LINE_BREAK.finditer(self.text))]
 
     def problem(self, position: Position, code: str, message: str, hint: str = "") -> Problem:
         """A problem at a position of this file, safe to print on a terminal."""

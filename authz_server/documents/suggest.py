@@ -2,6 +2,11 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
+
+MAX_KNOWN = 500
+"""How many known words are compared with one that is not."""
+MAX_LISTED = 30
 
 _MAX_QUOTED = 80
 
@@ -13,8 +18,8 @@ def quoted(text: str) -> str:
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word that looks most like `word`, if one does."""
-    by_fold = {name.casefold(): name for name in known}
-    # Longer words are compared with nothing: the cost grows with the product of the lengths.
+    # The cost grows with the number of known words and with the product of the lengths.
+    by_fold = {name[:100].casefold(): name for name in islice(known, MAX_KNOWN)}
     matches = get_close_matches(word[:100].casefold(), sorted(by_fold), n=1)
     return by_fold[matches[0]] if matches else None
 
@@ -27,5 +32,7 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
 
 def listing(words: Iterable[str], conjunction: str = "and") -> str:
     """The words in backquotes as a sentence lists them: "`a`, `b` and `c`"."""
-    names = [quoted(word) for word in words]
+    names = [quoted(word) for word in islice(words, MAX_LISTED + 1)]
+    if len(names) > MAX_LISTED:
+        names[MAX_LISTED:] = ["more"]
     return f" {conjunction} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

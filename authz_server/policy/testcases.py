@@ -154,22 +154,20 @@ class PolicyTests(Model):
     matrix: Matrix | None = None
 
 
-def check_tests(tests: PolicyTests, document: Document) -> list[Problem]:
+def check_tests(tests: PolicyTests, document: Document) -> Iterator[Problem]:
     """Names that stand for nothing, and expectations that contradict themselves."""
-    problems = []
     if not tests.tests and tests.matrix is None:
-        problems.append(document.problem((), "missing_field", "a tests document needs `tests` or `matrix`"))
+        yield document.problem((), "missing_field", "a tests document needs `tests` or `matrix`")
     for index, case in enumerate(tests.tests):
         place = ("tests", index)
-        problems += _known(document, (*place, "request", "from"), case.request.workload, tests.workloads, "workload")
-        problems += _known(document, (*place, "request", "as"), case.request.user, tests.users, "user")
+        yield from _known(document, (*place, "request", "from"), case.request.workload, tests.workloads, "workload")
+        yield from _known(document, (*place, "request", "as"), case.request.user, tests.users, "user")
         reason = case.expect.reason
         if reason is not None and (reason == Reason.ALLOWED) != (case.expect.decision == "allow"):
             message = f"the decision {quoted(case.expect.decision)} never has the reason {quoted(reason)}"
-            problems.append(document.problem((*place, "expect", "reason"), "invalid_value", message))
+            yield document.problem((*place, "expect", "reason"), "invalid_value", message)
     if tests.matrix is not None:
-        problems += _check_matrix(tests, tests.matrix, document)
-    return problems
+        yield from _check_matrix(tests, tests.matrix, document)
 
 
 def _check_matrix(tests: PolicyTests, matrix: Matrix, document: Document) -> Iterator[Problem]:

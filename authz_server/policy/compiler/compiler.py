@@ -1,19 +1,22 @@
 """Checks policy documents against each other and makes them into a plan."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler.callers import Callers, Folders
 from authz_server.policy.compiler.conflicts import GUARDRAILS, conflicts, full_name
 from authz_server.policy.compiler.expressions import Expressions
 from authz_server.policy.compiler.inputs import inputs_of, set_headers_of
-from authz_server.policy.compiler.names import KnownNames
+from authz_server.policy.compiler.names import KnownNames, TooManyProblemsError
 from authz_server.policy.compiler.rules import RuleCompiler
 from authz_server.policy.parsing import ParsedFile
 from authz_server.policy.plan import Plan, Rule, Service
 from authz_server.policy.schema import Roles
 from authz_server.policy.schema import Service as ServiceModel
 from authz_server.policy.testcases import PolicyTests, check_tests
+
+MAX_PROBLEMS = 1_000
+"""That a load tells, beside the first hundred of each file."""
 
 
 def compile_policies(
@@ -25,7 +28,10 @@ def compile_policies(
     roles that nobody defines may stand there.
     """
     compilation = _Compilation(files, known, complete=complete)
-    return Plan(revision, compilation.services()), compilation.problems
+    try:
+        return Plan(revision, compilation.services()), compilation.problems
+    except TooManyProblemsError:
+        return Plan(revision, ()), compilation.problems
 
 
 class _Compilation:
@@ -33,9 +39,8 @@ class _Compilation:
         self.problems: list[Problem] = []
         # Folders above before those below, else by name: the order in which files were found never shows.
         self._files = sorted(files, key=lambda parsed: (len(parsed.file.folders), parsed.file.path))
-        report = self.problems.append
-        self._callers = Callers(known, report, all_roles_known=complete)
-        self._rules = RuleCompiler(self._callers, Expressions(report), report)
+        self._callers = Callers(known, self._report, all_roles_known=complete)
+        self._rules = RuleCompiler(self._callers, Expressions(self._report), self._report)
 
     def services(self) -> tuple[Service, ...]:
         """All services by name, each with the guardrails of its folders."""
@@ -43,12 +48,21 @@ class _Compilation:
             if isinstance(parsed.model, Roles):
                 self._callers.define(parsed.file.folders, parsed.document, parsed.model.roles)
             elif isinstance(parsed.model, PolicyTests):
-                self.problems += check_tests(parsed.model, parsed.document)
+                self._report_all(check_tests(parsed.model, parsed.document))
         self._callers.check_roles()
-        self.problems += conflicts(self._files)
+        self._report_all(conflicts(self._files))
         guardrails = self._guardrails()
         services = [self._service(parsed, guardrails) for parsed in self._files if parsed.kind == "service"]
         return tuple(sorted(services, key=lambda service: service.name))
+
+    def _report(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        if len(self.problems) == MAX_PROBLEMS:
+            raise TooManyProblemsError
+
+    def _report_all(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self._report(problem)
 
     def _guardrails(self) -> dict[Folders, list[Rule]]:
         guardrails: dict[Folders, list[Rule]] = {}

@@ -9,6 +9,10 @@ Report = Callable[[Problem], None]
 """Takes each problem that is found."""
 
 
+class TooManyProblemsError(Exception):
+    """There are so many problems that nobody would read another."""
+
+
 class KnownNames(NamedTuple):
     """What a configuration defines."""
 

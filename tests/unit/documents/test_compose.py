@@ -2,7 +2,7 @@
 
 import pytest
 
-from authz_server.documents.compose import MAX_DEPTH
+from authz_server.documents.compose import MAX_DEPTH, MAX_VALUES
 from authz_server.documents.load import parse
 from authz_server.documents.source import MAX_PROBLEMS
 
@@ -99,3 +99,9 @@ def test_of_a_field_that_is_given_twice_the_first_counts() -> None:
     assert len(problems) == 1
     assert document is not None
     assert document.value == {"a": {"b": 1}}
+
+
+def test_the_number_of_values_is_bounded() -> None:
+    """Each of them may be wrong, and saying so takes longer than reading it."""
+    assert codes_of("[" + "a," * (MAX_VALUES - 1) + "]") == []
+    assert codes_of("[" + "a," * MAX_VALUES + "]") == [("file_too_big", 1, 2 * MAX_VALUES, 1)]

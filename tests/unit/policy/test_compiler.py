@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from authz_server.policy.compiler.compiler import MAX_PROBLEMS
 from authz_server.policy.loader import load_policies
 from authz_server.policy.plan import CallerItem, Expression, GrpcItem, OperationItem, Rule, Service, UserItem
 from tests.builders import plan_of, write_policies
@@ -313,3 +314,10 @@ def test_a_service_has_its_hosts_and_prefix(tmp_path: Path) -> None:
         ("a", ("*.example", "a.example:8443", "b.example"), "/", ()),
         ("b", ("*.example", "a.example:8443", "b.example"), "/api", ()),
     ]
+
+
+def test_the_problems_of_a_load_are_bounded(tmp_path: Path) -> None:
+    """A thousand are more than anybody reads; looking for more would only take time."""
+    rules = "".join(f"  - {{id: r{n}, effect: allow, from: [{{roles: [unknown{n}]}}]}}\n" for n in range(2_000))
+    write_policies(tmp_path, {"orders.yaml": f"kind: service\nname: a\nhosts: [a.example]\nrules:\n{rules}"})
+    assert len(load_policies(tmp_path).problems) == MAX_PROBLEMS
