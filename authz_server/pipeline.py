@@ -30,10 +30,10 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         # 1 Reject what is malformed or ambiguous.
         operation = canonical_operation(request, snapshot.identity_headers)
         # 2 Who is the workload?
-        workload = snapshot.workloads.identify(request, now)
+        workload = snapshot.verifiers.workloads.identify(request, now)
         # 3 Who is the user? A bad credential does not make the caller anonymous.
         credential = _credential(operation)
-        token = None if credential is None else snapshot.users.verify(credential, now)
+        token = None if credential is None else snapshot.verifiers.users.verify(credential, now)
         # 4 Which service's policy?
         service = _service(request, operation, snapshot)
         # 5 Which rules apply? Deny overrides.

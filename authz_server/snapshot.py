@@ -14,45 +14,45 @@ from authz_server.identity.workload import WorkloadVerifier
 from authz_server.policy.index import PolicyIndex
 
 
-class Snapshot(Struct, frozen=True):
-    """One generation. A check uses exactly one, and its decision names the revision."""
-
-    generation: int
-    policies: PolicyIndex
-    workloads: WorkloadVerifier
-    users: UserVerifier
-    identity_headers: frozenset[str]
-
-
 class Caches(Struct, frozen=True):
-    """What outlives a snapshot: entries carry the generation under which they were verified."""
+    """What outlives snapshots: entries carry the generation of keys and bundles under which they were verified."""
 
     certificates: BoundedCache[Any, Any]
     tokens: BoundedCache[Any, Any]
 
 
-class Material(Struct, frozen=True):
-    """The keys and certificates of one generation: by the issuer's configured name, and by trust domain."""
+class Verifiers(Struct, frozen=True):
+    """Who callers are, by one generation of keys and bundles."""
 
-    keys: Mapping[str, KeySet]
-    bundles: Mapping[str, Bundle]
+    workloads: WorkloadVerifier
+    users: UserVerifier
 
 
-def build_snapshot(
+class Snapshot(Struct, frozen=True):
+    """One generation. A check uses exactly one, and its decision names the revision of the policies."""
+
+    generation: int
+    policies: PolicyIndex
+    verifiers: Verifiers
+    identity_headers: frozenset[str]
+
+
+def build_verifiers(
     generation: int,
-    policies: PolicyIndex,
     settings: IdentitySettings,
-    material: Material,
+    keys: Mapping[str, KeySet],
+    bundles: Mapping[str, Bundle],
     caches: Caches,
     *,
     hash_key: bytes,
     on_unknown_key: Callable[[str], None],
-) -> Snapshot:
-    """Make a snapshot. `on_unknown_key` is told the issuer whose token named a key that we do not have."""
-    return Snapshot(
-        generation=generation,
-        policies=policies,
-        workloads=WorkloadVerifier(settings, material.bundles, generation, caches.certificates),
-        users=UserVerifier(settings, material.keys, generation, caches.tokens, hash_key, on_unknown_key),
-        identity_headers=frozenset(settings.identity_headers),
+) -> Verifiers:
+    """Make verifiers that use no cached entry of another generation.
+
+    `keys` are by the issuer's configured name, `bundles` by trust domain; `on_unknown_key` is told the issuer whose
+    token named a key that is not there.
+    """
+    return Verifiers(
+        workloads=WorkloadVerifier(settings, bundles, generation, caches.certificates),
+        users=UserVerifier(settings, keys, generation, caches.tokens, hash_key, on_unknown_key),
     )

@@ -12,7 +12,7 @@ from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.loader import load_policies
 from authz_server.policy.plan import Plan
-from authz_server.snapshot import Caches, Material, Snapshot, build_snapshot
+from authz_server.snapshot import Caches, Snapshot, build_verifiers
 
 PRINCIPALS_ARE_BELIEVED = IdentitySettings(
     trust_domains=(TrustDomain(name="shop.example"),), certificate="principal", identity_headers=("x-user",)
@@ -48,15 +48,11 @@ def snapshot_of(
     plan: Plan, settings: IdentitySettings = PRINCIPALS_ARE_BELIEVED, *, keys: Mapping[str, KeySet] | None = None
 ) -> Snapshot:
     """A snapshot without trust bundles."""
-    return build_snapshot(
-        1,
-        PolicyIndex(plan, ConditionRuntime(), settings.identity_headers),
-        settings,
-        Material(keys=keys or {}, bundles={}),
-        caches(),
-        hash_key=b"k" * 32,
-        on_unknown_key=lambda issuer: None,
+    verifiers = build_verifiers(
+        1, settings, keys or {}, {}, caches(), hash_key=b"k" * 32, on_unknown_key=lambda issuer: None
     )
+    policies = PolicyIndex(plan, ConditionRuntime(), settings.identity_headers)
+    return Snapshot(1, policies, verifiers, frozenset(settings.identity_headers))
 
 
 def request(

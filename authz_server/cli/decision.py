@@ -13,7 +13,7 @@ from authz_server.cli.configuration import print_problems
 from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
 from authz_server.control.settings import IssuerSettings, Settings
 from authz_server.errors import OUTCOMES
-from authz_server.identity.bundle import InvalidBundle, parse_bundle
+from authz_server.identity.bundle import Bundle, InvalidBundle, parse_bundle
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.keys import InvalidKeySet, KeySet, parse_jwks
 from authz_server.identity.settings import IdentitySettings
@@ -22,7 +22,7 @@ from authz_server.pipeline import check
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.loader import load_policies
-from authz_server.snapshot import Caches, Material, Snapshot, build_snapshot
+from authz_server.snapshot import Caches, Snapshot, build_verifiers
 
 
 def decided(request: Request, settings: Settings, identity: IdentitySettings, policies: Path | None) -> Decision:
@@ -59,34 +59,40 @@ def _snapshot(settings: Settings, identity: IdentitySettings, policies: Path | N
     if loaded.plan is None:
         print_problems(loaded.problems)
         raise typer.Exit(1)
-    caches = Caches(certificates=BoundedCache(1, 1 << 20), tokens=BoundedCache(1, 1 << 20))
-    return build_snapshot(
+    verifiers = build_verifiers(
         1,
-        PolicyIndex(loaded.plan, ConditionRuntime(), identity.identity_headers),
         identity,
-        _material(settings),
-        caches,
+        _keys(settings),
+        _bundles(settings),
+        Caches(certificates=BoundedCache(1, 1 << 20), tokens=BoundedCache(1, 1 << 20)),
         hash_key=token_bytes(32),
         on_unknown_key=lambda issuer: None,
     )
+    policies_index = PolicyIndex(loaded.plan, ConditionRuntime(), identity.identity_headers)
+    return Snapshot(1, policies_index, verifiers, frozenset(identity.identity_headers))
 
 
-def _material(settings: Settings) -> Material:
-    """Keys and bundles as they are now; what cannot be had is said, and is missing."""
+def _keys(settings: Settings) -> dict[str, KeySet]:
+    """The keys as they are now; what cannot be had is said, and is missing."""
     keys: dict[str, KeySet] = {}
     for name, issuer in settings.issuers.items():
         try:
             keys[name] = parse_jwks(_jwks(issuer))
         except (OSError, FetchFailed, InvalidKeySet) as error:
             typer.echo(f"authz: no keys of the issuer `{name}`: {error}", err=True)
-    bundles = {}
+    return keys
+
+
+def _bundles(settings: Settings) -> dict[str, Bundle]:
+    """The trust bundles as they are now; what cannot be had is said, and is missing."""
+    bundles: dict[str, Bundle] = {}
     for domain, trust_domain in settings.workloads.trust_domains.items():
         try:
             if trust_domain.bundle is not None:
                 bundles[domain] = parse_bundle(trust_domain.bundle.read_bytes())
         except (OSError, InvalidBundle) as error:
             typer.echo(f"authz: no bundle of the trust domain `{domain}`: {error}", err=True)
-    return Material(keys=keys, bundles=bundles)
+    return bundles
 
 
 def _jwks(issuer: IssuerSettings) -> bytes:

@@ -7,7 +7,7 @@ from authz_server.identity.cache import BoundedCache
 from authz_server.identity.keys import parse_jwks
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
-from authz_server.snapshot import Caches, Material, Snapshot, build_snapshot
+from authz_server.snapshot import Caches, Snapshot, Verifiers, build_verifiers
 from authz_server.worker.messages import Prepare, WorkerSettings
 
 _CERTIFICATES, _CERTIFICATE_BYTES = 10_000, 64 * 1024 * 1024
@@ -29,6 +29,9 @@ class Snapshots:
         )
         self._prepared: Snapshot | None = None
         self._policies: PolicyIndex | None = None
+        self._verifiers: Verifiers | None = None
+        self._material: tuple[dict[str, bytes], dict[str, bytes]] = ({}, {})
+        """The keys and bundles of the verifiers."""
 
     def prepare(self, message: Prepare) -> None:
         """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
@@ -40,17 +43,8 @@ class Snapshots:
             raise WrongGeneration(
                 f"generation {message.generation} keeps the policies of the one before, and there is none"
             )
-        self._prepared = build_snapshot(
-            message.generation,
-            policies,
-            identity,
-            Material(
-                keys={issuer: parse_jwks(document) for issuer, document in message.keys.items()},
-                bundles={domain: parse_bundle(pem) for domain, pem in message.bundles.items()},
-            ),
-            self.caches,
-            hash_key=self._settings.hash_key,
-            on_unknown_key=self._on_unknown_key,
+        self._prepared = Snapshot(
+            message.generation, policies, self._verifiers_for(message), frozenset(identity.identity_headers)
         )
 
     def activate(self, generation: int) -> Snapshot:
@@ -61,3 +55,19 @@ class Snapshots:
         self._prepared = None
         self._policies = snapshot.policies
         return snapshot
+
+    def _verifiers_for(self, message: Prepare) -> Verifiers:
+        """The verifiers of these keys and bundles; where they are those of before, so are all cached entries."""
+        material = (message.keys, message.bundles)
+        if self._verifiers is None or self._material != material:
+            self._verifiers = build_verifiers(
+                message.generation,
+                self._settings.identity,
+                {issuer: parse_jwks(document) for issuer, document in message.keys.items()},
+                {domain: parse_bundle(pem) for domain, pem in message.bundles.items()},
+                self.caches,
+                hash_key=self._settings.hash_key,
+                on_unknown_key=self._on_unknown_key,
+            )
+            self._material = material
+        return self._verifiers

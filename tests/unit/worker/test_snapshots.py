@@ -14,6 +14,8 @@ from authz_server.worker.snapshots import Snapshots, WrongGeneration
 from tests.builders import plan_of
 from tests.unit.worker.test_server import SETTINGS
 
+NO_KEYS = b'{"keys": []}'
+
 POLICY = """
     kind: service
     name: orders
@@ -35,7 +37,7 @@ def _snapshots() -> Snapshots:
 
 def parts(snapshot: Snapshot) -> list[object]:
     """What a snapshot is made of."""
-    return [snapshot.policies, snapshot.workloads, snapshot.users]
+    return [snapshot.policies, snapshot.verifiers.workloads, snapshot.verifiers.users]
 
 
 def test_a_snapshot_is_used_when_it_is_activated(snapshots: Snapshots, plan: Plan) -> None:
@@ -62,6 +64,19 @@ def test_policies_are_kept_where_only_keys_change(snapshots: Snapshots, plan: Pl
     assert snapshots.activate(3).policies is active.policies
 
 
+def test_verifiers_are_kept_where_only_policies_change(snapshots: Snapshots, plan: Plan) -> None:
+    """An edit of policies costs no verified token; other keys or bundles cost all of them."""
+    verifiers = []
+    bundle = b""
+    for generation, (keys, bundles) in enumerate(
+        [({}, {}), ({}, {}), ({"corp": NO_KEYS}, {}), ({"corp": NO_KEYS}, {"shop.example": bundle})], start=1
+    ):
+        snapshots.prepare(Prepare(generation, plan, keys, bundles))
+        verifiers.append(snapshots.activate(generation).verifiers)
+    assert verifiers[0] is verifiers[1]
+    assert len({id(one) for one in verifiers}) == 3
+
+
 def test_the_first_snapshot_needs_policies(snapshots: Snapshots) -> None:
     """There are none to keep."""
     with pytest.raises(WrongGeneration):
@@ -75,7 +90,7 @@ def test_a_snapshot_that_is_no_longer_used_is_freed_at_once(snapshots: Snapshots
     gc.disable()
     try:
         old = [weakref.ref(part) for part in parts(snapshots.activate(1))]
-        snapshots.prepare(Prepare(2, plan, {}, {}))
+        snapshots.prepare(Prepare(2, plan, {"corp": NO_KEYS}, {}))
         snapshots.activate(2)
         assert [part() for part in old] == [None] * len(old)
     finally:
