@@ -18,7 +18,7 @@ _BLOCK = re.compile(
 _STRONG_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
-class InvalidBundle(ValueError):  # noqa: N818
+class InvalidBundle(ValueError):
     """A document that is not a list of CA certificates."""
 
 

@@ -35,7 +35,7 @@ _PEM = re.compile(
 )
 
 
-class InvalidCertificate(ValueError):  # noqa: N818
+class InvalidCertificate(ValueError):
     """A certificate that identifies no workload; the message says why, for operators."""
 
 

@@ -25,7 +25,7 @@ _MATERIAL = {"RSA": ("n", "e"), "EC": ("x", "y"), "OKP": ("x",)}
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
-class InvalidKeySet(ValueError):  # noqa: N818
+class InvalidKeySet(ValueError):
     """A document that is not a JWK Set, or is larger than one can be."""
 
 

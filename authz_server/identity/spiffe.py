@@ -15,11 +15,11 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 _ID = re.compile(rf"{SCHEME}({_TRUST_DOMAIN.pattern})((?:/{_SEGMENT.pattern})*)", re.ASCII)
 
 
-class InvalidSpiffeId(ValueError):  # noqa: N818
+class InvalidSpiffeId(ValueError):
     """A text that is not a SPIFFE ID; the message says why and does not repeat the text."""
 
 
-class InvalidSpiffePattern(ValueError):  # noqa: N818
+class InvalidSpiffePattern(ValueError):
     """A text that is not a pattern of SPIFFE IDs. `offset` counts characters from 0, `hint` says what to write."""
 
     def __init__(self, message: str, offset: int, hint: str) -> None:

@@ -17,7 +17,7 @@ _OUR_SCHEMES = frozenset({"bearer", "dpop"})
 _NOTHING_REPEATED: dict[str, tuple[bytes, ...]] = {}
 
 
-class HeaderUnusable(LookupError):  # noqa: N818
+class HeaderUnusable(LookupError):
     """A header that is absent, is there several times, or is not UTF-8, where one text is needed."""
 
 

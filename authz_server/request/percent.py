@@ -5,7 +5,7 @@ import re
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
 
 
-class InvalidEscape(ValueError):  # noqa: N818
+class InvalidEscape(ValueError):
     """A text with an escape that is broken or stands for no text."""
 
 

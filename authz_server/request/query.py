@@ -5,7 +5,7 @@ from authz_server.request.percent import InvalidEscape, percent_decoded
 MAX_PARAMETERS = 1000
 
 
-class UnreadableQuery(ValueError):  # noqa: N818
+class UnreadableQuery(ValueError):
     """A query that has no single reading as names and values, or more of them than anybody needs."""
 
 

@@ -8,7 +8,7 @@ MAX_INTEGER = 2**64 - 1
 MIN_INTEGER = -(2**63)
 
 
-class Unusable(Exception):  # noqa: N818
+class Unusable(Exception):
     """A variable that cannot be bound for a request: whatever uses it cannot be evaluated.
 
     The message names attributes and holds nothing of their values.

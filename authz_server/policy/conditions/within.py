@@ -7,7 +7,7 @@ from authz_server.identity.spiffe import InvalidSpiffePattern, SpiffePattern, pa
 Network = IPv4Network | IPv6Network
 
 
-class InvalidArgument(ValueError):  # noqa: N818
+class InvalidArgument(ValueError):
     """An argument of `within` that is no pattern or network. `offset` counts characters from 0."""
 
     def __init__(self, message: str, offset: int, hint: str) -> None:
