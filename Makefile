@@ -61,6 +61,7 @@ proto: $(INSTALLED)
 
 schema: $(INSTALLED)
 	$(BIN)/python tools/generate_schema.py
+	$(BIN)/python tools/generate_config_docs.py
 
 envoy: $(INSTALLED)
 	$(BIN)/authz envoy config --output deploy/envoy.yaml
