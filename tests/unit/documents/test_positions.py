@@ -110,3 +110,13 @@ def test_a_value_from_elsewhere_keeps_its_own_place() -> None:
     assert document.position(("d", "e")).file == "$D_E"
     assert document.position(("a",)).file == "policy.yaml"
     assert str(document.problem(("b", "c"), "code", "wrong")) == "$B_C:1:1: wrong\n    1 | three\n      | ^^^^^"
+
+
+def test_a_text_that_cannot_be_aligned_with_the_file_is_underlined_as_a_whole() -> None:
+    """As with an anchor before it, which is refused anyway."""
+    document, problems = parse("a: &x 'b c'\n", "policy.yaml")
+    assert [problem.code for problem in problems] == ["yaml_anchor"]
+    assert document is not None
+    place = document.problem_within(("a",), "code", "message", offset=2, length=1).position
+    assert (place.column, place.length) == (4, 8)
+    assert document.file == "policy.yaml"

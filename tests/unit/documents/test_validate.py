@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import pytest
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.load import load, load_file
@@ -42,6 +42,25 @@ class Issuer(Model):
     secret_names: dict[NoX, str] = Field(default={})
 
 
+def _plain_error(text: str) -> str:
+    raise ValueError("no text pleases this")
+
+
+class Pair(Model):
+    """A model that compares its fields, without a name of its own for messages, and one that nothing pleases."""
+
+    low: int = Field(default=0, examples=[True])
+    high: int = 0
+    never: Annotated[str, AfterValidator(_plain_error)] = ""
+    form: str = Field(default="", pattern="^a+$")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Pair":
+        if self.low > self.high:
+            raise InvalidValue("`low` is above `high`", at=("low",), hint="swap them")
+        return self
+
+
 class Settings(Model):
     """A model of models."""
 
@@ -49,6 +68,7 @@ class Settings(Model):
 
     issuers: list[Issuer] = Field(max_length=2)
     verbose: bool = False
+    pair: Pair | None = None
 
 
 def shown(text: str) -> list[str]:
@@ -98,6 +118,11 @@ def test_there_is_no_value_where_there_are_problems() -> None:
         ("issuers: [{name: a, ratio: 0}]", ["1:28: `ratio` must be more than 0.0"]),
         ("issuers: [{name: a, ratio: '2'}]", ["1:28: `ratio` must be a number, not the text `2`"]),
         ("issuers: [{name: a, secret_names: {bxb: c}}]", ["1:36: an x"]),
+        ("issuers: []\npair: {low: 2, high: 1}", ["2:13: `low` is above `high`"]),
+        ("issuers: []\npair: {never: a}", ["2:15: no text pleases this"]),
+        ("issuers: []\npair: {low: x}", ["2:13: `low` must be a whole number, not `x`"]),
+        ("issuers: []\npair: {form: b}", ["2:14: `form` is not valid: string should match pattern '^a+$'"]),
+        ("issuers: ''", ["1:10: `issuers` must be a list, not a text"]),
         (
             "issuers: [{name: a}, {name: b}, {name: c}]",
             ["1:10: `issuers` must not have more than 2 items"],

@@ -321,3 +321,22 @@ def test_the_problems_of_a_load_are_bounded(tmp_path: Path) -> None:
     rules = "".join(f"  - {{id: r{n}, effect: allow, from: [{{roles: [unknown{n}]}}]}}\n" for n in range(2_000))
     write_policies(tmp_path, {"orders.yaml": f"kind: service\nname: a\nhosts: [a.example]\nrules:\n{rules}"})
     assert len(load_policies(tmp_path).problems) == MAX_PROBLEMS
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (
+            f"""{{id: a, effect: deny, answer: {{headers: {{x-a: "'{"a" * 5_000}'"}}}}}}""",
+            "the expression is longer than 4096 bytes",
+        ),
+        (
+            f"""{{id: a, effect: deny, when: ["'{"a" * 3_000}' == ''", "'{"b" * 3_000}' == ''"]}}""",
+            "the expression is longer than 4096 bytes",
+        ),
+    ],
+)
+def test_expressions_are_bounded_alone_and_together(rule: str, message: str, tmp_path: Path) -> None:
+    """What a rule's conditions make together may be no larger than one may be."""
+    write_policies(tmp_path, {"a.yaml": f"kind: service\nname: a\nhosts: [a.example]\nrules:\n  - {rule}\n"})
+    assert [problem.message for problem in load_policies(tmp_path).problems] == [message]

@@ -233,3 +233,23 @@ def test_the_revision_is_that_of_names_and_contents(tmp_path: Path) -> None:
     put(tmp_path, "c.yaml", content="kind: servicf\n")
     changed = revision(read_directory(tmp_path)[0])
     assert len({first, renamed, changed}) == 3
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permissions, for one, which tests that run as root do not have."""
+    put(tmp_path, "a.yaml", "b.yaml")
+    real_open = os.open
+
+    def refuse(path: str, flags: int) -> int:
+        if path.endswith("a.yaml"):
+            raise PermissionError(13, "Permission denied")
+        return real_open(path, flags)
+
+    monkeypatch.setattr(os, "open", refuse)
+    found, problems = read_directory(tmp_path)
+    assert [file.path for file in found] == ["b.yaml"]
+    assert [str(problem) for problem in problems] == [
+        f"{tmp_path}/a.yaml:1:1: the file cannot be read: Permission denied"
+    ]
