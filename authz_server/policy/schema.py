@@ -35,16 +35,16 @@ class Users(Model):
 
     issuer: Text = Field(examples=["corp"])
     """Who issued the token, by the name that the configuration gives it."""
-    subjects: Annotated[list[Text], NOT_EMPTY] = Field(default=[], examples=[["ann"]])
+    subjects: Annotated[list[Text], NOT_EMPTY] = Field(default_factory=list, examples=[["ann"]])
     """One of these."""
-    scopes: Annotated[list[Text], NOT_EMPTY] = Field(default=[], examples=[["orders:read"]])
+    scopes: Annotated[list[Text], NOT_EMPTY] = Field(default_factory=list, examples=[["orders:read"]])
     """All of these."""
-    roles: Annotated[list[Text], NOT_EMPTY] = Field(default=[], examples=[["support"]])
+    roles: Annotated[list[Text], NOT_EMPTY] = Field(default_factory=list, examples=[["support"]])
     """One of these, as the token names them."""
-    groups: Annotated[list[Text], NOT_EMPTY] = Field(default=[], examples=[["support"]])
+    groups: Annotated[list[Text], NOT_EMPTY] = Field(default_factory=list, examples=[["support"]])
     """One of these, as the token names them."""
     claims: Annotated[dict[ClaimName, Scalar | Annotated[list[Scalar], NOT_EMPTY]], NOT_EMPTY] = Field(
-        default={}, examples=[{"department": "sales"}]
+        default_factory=dict, examples=[{"department": "sales"}]
     )
     """Claims by name or dotted path, each with its value or a list of values of which one must be there."""
 
@@ -55,14 +55,14 @@ class Caller(Model):
     noun: ClassVar[str] = "an item of `from`"
 
     workloads: Annotated[list[SpiffePattern], NOT_EMPTY] = Field(
-        default=[], examples=[["spiffe://shop.example/ns/front/**"]]
+        default_factory=list, examples=[["spiffe://shop.example/ns/front/**"]]
     )
     """The calling service is one of these."""
     users: Literal["any"] | Users | None = Field(default=None, examples=["any"])
     """`any` is any verified user."""
-    roles: Annotated[list[Name], NOT_EMPTY] = Field(default=[], examples=[["support"]])
+    roles: Annotated[list[Name], NOT_EMPTY] = Field(default_factory=list, examples=[["support"]])
     """One of these fits, as a `roles` document of this folder or one above defines them."""
-    networks: Annotated[list[Network], NOT_EMPTY] = Field(default=[], examples=[["10.1.0.0/16"]])
+    networks: Annotated[list[Network], NOT_EMPTY] = Field(default_factory=list, examples=[["10.1.0.0/16"]])
     """The client's address is in one of these."""
     anonymous: Literal[True] | None = None
     """A caller with neither workload nor user."""
@@ -75,7 +75,7 @@ class Grpc(Model):
 
     service: GrpcService = Field(examples=["orders.v1.Refunds"])
     """Its full name."""
-    methods: Annotated[list[GrpcMethod], NOT_EMPTY] = Field(default=[], examples=[["Create"]])
+    methods: Annotated[list[GrpcMethod], NOT_EMPTY] = Field(default_factory=list, examples=[["Create"]])
     """One of these; without it all of them."""
 
 
@@ -84,11 +84,11 @@ class Operation(Model):
 
     noun: ClassVar[str] = "an item of `to`"
 
-    methods: Annotated[list[Method], NOT_EMPTY] = Field(default=[], examples=[["GET"]])
-    paths: Annotated[list[PathTemplate], NOT_EMPTY] = Field(default=[], examples=[["/orders/{order_id}"]])
+    methods: Annotated[list[Method], NOT_EMPTY] = Field(default_factory=list, examples=[["GET"]])
+    paths: Annotated[list[PathTemplate], NOT_EMPTY] = Field(default_factory=list, examples=[["/orders/{order_id}"]])
     grpc: Grpc | None = Field(default=None, examples=[{"service": "orders.v1.Refunds"}])
-    hosts: Annotated[list[HostPattern], NOT_EMPTY] = Field(default=[], examples=[["orders.shop.example"]])
-    ports: Annotated[list[Port], NOT_EMPTY] = Field(default=[], examples=[[8443]])
+    hosts: Annotated[list[HostPattern], NOT_EMPTY] = Field(default_factory=list, examples=[["orders.shop.example"]])
+    ports: Annotated[list[Port], NOT_EMPTY] = Field(default_factory=list, examples=[[8443]])
     """Ports of the address that the request was sent to."""
     upgrade: Upgrade | None = Field(default=None, examples=["websocket"])
     """Requests to upgrade the connection to this protocol."""
@@ -102,27 +102,31 @@ class Answer(Model):
     noun: ClassVar[str] = "`answer`"
 
     set_headers: Annotated[dict[HeaderName, Expression], NOT_EMPTY] = Field(
-        default={}, examples=[{"x-user": "user.subject"}]
+        default_factory=dict, examples=[{"x-user": "user.subject"}]
     )
     """Of allow rules: request headers for the upstream, in place of the client's."""
-    remove_headers: Annotated[list[HeaderName], NOT_EMPTY] = Field(default=[], examples=[["x-debug"]])
+    remove_headers: Annotated[list[HeaderName], NOT_EMPTY] = Field(default_factory=list, examples=[["x-debug"]])
     """Of allow rules: request headers that the upstream does not get."""
-    set_query: Annotated[dict[Text, Expression], NOT_EMPTY] = Field(default={}, examples=[{"tenant": "user.subject"}])
+    set_query: Annotated[dict[Text, Expression], NOT_EMPTY] = Field(
+        default_factory=dict, examples=[{"tenant": "user.subject"}]
+    )
     """Of allow rules: query parameters for the upstream."""
-    remove_query: Annotated[list[Text], NOT_EMPTY] = Field(default=[], examples=[["debug"]])
+    remove_query: Annotated[list[Text], NOT_EMPTY] = Field(default_factory=list, examples=[["debug"]])
     """Of allow rules: query parameters that the upstream does not get."""
     response_headers: Annotated[dict[HeaderName, Expression], NOT_EMPTY] = Field(
-        default={}, examples=[{"x-served-for": "user.subject"}]
+        default_factory=dict, examples=[{"x-served-for": "user.subject"}]
     )
     """Of allow rules: headers of the response to the client."""
-    metadata: Annotated[dict[Text, Expression], NOT_EMPTY] = Field(default={}, examples=[{"tenant": "user.issuer"}])
+    metadata: Annotated[dict[Text, Expression], NOT_EMPTY] = Field(
+        default_factory=dict, examples=[{"tenant": "user.issuer"}]
+    )
     """Of allow rules: dynamic metadata for Envoy's other filters and its access log."""
     status: int | None = Field(default=None, ge=400, le=599, examples=[404])
     """Of deny rules: the HTTP status, 4xx or 5xx."""
     body: Expression | None = Field(default=None, examples=["'No.'"])
     """Of deny rules: the body of the response."""
     headers: Annotated[dict[HeaderName, Expression], NOT_EMPTY] = Field(
-        default={}, examples=[{"retry-after": "'3600'"}]
+        default_factory=dict, examples=[{"retry-after": "'3600'"}]
     )
     """Of deny rules: headers of the response."""
     hint: Expression | None = Field(default=None, examples=["'Ask for the role support.'"])
@@ -139,7 +143,7 @@ class _RuleFields(Model):
     )
     """Who calls: one item must fit. Required for allow; a deny rule without it is about everyone."""
     operations: Annotated[list[Operation], NOT_EMPTY] = Field(
-        default=[], alias="to", examples=[[{"methods": ["GET"], "paths": ["/orders"]}]]
+        default_factory=list, alias="to", examples=[[{"methods": ["GET"], "paths": ["/orders"]}]]
     )
     """What is called: one item must fit. Without it every operation; for allow no upgrade and no CONNECT."""
     when: Expression | Annotated[list[Expression], NOT_EMPTY] | None = Field(

@@ -70,10 +70,10 @@ class CaseUser(Model):
 
     issuer: Text = Field(examples=["corp"])
     subject: Text = Field(examples=["ann"])
-    scopes: list[Text] = Field(default=[], examples=[["orders:read"]])
-    roles: list[Text] = Field(default=[], examples=[["support"]])
-    groups: list[Text] = Field(default=[], examples=[["support"]])
-    claims: dict[ClaimName, Any] = Field(default={}, examples=[{"customer": "c7"}])
+    scopes: list[Text] = Field(default_factory=list, examples=[["orders:read"]])
+    roles: list[Text] = Field(default_factory=list, examples=[["support"]])
+    groups: list[Text] = Field(default_factory=list, examples=[["support"]])
+    claims: dict[ClaimName, Any] = Field(default_factory=dict, examples=[{"customer": "c7"}])
 
 
 class CaseRequest(Model):
@@ -89,7 +89,7 @@ class CaseRequest(Model):
     host: Text = Field(examples=["orders.shop.example"])
     path: Text = Field(examples=["/orders"])
     """Path and query as sent."""
-    headers: dict[Text, str | list[str]] = Field(default={}, examples=[{"x-team": "blue"}])
+    headers: dict[Text, str | list[str]] = Field(default_factory=dict, examples=[{"x-team": "blue"}])
     """Values by name; a list is a header that comes several times."""
     client_ip: Annotated[str, AfterValidator(_address)] | None = Field(default=None, examples=["203.0.113.7"])
     port: Port | None = Field(default=None, examples=[8443])
@@ -132,7 +132,9 @@ class Matrix(Model):
     """Name -> method and path."""
     host: Text | None = Field(default=None, examples=["orders.shop.example"])
     """Of all requests; without it the host of the only service of the folder."""
-    allow: dict[Text, Annotated[list[Text], Field(min_length=1)]] = Field(default={}, examples=[{"web+ann": ["read"]}])
+    allow: dict[Text, Annotated[list[Text], Field(min_length=1)]] = Field(
+        default_factory=dict, examples=[{"web+ann": ["read"]}]
+    )
     """Caller -> names of the requests that are allowed."""
 
 
@@ -145,12 +147,12 @@ class PolicyTests(Model):
     now: Annotated[str, AfterValidator(_instant)] | None = Field(default=None, examples=["2026-03-02T10:00:00+01:00"])
     """The instant at which the requests are made, with its zone (RFC 3339)."""
     workloads: dict[Name, Annotated[str, AfterValidator(_spiffe_id)]] = Field(
-        default={}, examples=[{"web": "spiffe://shop.example/ns/front/sa/web"}]
+        default_factory=dict, examples=[{"web": "spiffe://shop.example/ns/front/sa/web"}]
     )
     """Name -> SPIFFE ID."""
-    users: dict[Name, CaseUser] = Field(default={}, examples=[{"ann": {"issuer": "corp", "subject": "ann"}}])
+    users: dict[Name, CaseUser] = Field(default_factory=dict, examples=[{"ann": {"issuer": "corp", "subject": "ann"}}])
     """Name -> what the token says."""
-    tests: list[Case] = Field(default=[])
+    tests: list[Case] = Field(default_factory=list)
     matrix: Matrix | None = None
 
 

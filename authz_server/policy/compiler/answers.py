@@ -46,7 +46,7 @@ class AnswerCompiler:
 
     def _check(self, answer: Answer, effect: Effect) -> None:
         own, other = (_OF_ALLOW, _OF_DENY) if effect == "allow" else (_OF_DENY, _OF_ALLOW)
-        if answer == Answer():
+        if not answer.model_fields_set:
             self._complain((), "empty_item", "an answer without a field changes nothing", f"it has {listing(own)}")
         for field in other:
             if field in answer.model_fields_set:

@@ -71,7 +71,7 @@ class Callers:
         return None
 
     def _item(self, folders: Folders, document: Document, path: FieldPath, item: Caller) -> CallerItem:
-        if item == Caller():
+        if not item.model_fields_set:
             message = "an item without a field fits nobody in particular"
             self._report(document.problem(path, "empty_item", message, "`from: anyone` means everybody"))
         if item.anonymous and (item.workloads or item.users):

@@ -27,7 +27,7 @@ def compile_operations(
     prefix = [part for part in path_prefix.split("/") if part]
     for index, item in enumerate(items):
         place = (*path, index)
-        if item == Operation():
+        if not item.model_fields_set:
             message = "an item without a field fits nothing in particular"
             report(document.problem(place, "empty_item", message, "leave `to` out for every operation"))
         _check_together(document, place, item, report)
