@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -11,6 +11,9 @@ import typer
 from authz_server.control.settings.quantities import parse_duration
 from authz_server.dev.layout import AUDIENCE, DEFAULT_PORT, ISSUER, TRUST_DOMAIN
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
+
+if TYPE_CHECKING:
+    from authz_server.dev.ca import DevelopmentCa
 
 # What the commands need is imported by them: Envoy's types alone take half a second, which a token need not wait for.
 
@@ -33,7 +36,6 @@ def issue_certificates(
     renew: Annotated[bool, typer.Option("--renew", help="Stay, and renew everything at half its life.")] = False,
 ) -> None:
     """Issue certificates of one hour from a development CA, which is made where there is none."""
-    from authz_server.dev.ca import create_ca, load_ca
     from authz_server.dev.files import write_file
     from authz_server.dev.renewal import Holder, keep_renewed, to_envoy, to_pem_files
     from authz_server.dev.renewal import renew as issue
@@ -45,11 +47,7 @@ def issue_certificates(
     holders = [Holder(spiffe_id, to_pem_files(directory, name)) for name, spiffe_id in named]
     if envoy:
         holders.append(Holder(_spiffe_id(envoy), to_envoy(directory / "envoy"), tuple(dns or ())))
-    try:
-        ca = load_ca(directory)
-    except FileNotFoundError:
-        ca = create_ca(trust_domain)
-        ca.write(directory)
+    ca = _ca(directory, trust_domain)
     if envoy:
         write_file(directory / "envoy" / "bundles.yaml", bundles_secret([ca.bundle_pem]))
     due = issue(ca, holders)
@@ -87,6 +85,8 @@ def sign_token(
         signer = load_issuer(key)
     except FileNotFoundError:
         raise typer.BadParameter(f"there is no {key}; `authz dev keys` makes one", param_hint="--key") from None
+    except ValueError:
+        raise _unreadable(key, "authz dev keys") from None
     typer.echo(signer.token(issuer, audience, claims, life, issued))
 
 
@@ -101,6 +101,8 @@ def print_keys(key: KeyOption = DEFAULT_KEY) -> None:
     except FileNotFoundError:
         issuer = create_issuer()
         issuer.write(key)
+    except ValueError:
+        raise _unreadable(key, "authz dev keys") from None
     typer.echo(msgspec.json.format(msgspec.json.encode(issuer.jwks()), indent=2).decode())
 
 
@@ -121,9 +123,30 @@ def demo(
     try:
         program = str(envoy.absolute()) if envoy else installed_envoy()
         run_demo(Demo(Files(directory), Ports(port), policies), program, typer.echo)
-    except DemoError as error:
+    except (DemoError, OSError) as error:
         typer.echo(f"authz dev demo: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def _ca(directory: Path, trust_domain: str) -> "DevelopmentCa":
+    """The CA in the directory; a fresh one where there is none, or it will not outlive what it issues."""
+    from authz_server.dev.ca import SVID_LIFETIME, create_ca, load_ca
+
+    try:
+        ca = load_ca(directory)
+        if ca.expires > datetime.now(UTC) + SVID_LIFETIME:
+            return ca
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        raise _unreadable(directory / "ca.pem", "authz dev ca") from None
+    ca = create_ca(trust_domain)
+    ca.write(directory)
+    return ca
+
+
+def _unreadable(path: Path, command: str) -> typer.BadParameter:
+    return typer.BadParameter(f"{path} is not what `{command}` writes; remove it, and another is made")
 
 
 def _warn(why: str) -> None:

@@ -45,6 +45,11 @@ class DevelopmentCa:
         """What others verify the SVIDs with."""
         return _pem(self._certificate)
 
+    @property
+    def expires(self) -> datetime:
+        """When its certificate, and with it every SVID, ends."""
+        return self._certificate.not_valid_after_utc
+
     def issue(
         self,
         spiffe_id: str,

@@ -50,8 +50,8 @@ from authz_server.envoy.config_sources import (
     secret,
     watched_file,
 )
+from authz_server.envoy.service import SERVICE_NAME
 
-CHECK_SERVICE = "envoy.service.auth.v3.Authorization"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -108,7 +108,7 @@ def _serving() -> HealthCheck:
         no_traffic_interval=timedelta(seconds=1),
         unhealthy_threshold=2,
         healthy_threshold=1,
-        grpc_health_check=HealthCheckGrpcHealthCheck(service_name=CHECK_SERVICE),
+        grpc_health_check=HealthCheckGrpcHealthCheck(service_name=SERVICE_NAME),
     )
 
 

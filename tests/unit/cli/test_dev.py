@@ -50,6 +50,29 @@ def test_a_ca_is_made_once_and_signs_on() -> None:
         assert stat.S_IMODE(Path(f"certs/{name}.key").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(
+    ("file", "arguments"), [("ca.pem", ("ca",)), ("issuer.key", ("keys",)), ("issuer.key", ("token", "--subject", "a"))]
+)
+def test_a_file_that_is_something_else_is_named(file: str, arguments: tuple[str, ...]) -> None:
+    """It is not overwritten, and the error says what to do."""
+    run("ca")
+    Path("certs", file).write_text("something else")
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert file in result.output
+    assert Path("certs", file).read_text() == "something else"
+
+
+def test_a_ca_that_is_about_to_expire_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would issue could not outlive it."""
+    with monkeypatch.context() as shorter:
+        shorter.setattr("authz_server.dev.ca.CA_LIFETIME", timedelta(minutes=30))
+        run("ca")
+    authority = Path("certs/ca.pem").read_bytes()
+    run("ca")
+    assert Path("certs/ca.pem").read_bytes() != authority
+
+
 def test_envoy_gets_its_secrets() -> None:
     """The two files that Envoy watches."""
     result = run("ca", "--envoy", "spiffe://shop.example/envoy/edge", "--dns", "*.shop.example")
