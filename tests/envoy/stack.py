@@ -201,8 +201,8 @@ def _envoy_settings(directory: Path, http_port: int, grpc_port: int, variant: Va
 
 
 @contextmanager
-def server_process(directory: Path) -> Iterator["Popen[bytes]"]:
-    """The server, when it is ready, with the configuration in that directory."""
+def server_process(directory: Path, *, ready_at_once: bool = True) -> Iterator["Popen[bytes]"]:
+    """The server with the configuration in that directory, when it is ready, or else when it answers at all."""
     command = [sys.executable, "-m", "authz_server", "serve", "--config", str(directory / "authz.yaml")]
     log = directory / "authz.log"
     with child(command, log) as process:
@@ -210,7 +210,7 @@ def server_process(directory: Path) -> Iterator["Popen[bytes]"]:
         def ready() -> bool:
             assert process.poll() is None, log.read_text()
             try:
-                return admin_get(directory, "/readyz")[0] == httpx2.codes.OK
+                return admin_get(directory, "/readyz")[0] == httpx2.codes.OK or not ready_at_once
             except OSError:
                 return False
 
@@ -228,7 +228,7 @@ def _envoy(directory: Path, program: str) -> Iterator["Popen[bytes]"]:
 
         def ready() -> bool:
             assert process.poll() is None, log.read_text()
-            if not address.exists():
+            if not address.exists() or not address.read_text():
                 return False
             return httpx2.get(f"http://{address.read_text()}/ready", trust_env=False).status_code == httpx2.codes.OK
 

@@ -81,6 +81,22 @@ def test_without_a_server_envoy_answers_503_and_the_service_sees_nothing(own_sta
         wait_until(lambda: http1(web, own_stack.port, READ_ORDERS).status == 200, 20, "requests to pass again")
 
 
+def test_without_good_policies_nothing_passes_until_they_are_mended(own_stack: Stack) -> None:
+    """A server that starts with bad policies says that it does not serve, and Envoy answers 503."""
+    web, policy = own_stack.identities.caller("web"), own_stack.policies / "orders.yaml"
+    good = policy.read_text()
+    own_stack.server.terminate()
+    own_stack.server.wait()
+    policy.write_text(good.replace("effect:", "efect:"))
+    with server_process(own_stack.directory, ready_at_once=False):
+        wait_until(lambda: "did you mean `effect`" in own_stack.log(), 20, "the error")
+        assert not own_stack.ready()
+        assert [http1(web, own_stack.port, READ_ORDERS).status for _ in range(5)] == [503] * 5
+        policy.write_text(good)
+        wait_until(lambda: http1(web, own_stack.port, READ_ORDERS).status == 200, 20, "requests to pass")
+        assert own_stack.ready()
+
+
 def test_a_server_that_is_told_to_stop_answers_what_it_has_begun(own_stack: Stack) -> None:
     """SIGTERM: every request is answered, allowed before it and 503 by Envoy after it; exit code 0 in ten seconds."""
     with traffic(own_stack.identities.caller("web"), own_stack.port, READ_ORDERS) as requests:
