@@ -28,7 +28,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     inputs: Mapping[str, Any] = {}
     try:
         # 1 Reject what is malformed or ambiguous.
-        operation = canonical_operation(request, snapshot.identity_headers)
+        operation = canonical_operation(request)
         # 2 Who is the workload?
         workload = snapshot.verifiers.workloads.identify(request, now)
         # 3 Who is the user? A bad credential does not make the caller anonymous.
@@ -36,6 +36,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         token = None if credential is None else snapshot.verifiers.users.verify(credential, now)
         # 4 Which service's policy?
         service = _service(request, operation, snapshot)
+        operation.headers.refuse_variants(service.protected)
         # 5 Which rules apply? Deny overrides.
         user = None if token is None else token.user
         evaluation = Evaluation(operation, workload, user, now)
@@ -60,7 +61,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         host=request.host if operation is None else operation.host,
         path=request.target.partition("?")[0] if operation is None else operation.path_text,
         client_ip=_client_ip(request, operation),
-        request_id=request.id or None,
+        request_id=(request.id if operation is None else operation.id) or None,
         trace_id=None if operation is None else operation.trace_id,
         inputs=inputs,
         answer=verdict.answer,

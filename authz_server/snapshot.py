@@ -34,7 +34,6 @@ class Snapshot(Struct, frozen=True):
     generation: int
     policies: PolicyIndex
     verifiers: Verifiers
-    identity_headers: frozenset[str]
 
 
 def build_verifiers(

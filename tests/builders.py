@@ -51,8 +51,7 @@ def snapshot_of(
     verifiers = build_verifiers(
         1, settings, keys or {}, {}, caches(), hash_key=b"k" * 32, on_unknown_key=lambda issuer: None
     )
-    policies = PolicyIndex(plan, ConditionRuntime(), settings.identity_headers)
-    return Snapshot(1, policies, verifiers, frozenset(settings.identity_headers))
+    return Snapshot(1, PolicyIndex(plan, ConditionRuntime(), settings.identity_headers), verifiers)
 
 
 def request(

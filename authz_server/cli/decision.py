@@ -68,8 +68,7 @@ def _snapshot(settings: Settings, identity: IdentitySettings, policies: Path | N
         hash_key=token_bytes(32),
         on_unknown_key=lambda issuer: None,
     )
-    policies_index = PolicyIndex(loaded.plan, ConditionRuntime(), identity.identity_headers)
-    return Snapshot(1, policies_index, verifiers, frozenset(identity.identity_headers))
+    return Snapshot(1, PolicyIndex(loaded.plan, ConditionRuntime(), identity.identity_headers), verifiers)
 
 
 def _keys(settings: Settings) -> dict[str, KeySet]:

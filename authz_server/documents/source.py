@@ -49,6 +49,9 @@ class Source:
 
     def problem(self, position: Position, code: str, message: str, hint: str = "") -> Problem:
         """A problem at a position of this file, safe to print on a terminal."""
+        if position.line > len(self.lines):
+            # What is missing at the end of a text without a last line break stands behind its last character.
+            position = Position(position.file, len(self.lines), len(self.lines[-1]) + 1)
         line = self.line(position.line)
         shown = printable(line) if len(line) <= MAX_SHOWN_LINE else ""
         return Problem(position, code, printable(message), printable(hint), shown)

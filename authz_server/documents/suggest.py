@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
 
-MAX_KNOWN = 500
+MAX_KNOWN = 1000
 """How many known words are compared with one that is not."""
 MAX_LISTED = 30
 
@@ -19,7 +19,7 @@ def quoted(text: str) -> str:
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word that looks most like `word`, if one does."""
     # The cost grows with the number of known words and with the product of the lengths.
-    by_fold = {name[:100].casefold(): name for name in islice(known, MAX_KNOWN)}
+    by_fold = {name[:100].casefold(): name for name in sorted(known)[:MAX_KNOWN]}
     matches = get_close_matches(word[:100].casefold(), sorted(by_fold), n=1)
     return by_fold[matches[0]] if matches else None
 

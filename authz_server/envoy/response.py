@@ -11,6 +11,7 @@ import msgspec
 from google.protobuf.struct_pb2 import Struct
 
 from authz_server.errors import OUTCOMES, PUBLIC_REASON, GrpcCode, Reason
+from authz_server.identity.cache import BoundedCache
 from authz_server.model import Decision, HeaderChange
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, QueryParameter
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
@@ -21,7 +22,7 @@ RETRY_AFTER_S = "1"
 """How long a client should wait after a denial that says `unavailable` (RFC 9110 section 10.2.3)."""
 
 MAX_SHAPES = 4096
-"""How many shapes are kept; one has a few hundred bytes, and at most what a rule's answer may hold."""
+MAX_SHAPE_BYTES = 8 * 1024 * 1024
 
 # As long as every decision's id, so that the lengths in the message are right, and not to be guessed, so that no
 # text of a policy or token can be taken for it.
@@ -33,7 +34,7 @@ class ResponseWriter:
     """Serializes responses, and keeps the shapes of those that differ only by the decision's id."""
 
     def __init__(self) -> None:
-        self._shapes: dict[tuple[object, ...], list[bytes]] = {}
+        self._shapes: BoundedCache[tuple[object, ...], list[bytes]] = BoundedCache(MAX_SHAPES, MAX_SHAPE_BYTES)
 
     @property
     def kept(self) -> int:
@@ -56,9 +57,7 @@ class ResponseWriter:
         parts = self._shapes.get(shape)
         if parts is None:
             parts = _response(decision).SerializeToString().split(_ID)
-            if len(self._shapes) >= MAX_SHAPES:
-                self._shapes.clear()
-            self._shapes[shape] = parts
+            self._shapes.put(shape, parts, sum(map(len, parts)))
         return decision.id.encode().join(parts)
 
 
@@ -123,8 +122,8 @@ def _problem(decision: Decision, reason: Reason, status: int) -> str:
 
 
 def _challenge(reason: Reason) -> str:
-    """The challenge of a 401 (RFC 6750 section 3): no error code where no credential came (section 3.1)."""
-    return "Bearer" if reason is Reason.UNAUTHENTICATED else 'Bearer error="invalid_token"'
+    """The challenge of a 401 (RFC 6750 section 3): an error code only where a token failed (section 3.1)."""
+    return 'Bearer error="invalid_token"' if PUBLIC_REASON.get(reason, reason) is Reason.TOKEN_INVALID else "Bearer"
 
 
 def _headers(changes: Iterable[HeaderChange]) -> list[HeaderValueOption]:

@@ -1,6 +1,5 @@
 """What the answer of a deciding rule changes, computed for one request."""
 
-import re
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -9,9 +8,7 @@ from msgspec import Struct
 from authz_server.model import Answer, HeaderChange
 from authz_server.policy.conditions import ConditionRuntime, Evaluation, EvaluationError, Program
 from authz_server.policy.plan import AnswerItem, Expression
-
-MAX_HEADER_VALUE_BYTES = 16_384
-CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+from authz_server.policy.sendable import Place, fault
 
 Text = str | Program
 """A constant, or a program that computes a text."""
@@ -74,27 +71,27 @@ def bind_answer(item: AnswerItem, runtime: ConditionRuntime, protected: frozense
 
 
 def _computed(answer: BoundAnswer, text: Callable[[Text], str]) -> Answer:
-    def headers(values: tuple[tuple[str, Text], ...]) -> tuple[HeaderChange, ...]:
-        return tuple([HeaderChange(name, _sendable(name, text(value))) for name, value in values])
+    def value(place: Place, name: str, computed: Text) -> str:
+        found = text(computed)
+        if (wrong := fault(place, found)) is not None:
+            raise EvaluationError(f"the {place} `{name}` cannot be sent: {wrong}")
+        return found
+
+    def values(place: Place, pairs: tuple[tuple[str, Text], ...]) -> tuple[tuple[str, str], ...]:
+        return tuple([(name, value(place, name, computed)) for name, computed in pairs])
+
+    def headers(pairs: tuple[tuple[str, Text], ...]) -> tuple[HeaderChange, ...]:
+        return tuple([HeaderChange(name, found) for name, found in values("header", pairs)])
 
     return Answer(
         set_headers=headers(answer.set_headers),
         remove_headers=answer.remove_headers,
-        set_query=tuple([(name, text(value)) for name, value in answer.set_query]),
+        set_query=values("query parameter", answer.set_query),
         remove_query=answer.item.remove_query,
         response_headers=headers(answer.response_headers),
-        metadata=tuple([(name, text(value)) for name, value in answer.metadata]),
+        metadata=values("metadata", answer.metadata),
         status=answer.item.status,
-        body=None if answer.body is None else text(answer.body),
+        body=None if answer.body is None else value("body", "body", answer.body),
         headers=headers(answer.headers),
-        hint=None if answer.hint is None else text(answer.hint),
+        hint=None if answer.hint is None else value("hint", "hint", answer.hint),
     )
-
-
-def _sendable(name: str, value: str) -> str:
-    """A header value that Envoy can send (RFC 9110 section 5.5)."""
-    if len(value.encode()) > MAX_HEADER_VALUE_BYTES:
-        raise EvaluationError(f"the value for `{name}` is longer than {MAX_HEADER_VALUE_BYTES} bytes")
-    if CONTROL_CHARACTER.search(value):
-        raise EvaluationError(f"the value for `{name}` holds a control character")
-    return value

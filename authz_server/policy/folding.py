@@ -21,10 +21,8 @@ def fold_segment(segment: str) -> str:
 def folded_readings(path: Path) -> list[tuple[str, ...]]:
     """The readings of a path that a deny rule has to consider: one for usual paths, at most two."""
     plain = tuple([segment.casefold() for segment in path.segments])
-    folded = [segment.rstrip(". ") for segment in plain]
-    while folded and not folded[-1]:
-        folded.pop()
-    return [plain] if tuple(folded) == plain else [plain, tuple(folded)]
+    stripped = _stripped(plain)
+    return [plain] if stripped == plain else [plain, stripped]
 
 
 def fold_capture(capture: Capture) -> Capture:
@@ -34,10 +32,23 @@ def fold_capture(capture: Capture) -> Capture:
 
 
 def folded_captures(template: PathTemplate, path: Path) -> list[Mapping[str, str]]:
-    """The captures that a deny rule's conditions have to consider: as written, and folded where that differs."""
-    as_written = _captures(template, path.segments)
-    folded = _captures(template, tuple([fold_segment(segment) for segment in path.segments]))
-    return [as_written] if as_written == folded else [as_written, folded]
+    """The captures that a deny rule's conditions have to consider: as written, and in every folded reading."""
+    captures: list[Mapping[str, str]] = []
+    for segments in (path.segments, _stripped(path.segments), *folded_readings(path)):
+        further = len(segments) - len(template.segments)
+        if further < 1 if template.rest else further != 0:
+            continue
+        if (one := _captures(template, segments)) not in captures:
+            captures.append(one)
+    return captures
+
+
+def _stripped(segments: tuple[str, ...]) -> tuple[str, ...]:
+    """Without trailing dots and spaces of each segment, nor segments at the end that are nothing else."""
+    stripped = [segment.rstrip(". ") for segment in segments]
+    while stripped and not stripped[-1]:
+        stripped.pop()
+    return tuple([short or segment for short, segment in zip(stripped, segments, strict=False)])
 
 
 def _captures(template: PathTemplate, segments: tuple[str, ...]) -> dict[str, str]:

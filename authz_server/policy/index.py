@@ -65,6 +65,8 @@ class ServiceIndex(Struct, frozen=True):
     allow_with_user: OperationIndex[Candidate]
     """The allow rules that ask for a user, without that demand: who fits here was missing a user."""
     inputs: tuple[Input, ...]
+    protected: frozenset[str]
+    """Headers that reach the upstream only as a rule sets them."""
 
     def fitting(
         self, index: OperationIndex[Candidate], operation: Operation, caller: Caller, keys: Iterable[Key]
@@ -103,14 +105,15 @@ class PolicyIndex:
 
 
 def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_headers: Iterable[str]) -> ServiceIndex:
+    protected = frozenset(service.set_headers).union(identity_headers)
     index = ServiceIndex(
         name=service.name,
         deny=OperationIndex("deny"),
         allow=OperationIndex("allow"),
         allow_with_user=OperationIndex("allow"),
         inputs=inputs_of(service.inputs),
+        protected=protected,
     )
-    protected = frozenset(service.set_headers).union(identity_headers)
     for order, rule in enumerate(service.rules):
         _add(index, rule, _bind(order, rule, runtime, protected))
     return index

@@ -72,6 +72,15 @@ class Headers(Struct, frozen=True):
         """The names that have an underscore."""
         return [name for name in self._first if "_" in name] if "_" in self._names else []
 
+    def refuse_variants(self, protected: frozenset[str]) -> None:
+        """Refuse `x_user` where `x-user` is protected: CGI and its descendants take one for the other.
+
+        Raises Refused (`header_conflict`).
+        """
+        for name in self.names_with_underscore():
+            if name not in protected and name.replace("_", "-") in protected:
+                raise Refused(Reason.HEADER_CONFLICT, "a header is an underscore variant of one that rules set")
+
     def single(self, name: str) -> str:
         """The value of a header that came once; `name` is lower case. Raises HeaderUnusable."""
         if name in self._repeated:

@@ -43,14 +43,14 @@ class Operation(Struct, frozen=True):
     destination_host: str
     destination_port: int | None
     id: str
-    """The proxy's request id."""
+    """`x-request-id`, which the proxy's access log and the upstream have too; without one, the proxy's own id."""
     trace_id: str | None
 
 
-def canonical_operation(request: Request, identity_headers: frozenset[str] = frozenset()) -> Operation:
+def canonical_operation(request: Request) -> Operation:
     """Put a request into canonical form, or refuse what cannot be read in one way.
 
-    `identity_headers` (lower case) may not come in the variants that servers confuse with them. Nothing but the
+    Nothing but the
     proxy's own attributes feeds method, path and host. Raises Refused (`malformed_request`, `header_conflict`,
     `bad_method`, `bad_host`, `ambiguous_path`).
     """
@@ -60,11 +60,11 @@ def canonical_operation(request: Request, identity_headers: frozenset[str] = fro
     is_connect = method == "CONNECT"
     target = canonical_path(request.target, allow_empty=is_connect)
     _refuse_contradictions(request, headers)
-    _refuse_variants(headers, identity_headers)
     content_type = headers.raw("content-type")
     is_grpc = content_type is not None and _GRPC_CONTENT_TYPE.fullmatch(content_type) is not None
     upgrade = headers.raw("upgrade")
     traceparent = headers.raw("traceparent")
+    request_id = headers.raw("x-request-id")
     return Operation(
         method,
         host,
@@ -81,7 +81,7 @@ def canonical_operation(request: Request, identity_headers: frozenset[str] = fro
         client_ip(request.client_address),
         request.destination_address,
         request.destination_port,
-        request.id,
+        request.id if request_id is None else request_id.decode("latin-1"),
         None if traceparent is None else _trace_id(traceparent),
     )
 
@@ -97,13 +97,6 @@ def _refuse_contradictions(request: Request, headers: Headers) -> None:
         said = headers.raw(name)
         if said is not None and said != host and said.lower() != host.lower():
             raise Refused(Reason.HEADER_CONFLICT, f"the header {name} contradicts the request's host")
-
-
-def _refuse_variants(headers: Headers, identity_headers: frozenset[str]) -> None:
-    """Refuse `x_user` where `x-user` names the caller: CGI and its descendants take one for the other."""
-    for name in headers.names_with_underscore():
-        if name not in identity_headers and name.replace("_", "-") in identity_headers:
-            raise Refused(Reason.HEADER_CONFLICT, "a header is an underscore variant of an identity header")
 
 
 def _grpc_call(request: Request, target: CanonicalTarget) -> tuple[str, str] | None:

@@ -35,17 +35,14 @@ class Snapshots:
 
     def prepare(self, message: Prepare) -> None:
         """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
-        identity = self._settings.identity
         policies = self._policies
         if message.plan is not None:
-            policies = PolicyIndex(message.plan, ConditionRuntime(), identity.identity_headers)
+            policies = PolicyIndex(message.plan, ConditionRuntime(), self._settings.identity.identity_headers)
         if policies is None:
             raise WrongGeneration(
                 f"generation {message.generation} keeps the policies of the one before, and there is none"
             )
-        self._prepared = Snapshot(
-            message.generation, policies, self._verifiers_for(message), frozenset(identity.identity_headers)
-        )
+        self._prepared = Snapshot(message.generation, policies, self._verifiers_for(message))
 
     def activate(self, generation: int) -> Snapshot:
         """The prepared snapshot, which is then in use. Raises WrongGeneration."""

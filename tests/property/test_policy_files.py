@@ -103,6 +103,7 @@ KINDS = st.sampled_from(["", "kind: service\n", "kind: roles\n", "kind: guardrai
     content=st.builds(lambda kind, text: (kind + text).encode(errors="surrogatepass"), KINDS, YAML_TEXT) | st.binary()
 )
 @example(content=b"kind: service\nrules: [[{}]]")
+@example(content=b"---")
 @example(content=b"? |\n  a\n: b")
 def test_any_content_is_a_document_or_problems_with_places_in_it(content: bytes) -> None:
     """No exception; and each problem underlines something that is there, or the place right behind it."""

@@ -79,10 +79,14 @@ class Settings(Section):
     """Files of the running server: its lock, metrics, records on their way to the audit file."""
 
     @model_validator(mode="after")
-    def _only_this_machine_without_tls(self) -> "Settings":
+    def _only_this_machine_without_named_clients(self) -> "Settings":
         if self.tls is None and not self.listen.address.loopback:
             message = "without `tls` only loopback addresses and Unix sockets are allowed"
             raise InvalidValue(message, hint="add `tls`, or listen on 127.0.0.1", at=("listen", "address"))
+        if self.tls is not None and self.tls.client_ca is None and not self.listen.address.loopback:
+            message = "whoever reaches this address may ask about anybody"
+            hint = "add `tls.client_ca` and `tls.clients`, or listen on 127.0.0.1"
+            raise InvalidValue(message, hint=hint, at=("listen", "address"))
         return self
 
     @model_validator(mode="after")

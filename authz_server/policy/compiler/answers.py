@@ -1,15 +1,13 @@
 """Compiles the `answer` of a rule."""
 
-import re
-
 from authz_server.documents.suggest import listing, quoted
 from authz_server.documents.tree import Document, FieldPath
 from authz_server.policy.compiler.expressions import Expressions
 from authz_server.policy.compiler.names import Report
 from authz_server.policy.plan import AnswerItem, Effect, Expression
 from authz_server.policy.schema import Answer
+from authz_server.policy.sendable import Place, fault
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OF_ALLOW = ("set_headers", "remove_headers", "set_query", "remove_query", "response_headers", "metadata")
 _OF_DENY = ("status", "body", "headers", "hint")
 
@@ -34,14 +32,14 @@ class AnswerCompiler:
         return AnswerItem(
             set_headers=self._headers("set_headers", answer.set_headers),
             remove_headers=tuple(dict.fromkeys(answer.remove_headers)),
-            set_query=self._texts("set_query", answer.set_query),
+            set_query=self._texts("query parameter", "set_query", answer.set_query),
             remove_query=tuple(dict.fromkeys(answer.remove_query)),
             response_headers=self._headers("response_headers", answer.response_headers),
-            metadata=self._texts("metadata", answer.metadata),
+            metadata=self._texts("metadata", "metadata", answer.metadata),
             status=answer.status,
-            body=None if answer.body is None else self._text(("body",), answer.body),
+            body=None if answer.body is None else self._text("body", ("body",), answer.body),
             headers=self._headers("headers", answer.headers),
-            hint=None if answer.hint is None else self._text(("hint",), answer.hint),
+            hint=None if answer.hint is None else self._text("hint", ("hint",), answer.hint),
         )
 
     def _check(self, answer: Answer, effect: Effect) -> None:
@@ -63,21 +61,21 @@ class AnswerCompiler:
         headers: dict[str, str | Expression] = {}
         for name, source in written.items():
             path = (field, name)
-            text = self._text(path, source)
+            text = self._text("header", path, source)
             if name.lower() in headers:
                 message = f"the header {quoted(name.lower())} is given twice"
                 self._complain(path, "duplicate_field", message, "names of headers have no case", key=True)
-            if isinstance(text, str) and (control := _CONTROL.search(text)):
-                message = f"the value holds the control character U+{ord(control.group()):04X}"
-                self._complain(path, "invalid_value", message, "no header can carry it")
             headers[name.lower()] = text
         return tuple(sorted(headers.items()))
 
-    def _texts(self, field: str, values: dict[str, str]) -> Texts:
-        return tuple([(name, self._text((field, name), source)) for name, source in sorted(values.items())])
+    def _texts(self, place: Place, field: str, values: dict[str, str]) -> Texts:
+        return tuple([(name, self._text(place, (field, name), source)) for name, source in sorted(values.items())])
 
-    def _text(self, path: FieldPath, source: str) -> str | Expression:
-        return self._expressions.text(self._document, (*self._path, *path), source, self._captures)
+    def _text(self, place: Place, path: FieldPath, source: str) -> str | Expression:
+        text = self._expressions.text(self._document, (*self._path, *path), source, self._captures)
+        if isinstance(text, str) and (wrong := fault(place, text)) is not None:
+            self._complain(path, "invalid_value", f"the {place} cannot be sent: {wrong}", "write another value")
+        return text
 
     def _complain(self, path: FieldPath, code: str, message: str, hint: str, *, key: bool = False) -> None:
         self._report(self._document.problem((*self._path, *path), code, message, hint, key=key))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from authz_server.documents.problem import Position, Problem
 from authz_server.documents.suggest import quoted
+from authz_server.policy.folding import fold_segment
 from authz_server.policy.parsing import ParsedFile
 from authz_server.policy.schema import Service
 
@@ -18,7 +19,7 @@ def full_name(parsed: ParsedFile, name: str) -> str:
 def conflicts(files: Iterable[ParsedFile]) -> Iterator[Problem]:
     """Two services of one name, and two that speak for the same host and paths; the later file is complained about."""
     names: dict[str, Position] = {}
-    claims: dict[tuple[str, str], Position] = {}
+    claims: dict[tuple[str, tuple[str, ...]], Position] = {}
     for parsed in files:
         document, service = parsed.document, parsed.model
         if not isinstance(service, Service):
@@ -31,9 +32,11 @@ def conflicts(files: Iterable[ParsedFile]) -> Iterator[Problem]:
         if position != document.position(("name",)):
             message = f"a service named {quoted(name)} is there already"
             yield document.problem(("name",), "duplicate_service", message, f"at {position.file}:{position.line}")
+        # Prefixes that backends may take for one another would leave the paths below them to nobody.
+        prefix = tuple(fold_segment(segment) for segment in service.path_prefix.split("/"))
         for index, host in enumerate(service.hosts):
             place = ("hosts", index)
-            position = claims.setdefault((host, service.path_prefix), document.position(place))
+            position = claims.setdefault((host, prefix), document.position(place))
             if position != document.position(place):
                 below = "" if service.path_prefix == "/" else f" below {quoted(service.path_prefix)}"
                 message = f"another service speaks for {quoted(host)}{below}"

@@ -68,7 +68,7 @@ def _append_and_die(path: Path, at: int) -> None:
     producer.append(b"before")
     seen = 0
 
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:  # noqa: ANN401 - what sys.settrace takes
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal seen
         if frame.f_code.co_filename != ring.__file__:
             return None

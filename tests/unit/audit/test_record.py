@@ -20,7 +20,7 @@ REDACTION = Redaction(["user.claims.email"], b"k" * 32)
 HOSTILE = 'a\r\n{"decision":"allow"}\x00\x1b[31m\x7f\x9b31m\u202eevil\u2066\u2028\u2029\u200f\ufeff"\\\u00e9\U0001f600'
 
 
-def decision(**fields: Any) -> Decision:  # noqa: ANN401  # any field
+def decision(**fields: Any) -> Decision:  # any field
     """A decision with some fields of its own."""
     return Decision(**{name: getattr(BASE, name) for name in BASE.__struct_fields__} | fields)
 

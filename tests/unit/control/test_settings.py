@@ -149,6 +149,7 @@ def test_an_error_does_not_show_the_value_of_a_variable(tmp_path: Path) -> None:
         ("listen: 127.0.0.1", "1:9 an address is written `127.0.0.1:9001`, `[::1]:9001` or `unix:/path/to.sock` | "),
         ("listen: example.org:9001", "1:9 the host is an IP address or `localhost` | "),
         ("listen: 0.0.0.0:9001", "1:9 without `tls` only loopback addresses and Unix sockets are allowed | add `tls`, or listen on 127.0.0.1"),
+        ("listen: 0.0.0.0:9001\ntls: {certificate: a, key: b}", "1:9 whoever reaches this address may ask about anybody | add `tls.client_ca` and `tls.clients`, or listen on 127.0.0.1"),
         ("listen: unix:/run/check.sock", "1:9 each worker has a socket of its own: the path needs `{worker}` | for example unix:/run/authz/check-{worker}.sock"),
         ("listen: {address: 'unix:/a-{worker}', endpoints: shared}", "1:50 workers can share a TCP address, but no Unix socket | "),
         ("listen: {address: '127.0.0.1:0', endpoints: shared}", "1:19 a shared address needs a port of its own, not 0 | "),

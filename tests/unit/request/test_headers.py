@@ -182,3 +182,17 @@ def test_a_second_authorization_header_is_malformed(name: str, second: bytes) ->
     """HDR-01, JWT-11: also the same one again, and `Basic` beside `Bearer`."""
     assert refusal(("authorization", b"Bearer a"), (name, second)) is Reason.MALFORMED_REQUEST
     assert refusal((name, second), ("authorization", b"Bearer a")) is Reason.MALFORMED_REQUEST
+
+
+@pytest.mark.parametrize("name", ["x_user", "X_User", "x_workload_id", "x-workload_id", "x_workload-id"])
+def test_an_underscore_variant_of_a_protected_header_is_a_conflict(name: str) -> None:
+    """HDR-05: servers that speak CGI take `x_user` for `x-user`."""
+    with pytest.raises(Refused) as refused:
+        Headers.read(((name, b"root"),), False).refuse_variants(frozenset({"x-user", "x-workload-id"}))
+    assert refused.value.reason is Reason.HEADER_CONFLICT
+
+
+@pytest.mark.parametrize("protected", [frozenset(), frozenset({"x-user"}), frozenset({"x_other", "x-other"})])
+def test_protected_headers_and_other_underscores_are_fine(protected: frozenset[str]) -> None:
+    """The client's copy of a protected header is removed later; other names may have underscores."""
+    Headers.read((("x-user", b"root"), ("x_other", b"1")), False).refuse_variants(protected)

@@ -8,8 +8,6 @@ from authz_server.errors import Reason, Refused
 from authz_server.model import Path, Request
 from authz_server.request.operation import Operation, canonical_operation
 
-IDENTITY_HEADERS = frozenset({"x-user", "x-workload-id"})
-
 
 def operation(
     *headers: tuple[str, bytes],
@@ -23,7 +21,7 @@ def operation(
     request = Request(
         method=method, target=target, host=host, headers=headers, headers_joined=joined, client_address=client
     )
-    return canonical_operation(request, IDENTITY_HEADERS)
+    return canonical_operation(request)
 
 
 def test_a_request_is_put_into_canonical_form() -> None:
@@ -95,21 +93,6 @@ def test_headers_that_agree_are_fine() -> None:
     """Envoy sends the pseudo-headers along; the case of a host does not matter."""
     headers = ((":method", b"GET"), (":path", b"/orders/c7-1"), (":authority", b"Orders.shop.example"))
     assert operation(*headers, ("host", b"ORDERS.shop.example"), (":scheme", b"gopher")).host == "orders.shop.example"
-
-
-@pytest.mark.parametrize("name", ["x_user", "X_User", "x_workload_id", "x-workload_id", "x_workload-id"])
-def test_an_underscore_variant_of_an_identity_header_is_a_conflict(name: str) -> None:
-    """HDR-05: servers that speak CGI take `x_user` for `x-user`."""
-    with pytest.raises(Refused) as refused:
-        operation((name, b"root"))
-    assert refused.value.reason is Reason.HEADER_CONFLICT
-
-
-def test_identity_headers_and_other_underscores_are_fine() -> None:
-    """The client's copy of an identity header is removed later; other names may have underscores."""
-    assert operation(("x-user", b"root"), ("x_other", b"1")).headers.names() == ["x-user", "x_other"]
-    request = Request(method="GET", target="/", host="h", headers=(("x_user", b"root"),))
-    assert canonical_operation(request, frozenset({"x_user", "x-user"})).headers.names() == ["x_user"]
 
 
 @pytest.mark.parametrize(
@@ -249,3 +232,10 @@ def test_ten_thousand_headers_are_read() -> None:
     headers = operation(*pairs).headers
     assert len(headers.names()) == 5001
     assert len(headers.values("x-many")) == 5000
+
+
+def test_the_request_id_is_the_one_that_the_access_log_has() -> None:
+    """Envoy's `x-request-id`; its internal id of the stream only where there is none."""
+    request = Request(method="GET", target="/", host="h", id="17", headers=(("x-request-id", b"4b1f"),))
+    assert canonical_operation(request).id == "4b1f"
+    assert canonical_operation(Request(method="GET", target="/", host="h", id="17")).id == "17"

@@ -1,0 +1,129 @@
+"""What conditions that hold, do not hold and cannot be evaluated make of rules."""
+
+from pathlib import Path
+
+import pytest
+
+from authz_server.errors import Reason
+from authz_server.pipeline import check
+from tests.builders import plan_of, request, snapshot_of
+
+HOLDS = "request.method == 'GET'"
+FAILS = "request.method == 'PUT'"
+BREAKS = "request.headers['x-missing'] == 'a'"
+
+A = Reason.ALLOWED
+N = Reason.NO_RULE_ALLOWS
+D = Reason.DENIED_BY_RULE
+E = Reason.DENY_RULE_ERROR
+
+
+@pytest.mark.parametrize(
+    ("allow", "deny", "reason"),
+    [
+        ([HOLDS], [], A),
+        ([FAILS], [], N),
+        ([BREAKS], [], N),
+        ([BREAKS, HOLDS], [], A),
+        ([FAILS, BREAKS], [], N),
+        ([HOLDS], [HOLDS], D),
+        ([HOLDS], [FAILS], A),
+        ([HOLDS], [BREAKS], E),
+        ([], [BREAKS], E),
+        ([], [FAILS], N),
+        ([HOLDS], [FAILS, HOLDS], D),
+        ([HOLDS], [FAILS, BREAKS], E),
+    ],
+)
+def test_conditions_decide(tmp_path: Path, allow: list[str], deny: list[str], reason: Reason) -> None:
+    """An allow rule that cannot be evaluated does not apply, a deny rule that cannot be evaluated denies."""
+    conditions = [*(("allow", text) for text in allow), *(("deny", text) for text in deny)]
+    rules = [
+        f'{{id: r{number}, effect: {effect}, from: anyone, when: "{text}"}}'
+        for number, (effect, text) in enumerate(conditions)
+    ]
+    policy = f"kind: service\nname: s\nhosts: ['*']\nrules: [{', '.join(rules)}]\n"
+    decision = check(request("GET", "/"), snapshot_of(plan_of(tmp_path, s=policy)), 0.0)
+    assert decision.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "query", "reason"),
+    [
+        ("{set_headers: {x-a: 'request.query.v[0]'}}", "v=fine", A),
+        ("{set_headers: {x-a: 'request.query.v[0]'}}", "", N),
+        ("{set_headers: {x-a: 'request.query.v[0]'}}", "v=%0d%0a", N),
+        ("{response_headers: {x-a: 'request.query.v[0]'}}", "v=%00", N),
+        ("{set_headers: {x-a: 'request.query.v[0]'}}", "v=" + "a" * 16_385, N),
+        ("{set_query: {a: 'request.query.v[0]'}}", "v=a-b._9", A),
+        ("{set_query: {a: 'request.query.v[0]'}}", "v=a%20b", N),
+        ("{set_query: {a: 'request.query.v[0]'}}", "v=a%26b", N),
+        ("{metadata: {a: 'request.query.v[0]'}}", "v=" + "a" * 5000, N),
+    ],
+)
+def test_an_allow_rule_whose_answer_cannot_be_sent_does_not_apply(
+    tmp_path: Path, answer: str, query: str, reason: Reason
+) -> None:
+    """What cannot be computed, or must not leave, makes no half answer."""
+    policy = (
+        f"kind: service\nname: s\nhosts: ['*']\nrules: [{{id: a, effect: allow, from: anyone, answer: {answer}}}]\n"
+    )
+    decision = check(request("GET", f"/?{query}"), snapshot_of(plan_of(tmp_path, s=policy)), 0.0)
+    assert decision.reason is reason, decision.detail
+
+
+def test_a_denial_stands_when_its_answer_cannot_be_computed(tmp_path: Path) -> None:
+    """Only what it would have said is missing."""
+    policy = """\
+        kind: service
+        name: s
+        hosts: ["*"]
+        rules:
+          - {id: d, effect: deny, answer: {status: 410, hint: "request.headers['x-missing']"}}
+    """
+    decision = check(request("GET", "/"), snapshot_of(plan_of(tmp_path, s=policy)), 0.0)
+    assert (decision.reason, decision.answer.status) == (Reason.DENIED_BY_RULE, None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/r/a/b", "/r/A/b", "/R/a/b/", "/r/a/b/%20", "/r/a/b.", "/r/a/b/...", "/r/a./b%20", "/r/a/B.%20/%20"],
+)
+def test_conditions_of_deny_rules_see_every_reading_of_captures(tmp_path: Path, path: str) -> None:
+    """No spelling that some backend takes for the same path escapes a conditional denial."""
+    policy = """\
+        kind: service
+        name: s
+        hosts: ["*"]
+        rules:
+          - {id: a, effect: allow, from: anyone}
+          - {id: d, effect: deny, to: [{paths: ["/r/{rest...}"]}], when: path.rest == "a/b"}
+    """
+    decision = check(request("GET", path), snapshot_of(plan_of(tmp_path, s=policy)), 0.0)
+    assert decision.reason is Reason.DENIED_BY_RULE
+
+
+@pytest.mark.parametrize(("port", "allow", "deny"), [(443, A, D), (80, N, A), (None, N, D)])
+def test_an_unknown_port_opens_nothing_and_escapes_nothing(
+    tmp_path: Path, port: int | None, allow: Reason, deny: Reason
+) -> None:
+    """It fits no allow rule that asks for a port, and every deny rule that does."""
+    rule = "{id: r, effect: EFFECT, from: anyone, to: [{ports: [443]}]}"
+    for effect, more, expected in [("allow", "", allow), ("deny", ", {id: a, effect: allow, from: anyone}", deny)]:
+        policy = f"kind: service\nname: s\nhosts: ['*']\nrules: [{rule.replace('EFFECT', effect)}{more}]\n"
+        plan = plan_of(tmp_path / effect, s=policy)
+        assert check(request("GET", "/", destination_port=port), snapshot_of(plan), 0.0).reason is expected
+
+
+@pytest.mark.parametrize("header", ["x_order", "X_Order", "x_user"])
+def test_an_underscore_variant_of_a_header_that_rules_set_is_refused(tmp_path: Path, header: str) -> None:
+    """Servers that speak CGI would take the client's for ours."""
+    policy = """\
+        kind: service
+        name: s
+        hosts: ["*"]
+        rules:
+          - {id: a, effect: allow, from: anyone, answer: {set_headers: {x-order: "'1'"}}}
+    """
+    decision = check(request("GET", "/", headers={header: "1"}), snapshot_of(plan_of(tmp_path, s=policy)), 0.0)
+    assert decision.reason is Reason.HEADER_CONFLICT
