@@ -12,6 +12,7 @@ from authz_server.policy.conditions import Evaluation
 from authz_server.policy.decide import Verdict, decide
 from authz_server.policy.index import ServiceIndex
 from authz_server.policy.inputs import read_inputs
+from authz_server.request.address import client_ip_text
 from authz_server.request.operation import Operation, canonical_operation
 from authz_server.snapshot import Snapshot
 
@@ -60,7 +61,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         method=request.method,
         host=request.host if operation is None else operation.host,
         path=request.target.partition("?")[0] if operation is None else operation.path_text,
-        client_ip=_client_ip(request, operation),
+        client_ip=client_ip_text(request.client_address),
         request_id=(request.id if operation is None else operation.id) or None,
         trace_id=None if operation is None else operation.trace_id,
         inputs=inputs,
@@ -79,7 +80,7 @@ def refused(request: Request, reason: Reason, detail: str, now: float, revision:
         method=request.method or None,
         host=request.host or None,
         path=request.target.partition("?")[0] or None,
-        client_ip=request.client_address or None,
+        client_ip=client_ip_text(request.client_address),
         request_id=request.id or None,
     )
 
@@ -108,9 +109,3 @@ def _service(request: Request, operation: Operation, snapshot: Snapshot) -> Serv
         detail = "no service has this host and path" if named is None else "the route names a service without policy"
         raise Refused(Reason.NO_SERVICE, detail)
     return service
-
-
-def _client_ip(request: Request, operation: Operation | None) -> str | None:
-    if operation is None or operation.client_ip is None:
-        return request.client_address or None
-    return str(operation.client_ip)

@@ -34,15 +34,19 @@ class OperationIndex(Generic[Candidate]):
         self._folds = effect == "deny"
         self._tree: SegmentTree[ByMethod[Candidate]] = SegmentTree(dict)
         self._everywhere: ByMethod[Candidate] = {}
+        self._is_empty = True
 
     def leaves(self, item: OperationItem, template: PathTemplate | None) -> Iterator[CallerIndex[Candidate]]:
         """The caller indexes under which a candidate with this item and template is filed."""
+        self._is_empty = False
         by_method = self._everywhere if template is None else self._tree.leaf(*self._steps(template))
         for method in item.methods or (None,):
             yield by_method.setdefault(method, CallerIndex())
 
     def find(self, operation: Operation) -> list[CallerIndex[Candidate]]:
         """The caller indexes of all templates and methods that the operation fits."""
+        if self._is_empty:
+            return []
         found = [self._everywhere] if self._everywhere else []
         path = operation.path
         if not self._folds:

@@ -14,6 +14,17 @@ def client_ip(text: str) -> IpAddress | None:
     return _parsed(text) if 0 < len(text) <= MAX_TEXT else None
 
 
+def client_ip_text(text: str) -> str | None:
+    """The address in its canonical form; what is no address as it came, None where there is none."""
+    return _canonical(text) if 0 < len(text) <= MAX_TEXT else text or None
+
+
+@lru_cache(maxsize=4096)
+def _canonical(text: str) -> str:
+    parsed = _parsed(text)
+    return text if parsed is None else str(parsed)
+
+
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> IpAddress | None:
     try:

@@ -1,6 +1,7 @@
 """Headers as one view, whichever way they came: names in lower case, values as bytes until somebody reads them."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -13,6 +14,8 @@ _NAMES = re.compile(rf"(?:{_NAME}\n)*+", re.ASCII)
 _NAME_IN_ANY_CASE = re.compile(_NAME, re.ASCII | re.IGNORECASE)
 _LINE_BREAK_OR_NUL = re.compile(rb"[\r\n\0]")
 _CREDENTIALS = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?: (.*))?", re.DOTALL)
+_SHORT_NAMES = 1024
+_BEARER = b"Bearer "
 _OUR_SCHEMES = frozenset({"bearer", "dpop"})
 _NOTHING_REPEATED: dict[str, tuple[bytes, ...]] = {}
 
@@ -46,7 +49,7 @@ class Headers(Struct, frozen=True):
         """
         first, repeated = dict(pairs), _NOTHING_REPEATED
         names = "\n".join([*first, ""])
-        if names.count("\n") != len(first) or not _NAMES.fullmatch(names):
+        if names.count("\n") != len(first) or not _are_names(names):
             pairs = tuple([(_lower_case(name), value) for name, value in pairs])
             first = dict(pairs)
             names = "\n".join([*first, ""])
@@ -108,13 +111,16 @@ class Headers(Struct, frozen=True):
         value = self._first.get("authorization")
         if value is None:
             return None
-        match = _CREDENTIALS.fullmatch(value)
-        if match is None:
-            raise _malformed("the Authorization header does not begin with a scheme and a space")
-        scheme = match[1].decode().lower()
-        if scheme not in _OUR_SCHEMES:
-            return None
-        credentials = match[2]
+        if value.startswith(_BEARER):
+            scheme, credentials = "bearer", value[len(_BEARER) :]
+        else:
+            match = _CREDENTIALS.fullmatch(value)
+            if match is None:
+                raise _malformed("the Authorization header does not begin with a scheme and a space")
+            scheme = match[1].decode().lower()
+            if scheme not in _OUR_SCHEMES:
+                return None
+            credentials = match[2]
         if not credentials or b" " in credentials or not credentials.isascii():
             raise Refused(Reason.TOKEN_INVALID, "the Authorization header has no token, or more than a token")
         return Authorization(scheme, credentials.decode())
@@ -124,6 +130,16 @@ class Headers(Struct, frozen=True):
         if value is None:
             raise HeaderUnusable(f"there is no header `{name}`")
         return value
+
+
+def _are_names(names: str) -> bool:
+    # Clients of one kind send the same names again and again.
+    return _are_short_names(names) if len(names) <= _SHORT_NAMES else _NAMES.fullmatch(names) is not None
+
+
+@lru_cache(maxsize=1024)
+def _are_short_names(names: str) -> bool:
+    return _NAMES.fullmatch(names) is not None
 
 
 def _lower_case(name: str) -> str:
