@@ -1,0 +1,87 @@
+"""What has changed is brought to the workers, and brought again where that failed."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from textwrap import dedent
+
+from authz_server.control.policies import PolicyDirectory, known_names
+from authz_server.control.reloader import Reloader
+from authz_server.control.settings import Settings
+from authz_server.control.supervisor import Patience
+from authz_server.control.trust import Trust
+from authz_server.telemetry.control_metrics import ControlMetrics
+from tests.unit.control.fleet import Fleet, fleet
+from tests.unit.control.server_process import POLICY
+
+RESCAN_S = 5.0
+
+
+class Scene:
+    """A fleet with policies and keys in files, and a clock that a test moves."""
+
+    def __init__(self, made: Fleet, directory: Path) -> None:
+        self.now = 0.0
+        self.file = directory / "policies" / "orders.yaml"
+        self.file.parent.mkdir()
+        self.keys = directory / "jwks.json"
+        issuer = {"issuer": "https://login.example/", "audiences": ["shop"], "keys": {"file": "jwks.json"}}
+        settings = Settings.model_validate({"issuers": {"corp": issuer}}, context={"base": directory})
+        metrics = ControlMetrics(directory / "control-metrics")
+        policies = PolicyDirectory(self.file.parent, known_names(settings), metrics)
+        trust = Trust(settings, metrics, lambda: None)
+        self.reloader = Reloader(policies, trust, made.publisher, metrics, RESCAN_S, lambda: self.now)
+
+    async def edit(self, text: str) -> None:
+        """Change the policies, and look."""
+        self.file.write_text(dedent(text))
+        await self.reloader.step()
+
+
+def test_policies_and_keys_are_activated_when_they_change(tmp_path: Path) -> None:
+    """Each change once; what has not changed is not activated again."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, 1) as made:
+            scene = Scene(made, tmp_path)
+            await scene.reloader.step()
+            assert made.publisher.active is None
+            await scene.edit(POLICY)
+            first = made.publisher.active
+            assert first is not None
+            await scene.reloader.step()
+            assert made.publisher.active is first
+            scene.keys.write_text('{"keys":[]}')
+            await scene.reloader.step()
+            second = made.publisher.active
+            assert second is not None
+            assert second.plan is first.plan
+            assert second.keys == {"corp": b'{"keys":[]}'}
+
+    asyncio.run(scenario())
+
+
+def test_what_could_not_be_activated_is_tried_again_after_a_pause(tmp_path: Path) -> None:
+    """The pause keeps policies that end a worker from ending its successors one after the other."""
+
+    async def scenario() -> None:
+        patience = Patience(heartbeat=0.05, answer=0.5, first_backoff=0.01)
+        async with fleet(tmp_path, 1, patience=patience, answer_s=0.5) as made:
+            scene = Scene(made, tmp_path)
+            await scene.edit(POLICY)
+            first = made.publisher.active
+            os.kill(made.supervisor.pids()[0], signal.SIGSTOP)
+            await scene.edit(POLICY.replace("GET", "PUT"))
+            assert made.publisher.active is first
+            assert scene.reloader.activation_problem is not None
+            await made.until(lambda: made.publisher.serving == {0})
+            scene.now = RESCAN_S - 0.1
+            await scene.reloader.step()
+            assert made.publisher.active is first
+            scene.now = RESCAN_S
+            await scene.reloader.step()
+            assert made.publisher.active is not first
+            assert scene.reloader.activation_problem is None
+
+    asyncio.run(scenario())
