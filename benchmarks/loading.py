@@ -1,0 +1,32 @@
+"""How long it takes to load and check policies. Runs as a program too: prints the seconds for a directory."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from authz_server.policy.loader import load_policies
+from benchmarks.errors import CannotMeasure
+
+
+def loading_s(directory: Path) -> float:
+    """Seconds from files to what workers are given, in a fresh process. Raises CannotMeasure."""
+    command = [sys.executable, "-m", "benchmarks.loading", str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CannotMeasure(f"the policies could not be loaded:\n{done.stderr}")
+    return float(done.stdout)
+
+
+def main() -> None:
+    """Load the directory that the argument names."""
+    started = time.perf_counter()
+    loaded = load_policies(Path(sys.argv[1]))
+    ended = time.perf_counter()
+    if loaded.plan is None:
+        sys.exit("\n".join(map(str, loaded.problems)))
+    print(ended - started)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What the kernel knows of a process (proc(5)), and which cores it may use."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# Of the fields after the program's name, which may hold anything, a closing parenthesis included.
+_UTIME, _STIME = 11, 12
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that all threads of a process have used, in the kernel too; in steps of 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS_A_SECOND
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process that is in RAM, what it shares with others included."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def children(pid: int) -> list[int]:
+    """The processes that the main thread of a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def pin(pid: int, cores: Iterable[int]) -> None:
+    """Let all threads of a process, and those that they will start, run on these cores only."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
