@@ -18,6 +18,9 @@ MAX_WAITING_CALLS = 1000
 """Calls that were accepted and have no thread yet; further ones are denied as overloaded."""
 MAX_STREAMS = 1000
 """Calls at once on one connection (RFC 9113 section 5.1.2)."""
+MAX_METADATA_BYTES = 8 * 1024 * 1024
+"""Envoy sends a client's `tracestate` along with Check: no client may choose a size that ends in an RPC error. This is
+the most that Envoy can be told to accept as headers."""
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024 + 64 * 1024
 SHARED_CONNECTION_AGE_MS = 300_000
 """Connections to a shared address end after this time, to be spread anew; gRPC adds 10 % of jitter."""
@@ -115,6 +118,9 @@ def _options(settings: WorkerSettings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", int(settings.shared)),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_concurrent_streams", MAX_STREAMS),
+        # Up to the first, gRPC never refuses; between the two it does at random.
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", 2 * MAX_METADATA_BYTES),
     ]
     if settings.shared:
         options.append(("grpc.max_connection_age_ms", SHARED_CONNECTION_AGE_MS))

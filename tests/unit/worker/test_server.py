@@ -74,6 +74,14 @@ def test_whatever_comes_reaches_the_check(payload: bytes) -> None:
         assert call(payload) == payload
 
 
+@pytest.mark.parametrize("size", [100, 8_000, 12_000, 20_000, 60_000, 1_000_000])
+def test_metadata_of_any_size_that_envoy_sends_reach_the_check(size: int) -> None:
+    """A client chooses its `tracestate`, which Envoy sends along: it must not choose an RPC error, which may pass."""
+    with server() as (_, address), grpc.insecure_channel(str(address)) as channel:
+        method = channel.unary_unary(CHECK)
+        assert method(b"payload", metadata=(("tracestate", "a=" + "x" * size),), timeout=PATIENCE_S) == b"payload"
+
+
 def test_health_says_serving_when_told_to() -> None:
     """And not before."""
     with server() as (made, address):
