@@ -59,7 +59,8 @@ class IssuerKeys:
             wait = self._schedule.next_event() - self._clock()
             self._asked.clear()
             try:
-                await asyncio.wait_for(self._asked.wait(), max(0.01, wait))
+                async with asyncio.timeout(max(0.01, wait)):
+                    await self._asked.wait()
             except TimeoutError:
                 continue
 

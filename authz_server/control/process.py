@@ -92,7 +92,9 @@ class WorkerProcess:
             self._ponged.clear()
             await self.send(Ping(self._pings))
             try:
-                await asyncio.wait_for(self._ponged.wait(), timeout_s)
+                # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the answer.
+                async with asyncio.timeout(timeout_s):
+                    await self._ponged.wait()
             except TimeoutError:
                 raise WorkerGone(f"worker {self.slot} did not answer within {timeout_s:g} s") from None
 
@@ -101,7 +103,8 @@ class WorkerProcess:
         with suppress(WorkerGone):
             await self.send(Drain(grace_s))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), grace_s + 1)
+            async with asyncio.timeout(grace_s + 1):
+                await self._process.wait()
         await self.kill()
 
     async def kill(self) -> int:

@@ -50,7 +50,8 @@ class Reloader:
             self._wanted.clear()
             await self.step()
             try:
-                await asyncio.wait_for(self._wanted.wait(), self._rescan_s)
+                async with asyncio.timeout(self._rescan_s):
+                    await self._wanted.wait()
             except TimeoutError:
                 continue
 

@@ -189,3 +189,21 @@ def test_a_source_that_fails_leaves_no_keys_at_start() -> None:
     asyncio.run(keys.step())
     assert told == [False]
     assert keys.document == NO_KEYS
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_cancellation_that_meets_an_event_is_not_lost(kept: Kept, turns: int) -> None:
+    """Whatever the loop of the event is doing when it is told to end, it ends."""
+
+    async def cancelled() -> bool:
+        running = asyncio.create_task(kept.keys.run())
+        while not kept.fetches:
+            await asyncio.sleep(0)
+        kept.keys.ask()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running], timeout=10)
+        return running.cancelled()
+
+    assert asyncio.run(cancelled())
