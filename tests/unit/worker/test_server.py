@@ -78,7 +78,7 @@ def test_whatever_comes_reaches_the_check(payload: bytes) -> None:
 def test_metadata_of_any_size_that_envoy_sends_reach_the_check(size: int) -> None:
     """A client chooses its `tracestate`, which Envoy sends along: it must not choose an RPC error, which may pass."""
     with server() as (_, address), grpc.insecure_channel(str(address)) as channel:
-        method = channel.unary_unary(CHECK)
+        method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CHECK)
         assert method(b"payload", metadata=(("tracestate", "a=" + "x" * size),), timeout=PATIENCE_S) == b"payload"
 
 
