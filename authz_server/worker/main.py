@@ -40,7 +40,8 @@ from authz_server.worker.messages import (
     WorkerSettings,
 )
 from authz_server.worker.peers import Peers
-from authz_server.worker.server import CallPool, CannotListen, CheckHandler, CheckServer
+from authz_server.worker.pool import CallPool
+from authz_server.worker.server import CannotListen, CheckHandler, CheckServer
 from authz_server.worker.snapshots import Snapshots
 from authz_server.worker.unknown_keys import UnknownKeys
 

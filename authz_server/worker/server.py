@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
@@ -12,10 +11,8 @@ from authz_server.worker.address import Address, TcpAddress
 from authz_server.worker.credentials import Credentials, UnusableCertificate
 from authz_server.worker.health import Health
 from authz_server.worker.messages import WorkerSettings
+from authz_server.worker.pool import CallPool
 
-THREADS = 4
-MAX_WAITING_CALLS = 1000
-"""Calls that were accepted and have no thread yet; further ones are denied as overloaded."""
 MAX_STREAMS = 1000
 """Calls at once on one connection (RFC 9113 section 5.1.2)."""
 MAX_METADATA_BYTES = 8 * 1024 * 1024
@@ -34,17 +31,6 @@ class CannotListen(Exception):
     """The address cannot be listened on; says which and why."""
 
 
-class CallPool(ThreadPoolExecutor):
-    """The threads that answer."""
-
-    def __init__(self) -> None:
-        super().__init__(THREADS, thread_name_prefix="check")
-
-    def is_overloaded(self) -> bool:
-        """Whether more calls wait than can be answered in time."""
-        return self._work_queue.qsize() > MAX_WAITING_CALLS
-
-
 class CheckServer:
     """Listens as the settings say; health is NOT_SERVING until `set_serving`."""
 
@@ -53,7 +39,7 @@ class CheckServer:
         self._check = check
         self._calls = 0
         self._health = Health()
-        self._server = grpc.server(pool, options=_options(settings))
+        self._server = grpc.server(pool, options=_options(settings))  # type: ignore[arg-type]  # all it calls is `submit`
         # Bytes in and bytes out: a deserializer that fails would answer with an RPC error.
         handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._counted)
         self._server.add_registered_method_handlers(SERVICE_NAME, {"Check": handler})

@@ -13,11 +13,11 @@ from msgspec import structs
 
 from authz_server.control.addresses import bound_address, listen_on
 from authz_server.dev.ca import DevelopmentCa, create_ca
-from authz_server.dev.waiting import wait_until
 from authz_server.identity.settings import IdentitySettings
 from authz_server.worker.address import Address, TcpAddress, UnixAddress
 from authz_server.worker.messages import WorkerSettings, WorkerTls
-from authz_server.worker.server import MAX_WAITING_CALLS, THREADS, CallPool, CannotListen, CheckHandler, CheckServer
+from authz_server.worker.pool import CallPool
+from authz_server.worker.server import MAX_MESSAGE_BYTES, CannotListen, CheckHandler, CheckServer
 from tests.unit.control.fleet import CHECK, PATIENCE_S, says_serving
 
 ANY_PORT = TcpAddress("127.0.0.1", 0)
@@ -239,14 +239,9 @@ def test_files_that_cannot_be_used_are_named(identities: Identities, name: str, 
         made.start()
 
 
-def test_too_many_waiting_calls_are_an_overload() -> None:
-    """What has not been begun in time need not be begun at all."""
-    pool, go_on = CallPool(), threading.Event()
-    with pool:
-        for _ in range(THREADS + MAX_WAITING_CALLS):
-            pool.submit(go_on.wait, PATIENCE_S)
-        wait_until(lambda: not pool.is_overloaded(), PATIENCE_S, "all threads to be busy")
-        pool.submit(go_on.wait, PATIENCE_S)
-        assert pool.is_overloaded()
-        go_on.set()
-    assert not pool.is_overloaded()
+def test_a_message_over_the_bound_is_refused_by_the_transport() -> None:
+    """What is larger than any request that is decided takes no memory."""
+    with server() as (_, address), client(address) as call:
+        with pytest.raises(grpc.RpcError) as refused:
+            call(b"x" * (MAX_MESSAGE_BYTES + 1))
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
