@@ -42,8 +42,9 @@ def print_problems(problems: Iterable[Problem]) -> None:
 
 def policies_in_words(services: int, rules: int, revision: str) -> str:
     """What was loaded, in a line."""
-    return f"{_counted(services, 'service')}, {_counted(rules, 'rule')}, revision {revision}"
+    return f"{counted(services, 'service')}, {counted(rules, 'rule')}, revision {revision}"
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number of things in words."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,13 +1,16 @@
 """`authz validate`: check policies, and the configuration, without serving."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from authz_server.cli.configuration import ConfigOption, load, policies_in_words, print_problems
+from authz_server.cli.configuration import ConfigOption, counted, load, policies_in_words, print_problems
 from authz_server.control.settings import Settings
 from authz_server.documents.problem import to_json
+
+TEST_SUFFIXES = ("_test.yaml", "_test.yml")
 
 
 def validate(
@@ -23,7 +26,8 @@ def validate(
     """Check policies, and show every error with its place.
 
     With a configuration that is checked too, and its issuers and trust domains are known: a policy that names another
-    is an error. Exit codes: 0 all good, 1 errors, 2 wrong usage.
+    is an error. Files of tests (*_test.yaml) are checked like the rest, and not run yet. Exit codes: 0 all good,
+    1 errors, 2 wrong usage.
 
     \b
     Examples:
@@ -48,4 +52,16 @@ def validate(
     elif loaded.plan is not None:
         rules = sum(len(service.rules) for service in loaded.plan.services)
         typer.echo(policies_in_words(len(loaded.plan.services), rules, loaded.plan.revision) + ": no errors")
+        for gap in _not_checked(loaded.files, known is not None):
+            typer.echo(f"  {gap}")
     raise typer.Exit(1 if problems else 0)
+
+
+def _not_checked(files: Iterable[str], configured: bool) -> list[str]:
+    """What "no errors" does not mean."""
+    gaps = []
+    if not configured:
+        gaps.append("issuers and trust domains not checked: no configuration (--config)")
+    if tests := sum(file.endswith(TEST_SUFFIXES) for file in files):
+        gaps.append(f"{counted(tests, 'file')} of tests (*_test.yaml) read; this version does not run them yet")
+    return gaps

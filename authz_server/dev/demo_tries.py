@@ -54,7 +54,7 @@ class Commands:
     def __init__(self, demo: Demo) -> None:
         self._demo = demo
         self.authz = shlex.quote(str(_from_here(Path(sys.executable).with_name("authz"))))
-        self.policies = _quoted(demo.policies)
+        self.validate = f"{self.authz} validate {_quoted(demo.policies)} --config {_quoted(demo.files.settings)}"
         self.orders_policy = _quoted(demo.policies / "shop" / "orders.yaml")
         self.access_log = _quoted(demo.files.access_log)
 
@@ -194,7 +194,7 @@ def _edits(commands: Commands) -> tuple[Try, ...]:
         ),
         Try(
             "Break a policy: the error is explained, and the last good policies go on deciding (then mend it)",
-            _in_turn(misspelt, "sleep 1", f"{commands.authz} validate {commands.policies}", asked, mended, "sleep 1"),
+            _in_turn(misspelt, "sleep 1", commands.validate, asked, mended, "sleep 1"),
             "did you mean `effect`? And 200, as before",
             ("did you mean `effect`", '"x-user":["ann"]', " 200"),
         ),

@@ -42,6 +42,19 @@ def test_good_policies_are_counted() -> None:
     assert result.stderr == ""
 
 
+def test_what_was_not_checked_is_said() -> None:
+    """No errors without a configuration is less than no errors with one; tests are read and not run."""
+    request = "{method: GET, host: orders.shop.example, path: /}"
+    tests = f"kind: tests\ntests: [{{name: nobody, request: {request}, expect: {{decision: deny}}}}]\n"
+    write_policies(Path("policies"), {"orders.yaml": GOOD, "orders_test.yaml": tests})
+    result = validate()
+    assert result.exit_code == 0, result.output
+    assert "  issuers and trust domains not checked: no configuration" in result.stdout
+    assert "  1 file of tests (*_test.yaml) read; this version does not run them yet" in result.stdout
+    Path("authz.yaml").write_text(CONFIGURED % "corp")
+    assert "not checked" not in validate().stdout
+
+
 def test_errors_are_shown_with_their_places() -> None:
     """All of them, on standard error; exit code 1."""
     files = {"a.yaml": GOOD.replace("effect", "efect"), "b.yaml": "kind: servce"}
