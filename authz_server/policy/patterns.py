@@ -13,6 +13,7 @@ from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.suggest import did_you_mean, quoted
 from authz_server.errors import Refused
 from authz_server.model import Path
+from authz_server.policy.lookalikes import lookalike
 from authz_server.request.host import canonical_host
 
 CaptureKind = OneOf["text", "int", "uuid"]
@@ -110,8 +111,10 @@ class HostPattern(Struct, frozen=True):
 
 def parse_path_template(text: str) -> PathTemplate:
     """Read a path template; literal segments are written percent-decoded. Raises PatternError."""
+    if found := lookalike(text):
+        raise PatternError(found.message, offset=found.offset, length=found.length, hint=found.hint)
     if not text.startswith("/"):
-        raise PatternError("a path begins with `/`", hint=f"write `/{text}`" if len(text) < 40 else "")
+        raise PatternError("a path begins with `/`", hint=_beginning_with_a_slash(text))
     *parts, last = text[1:].split("/")
     segments: list[Literal | Capture] = []
     captures: list[str] = []
@@ -123,6 +126,14 @@ def parse_path_template(text: str) -> PathTemplate:
     if last and rest is None:
         segments.append(_segment(last, offset, captures))
     return PathTemplate(text, tuple(segments), rest, not last, frozenset(captures))
+
+
+def _beginning_with_a_slash(text: str) -> str:
+    if text in ("*", "**"):
+        return "write `/**`, or leave `paths` out for every path"
+    if "://" in text:
+        return "write the path alone; hosts stand in `hosts`"
+    return f"write `/{text}`" if len(text) < 40 else ""
 
 
 def _rest(text: str, offset: int, captures: list[str]) -> Rest | None:

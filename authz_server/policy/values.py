@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.suggest import quoted
 from authz_server.identity.spiffe import InvalidSpiffePattern, parse_spiffe_pattern
+from authz_server.policy.methods import checked_method
 from authz_server.policy.patterns import Literal, parse_host_pattern, parse_path_template
 
 # RFC 9110 section 5.6.2.
@@ -90,15 +91,6 @@ def _network(text: str) -> str:
     return str(network)
 
 
-def _method(text: str) -> str:
-    if _TOKEN.fullmatch(text) is None or text != text.upper():
-        hint = f"write `{text.upper()}`" if _TOKEN.fullmatch(text) else "for example `GET`"
-        raise InvalidValue(f"{quoted(text)} is no method: methods are compared exactly, in upper case", hint=hint)
-    if text == "CONNECT":
-        raise InvalidValue("CONNECT is asked for with a field of its own", hint="write `connect: true`")
-    return text
-
-
 def _path_template(text: str) -> str:
     parse_path_template(text)
     return text
@@ -173,8 +165,8 @@ Network = Annotated[
 ]
 Method = Annotated[
     str,
-    AfterValidator(_method),
-    WithJsonSchema({"type": "string", "pattern": "^[^a-z\\s]+$", "description": "An HTTP method in upper case."}),
+    AfterValidator(checked_method),
+    WithJsonSchema({"type": "string", "pattern": "^[^a-z\\s*|]+$", "description": "An HTTP method in upper case."}),
 ]
 PathTemplate = Annotated[
     str,

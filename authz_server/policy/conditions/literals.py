@@ -68,7 +68,7 @@ class LiteralRules:
             if result.type() == cel.Type.BOOL:
                 return
             fault = f"not a regular expression: {str(result.value()).rpartition('expression: ')[2]}"
-        raise rejection(source, offset, _length(source, offset), fault, "regular expressions have RE2's syntax")
+        raise rejection(source, offset, literal_length(source, offset), fault, "regular expressions have RE2's syntax")
 
     def _check_zone(self, source: str, zone: str, offset: int) -> None:
         # The engine takes an empty text for UTC.
@@ -78,12 +78,12 @@ class LiteralRules:
         hint = did_you_mean(zone, known, "write a name of the IANA database such as `Europe/Zurich`")
         if zone in known:
             hint = "it exists, but not on this system: install its time zone data (tzdata)"
-        raise rejection(source, offset, _length(source, offset), f"unknown time zone `{zone}`", hint)
+        raise rejection(source, offset, literal_length(source, offset), f"unknown time zone `{zone}`", hint)
 
     def _check_conversion(self, source: str, function: str, text: str, offset: int) -> None:
         if self._evaluate(self._conversions[function], text).type() == cel.Type.ERROR:
             hint = f"write it as `{CONVERSIONS[function]}`"
-            raise rejection(source, offset, _length(source, offset), f"not a {function}: `{text}`", hint)
+            raise rejection(source, offset, literal_length(source, offset), f"not a {function}: `{text}`", hint)
 
     def _evaluate(self, expression: cel.Expression, text: str) -> cel.Value:
         return expression.eval(self._environment.Activation({"text": text}))
@@ -96,7 +96,7 @@ def _literal(source: str, call: Expr.Call, argument_offset: int, what: str) -> s
         length = len(written[0]) if written else 1
         raise rejection(source, argument_offset, length, f"{what} must be a quoted text", "no request may choose it")
     if "\0" in text:
-        raise rejection(source, argument_offset, _length(source, argument_offset), f"{what} cannot hold NUL")
+        raise rejection(source, argument_offset, literal_length(source, argument_offset), f"{what} cannot hold NUL")
     return text
 
 
@@ -105,13 +105,14 @@ def _check_within(source: str, call: Expr.Call, text: str, offset: int) -> None:
     try:
         check(text)
     except InvalidArgument as error:
-        length = _length(source, offset)
+        length = literal_length(source, offset)
         # Inside the quotes, unless escapes make counting impossible.
         inside = source[offset + 1 : offset + 1 + len(text)] == text
         start = offset + 1 + error.offset if inside else offset
         raise rejection(source, start, offset + length - start - inside, str(error), error.hint) from error
 
 
-def _length(source: str, offset: int) -> int:
+def literal_length(source: str, offset: int) -> int:
+    """How many characters a quoted text takes that begins at the offset, quotes included."""
     match = _LITERAL.match(source, offset)
     return len(match[0]) if match else 1

@@ -1,12 +1,14 @@
 """What an expression reads, and the rules that the engine's type check does not know."""
 
 import re
+from collections.abc import Iterator, Sequence
 
 from authz_server.documents.suggest import did_you_mean
 from authz_server.policy.conditions.checked import Expr, Parsed, literal_text
+from authz_server.policy.conditions.constants import COMPARISONS, never
 from authz_server.policy.conditions.environment import MAPS, MESSAGES, SCALARS
 from authz_server.policy.conditions.evaluation import MAX_ELEMENTS
-from authz_server.policy.conditions.literals import LiteralRules
+from authz_server.policy.conditions.literals import LiteralRules, literal_length
 from authz_server.policy.conditions.rejection import ConditionError, rejection
 
 HEADER_MAPS = frozenset({"request.headers", "request.header_values"})
@@ -60,6 +62,7 @@ class ExpressionCheck:
             self._literals.check_call(self._source, call, self._parsed.start(call.args[-1]))
         if call.function == "split":
             self._splits.append(expr)
+        self._check_constants(call)
         if call.function == "@in" and (key := literal_text(call.args[0])) is not None:
             container = _chain(call.args[1])
             if container is not None and container[0] in MAPS and not container[1]:
@@ -69,6 +72,16 @@ class ExpressionCheck:
             self._visit(call.target, in_macro=in_macro)
         for argument in call.args:
             self._visit(argument, in_macro=in_macro)
+
+    def _check_constants(self, call: Expr.Call) -> None:
+        """Refuse a comparison that can never hold, whatever the request."""
+        for attribute, constants in _compared(call):
+            for constant in constants:
+                text = literal_text(constant)
+                if text is not None and (fault := never(attribute, text)) is not None:
+                    start = self._parsed.offset(constant)
+                    length = literal_length(self._source, start)
+                    raise rejection(self._source, start, length, fault.message, fault.hint)
 
     def _within(self, expr: Expr) -> None:
         call = expr.call_expr
@@ -159,6 +172,21 @@ class ExpressionCheck:
 
     def _error(self, expr: Expr, length: int, message: str, hint: str) -> ConditionError:
         return rejection(self._source, self._parsed.offset(expr), length, message, hint)
+
+
+def _compared(call: Expr.Call) -> Iterator[tuple[str, Sequence[Expr]]]:
+    """The attributes that a call compares, each with what it is compared to."""
+    if call.function in COMPARISONS:
+        for attribute, other in (call.args, reversed(call.args)):
+            if (name := _attribute(attribute)) is not None:
+                yield name, [other]
+    elif call.function == "@in" and (name := _attribute(call.args[0])) is not None:
+        yield name, call.args[1].list_expr.elements
+
+
+def _attribute(expr: Expr) -> str | None:
+    chain = _chain(expr)
+    return f"{chain[0]}.{chain[1][0]}" if chain is not None and len(chain[1]) == 1 else None
 
 
 def claim_read(keys: tuple[str, ...]) -> str:

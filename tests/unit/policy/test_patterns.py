@@ -105,6 +105,29 @@ def test_a_template_fits_whole_segments_and_captures_them(
 
 
 @pytest.mark.parametrize(
+    ("template", "target"),
+    [
+        ("/<", "/%3C"),
+        ("/a<b", "/a%3Cb"),
+        ("/x^2", "/x%5E2"),
+        ("/a|b", "/a%7Cb"),
+        ('/"a"', "/%22a%22"),
+        ("/`", "/%60"),
+        ("/$count", "/$count"),
+        ("/v1:batch", "/v1:batch"),
+        ("/Orders(7)", "/Orders(7)"),
+        ("/a[0]", "/a[0]"),
+        ("/c++", "/c++"),
+        ("/v1.+json", "/v1.+json"),
+        ("/a (b)/c", "/a%20(b)/c"),
+    ],
+)
+def test_literal_text_that_a_path_can_hold_stands_for_itself(template: str, target: str) -> None:
+    """Also where requests can only have it percent-encoded."""
+    assert captured(template, target) == {}
+
+
+@pytest.mark.parametrize(
     ("text", "offset", "length"),
     [
         ("", 0, None),
@@ -121,7 +144,8 @@ def test_a_template_fits_whole_segments_and_captures_them(
         ("/a?b", 2, 1),
         ("/a#b", 2, 1),
         ("/a;b", 2, 1),
-        ("/a\\b", 2, 1),
+        ("/a\\b", 2, 2),
+        ("/a\\é", 2, 1),
         ("/a\tb", 2, 1),
         ("/a\x85b", 2, 1),
         ("/{a}/{a}", 6, 1),

@@ -66,7 +66,18 @@ def test_what_is_no_literal_path_cannot_be_a_prefix(text: str) -> None:
         TypeAdapter(PathPrefix).validate_python(text)
 
 
-@pytest.mark.parametrize("text", ["GET", "M-SEARCH", "X_CUSTOM"])
+@pytest.mark.parametrize(
+    "text", ["GET", "M-SEARCH", "X_CUSTOM", "PURGE", "PROPFIND", "ORDERPATCH", "LINK", "QUERY", "SEARCH"]
+)
 def test_methods_are_upper_case_tokens(text: str) -> None:
-    """As RFC 9110 has them."""
+    """As RFC 9110 has them; also such as no standard knows."""
     assert TypeAdapter(Method).validate_python(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "get", "GET /", "*", "ANY", "all", "GETT", "ET", "GTE", "PUTT", "PTACH", "OPTION", "GET|PUT", "P*"]
+)
+def test_what_no_request_has_is_no_method(text: str) -> None:
+    """Nor what is a letter more, less, other or swapped away from a standard method."""
+    with pytest.raises(ValidationError):
+        TypeAdapter(Method).validate_python(text)

@@ -163,9 +163,9 @@ def test_a_refusal_names_line_and_column_within_the_expression(source: str, line
 def test_an_expression_of_4096_bytes_is_the_largest() -> None:
     """POL-04: the size counts in bytes."""
     compiler = ConditionCompiler()
-    largest = f"request.host != '{'é' * 2038}'"
+    largest = f"request.path != '{'é' * 2038}'"
     assert len(largest.encode()) == 4094
-    assert compiler.condition(largest + "  ", CAPTURES).reads == ("request.host",)
+    assert compiler.condition(largest + "  ", CAPTURES).reads == ("request.path",)
     error = refusal(largest + "   ")
     assert error.message == "the expression is longer than 4096 bytes"
 
