@@ -37,6 +37,7 @@ def validate(
     """
     # Compiling conditions takes a moment to import, which other commands need not wait for.
     from authz_server.control.policies import known_names
+    from authz_server.control.settings_check import check_files
     from authz_server.policy.loader import load_policies
 
     configured = load(config)
@@ -44,7 +45,7 @@ def validate(
     # Without a configuration nothing is known of issuers and trust domains, and so none of them is an error.
     known = known_names(settings) if configured.file is not None and configured.settings is not None else None
     loaded = load_policies(directory or settings.policies.directory, known)
-    problems = [*configured.problems, *loaded.problems]
+    problems = [*configured.problems, *check_files(configured), *loaded.problems]
     if as_json:
         typer.echo(to_json(problems))
     elif problems:

@@ -21,27 +21,37 @@ class TrustFile:
         self._parse = parse
         self._seen: bytes | None = None
 
-    def reread(self) -> bool:
-        """Look at the file; whether `content` has changed. Blocks."""
+    def reread(self, *, tell_again: bool = False) -> bool:
+        """Look at the file; whether `content` has changed. What is wrong is told once, or again on demand. Blocks."""
+        before = (self.problem, self._seen)
+        changed = self._look()
+        if self.problem is not None and (tell_again or (self.problem, self._seen) != before):
+            structlog.get_logger().error("trust_file_refused", file=str(self.path), problem=self.problem)
+        if self.problem is None and before[0] is not None:
+            structlog.get_logger().info("trust_file_mended", file=str(self.path))
+        return changed
+
+    def _look(self) -> bool:
         try:
-            with self.path.open("rb") as stream:
-                content = stream.read(_MAX_BYTES)
+            content = read_trust_file(self.path)
         except OSError as error:
-            self._refuse(None, error.strerror or str(error))
+            self._seen, self.problem = None, error.strerror or str(error)
             return False
         if content == self._seen:
             return False
+        self._seen = content
         try:
-            parsed = self._parse(content)
+            self.parsed = self._parse(content)
         except ValueError as error:
-            self._refuse(content, str(error))
+            self.problem = str(error)
             return False
-        self._seen, self.problem, self.parsed = content, None, parsed
+        self.problem = None
         changed = content != self.content
         self.content = content
         return changed
 
-    def _refuse(self, content: bytes | None, problem: str) -> None:
-        if problem != self.problem or content != self._seen:
-            structlog.get_logger().error("trust_file_refused", file=str(self.path), problem=problem)
-        self._seen, self.problem = content, problem
+
+def read_trust_file(path: Path) -> bytes:
+    """Its content; of a file that is too large, so much that parsers refuse it. Blocks. Raises OSError."""
+    with path.open("rb") as stream:
+        return stream.read(_MAX_BYTES)

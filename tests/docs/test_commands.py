@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from authz_server.dev.ca import create_ca
 from authz_server.dev.demo_setup import Demo
 from authz_server.dev.demo_tries import Commands, tries
 from authz_server.dev.layout import Files, Ports
@@ -93,9 +94,11 @@ def test_a_command_prints_what_the_page_shows(block: Block) -> None:
     "block", [block for page in PAGES for block in blocks_of(page) if "settings" in block.attributes], ids=str
 )
 def test_a_configuration_of_the_pages_is_good(block: Block, tmp_path: Path) -> None:
-    """`authz validate` has nothing to say about it, with the policies of the project beside it."""
+    """`authz validate` has nothing to say about it, with the policies of the project and a bundle beside it."""
     name = block.attributes["settings"]
     (tmp_path / name).write_text(block.text)
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "bundle.pem").write_text(create_ca("shop.example").bundle_pem)
     shutil.copytree(ROOT / "policies", tmp_path / "policies")
     command = [str(AUTHZ), "validate", "--config", name]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

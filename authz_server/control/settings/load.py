@@ -9,17 +9,22 @@ from authz_server.control.settings.root import Settings
 from authz_server.documents.load import parse
 from authz_server.documents.problem import Position, Problem
 from authz_server.documents.source import MAX_BYTES
+from authz_server.documents.tree import Document
 from authz_server.documents.validate import validate
 
 DEFAULT_FILE = "authz.yaml"
 
 
 class LoadedSettings(NamedTuple):
-    """`settings` is None where there are problems; `file` is None where there is no file."""
+    """`settings` is None where there are problems; `file` is None where there is no file.
+
+    `document` knows where each setting stands, in the file or the environment.
+    """
 
     settings: Settings | None
     problems: list[Problem]
     file: Path | None
+    document: Document | None = None
 
 
 def load_settings(file: Path | None, environment: Mapping[str, str]) -> LoadedSettings:
@@ -43,9 +48,9 @@ def load_settings(file: Path | None, environment: Mapping[str, str]) -> LoadedSe
         return LoadedSettings(None, problems, file)
     if not isinstance(document.value, dict):
         problems.append(document.problem((), "wrong_type", "the configuration is a mapping of keys"))
-        return LoadedSettings(None, problems, file)
+        return LoadedSettings(None, problems, file, document)
     problems += overlay(document, environment)
     base = Path.cwd() if file is None else file.absolute().parent
     settings, more = validate(document, Settings, {"base": base})
     problems = sorted([*problems, *more], key=lambda problem: problem.position)
-    return LoadedSettings(None if problems else settings, problems, file)
+    return LoadedSettings(None if problems else settings, problems, file, document)

@@ -1,5 +1,6 @@
 """Keys and bundles in files."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,26 @@ def test_a_file_that_is_deleted_keeps_the_last_good_content(file: TrustFile, pat
     path.unlink()
     assert not file.reread()
     assert (file.content, file.problem) == (GOOD, "No such file or directory")
+
+
+def test_what_is_wrong_is_told_once_and_so_is_its_end(
+    file: TrustFile, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or again on demand."""
+
+    def told(*, tell_again: bool = False) -> list[str]:
+        file.reread(tell_again=tell_again)
+        return re.findall(r"trust_file_\w+", capsys.readouterr().out)
+
+    path.write_bytes(b"{")
+    assert told() == ["trust_file_refused"]
+    assert told() == []
+    assert told(tell_again=True) == ["trust_file_refused"]
+    path.write_bytes(b"}")
+    assert told() == ["trust_file_refused"]
+    path.unlink()
+    assert told() == ["trust_file_refused"]
+    assert told() == []
+    path.write_bytes(GOOD)
+    assert told() == ["trust_file_mended"]
+    assert told(tell_again=True) == []

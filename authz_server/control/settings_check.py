@@ -1,0 +1,133 @@
+"""Whether what the configuration names is there and can be used: files of keys and certificates, a group."""
+
+import grp
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from authz_server.control.settings import LoadedSettings, Settings, TlsSettings
+from authz_server.control.trust_files import read_trust_file
+from authz_server.documents.problem import Problem
+from authz_server.identity.bundle import parse_bundle
+from authz_server.identity.keys import parse_jwks
+
+
+class Unusable(Struct, frozen=True):
+    """The value of a key of the configuration cannot be used."""
+
+    key: tuple[str, ...]
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.key)}: {self.message}" + (f"; {self.hint}" if self.hint else "")
+
+
+def check_files(loaded: LoadedSettings) -> list[Problem]:
+    """What the configuration names and nobody could use, each at its key; nothing where it is bad itself. Blocks."""
+    settings, document = loaded.settings, loaded.document
+    if settings is None or document is None:
+        return []
+    unusable = [*unusable_trust(settings), *unusable_group(settings)]
+    if settings.tls is not None:
+        unusable += unusable_tls(settings.tls)
+    problems = [document.problem(one.key, "unusable_value", one.message, one.hint) for one in unusable]
+    return sorted(problems, key=lambda problem: problem.position)
+
+
+def unusable_trust(settings: Settings) -> Iterator[Unusable]:
+    """Key files and bundles. A server starts without them, and waits for them."""
+    for name, issuer in settings.issuers.items():
+        if issuer.keys.file is not None:
+            yield from _key_file(("issuers", name, "keys", "file"), issuer.keys.file)
+    for domain, trust_domain in settings.workloads.trust_domains.items():
+        if trust_domain.bundle is not None:
+            yield from _bundle(("workloads", "trust_domains", domain, "bundle"), trust_domain.bundle)
+
+
+def unusable_group(settings: Settings) -> Iterator[Unusable]:
+    """The group of the sockets."""
+    group = settings.listen.socket.group
+    if group is None:
+        return
+    try:
+        grp.getgrnam(group)
+    except KeyError:
+        yield Unusable(("listen", "socket", "group"), f"there is no group `{group}` on this machine")
+
+
+def unusable_tls(tls: TlsSettings) -> Iterator[Unusable]:
+    """The files of the Check listener's TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    files = [*_unreadable(("tls", "certificate"), tls.certificate), *_unreadable(("tls", "key"), tls.key)]
+    yield from files or _certificate_and_key(tls, context)
+    if tls.client_ca is not None:
+        key = ("tls", "client_ca")
+        unreadable = [*_unreadable(key, tls.client_ca)]
+        yield from unreadable
+        try:
+            if not unreadable:
+                context.load_verify_locations(tls.client_ca)
+        except (OSError, ValueError):
+            yield Unusable(key, f"{tls.client_ca} holds no certificates", "write the authorities as PEM")
+
+
+def _certificate_and_key(tls: TlsSettings, context: ssl.SSLContext) -> Iterator[Unusable]:
+    certificate, key = ("tls", "certificate"), ("tls", "key")
+    try:
+        # Each for itself first: OpenSSL does not say which of the two it cannot use.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(tls.certificate)
+    except (OSError, ValueError):
+        yield Unusable(
+            certificate, f"{tls.certificate} holds no certificate", "write the chain as PEM, the server's first"
+        )
+        return
+    try:
+        context.load_cert_chain(tls.certificate, tls.key, password="")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            yield Unusable(key, f"{tls.key} is not the key of the certificate in {tls.certificate}")
+        elif b"PRIVATE KEY-----" not in tls.key.read_bytes():
+            yield Unusable(key, f"{tls.key} holds no private key", "write it as PEM")
+        else:
+            yield Unusable(key, f"{tls.key} cannot be used: {error.reason}", "write a key without a pass phrase as PEM")
+    except (OSError, ValueError) as error:
+        yield Unusable(key, f"{tls.key} cannot be used: {error}")
+
+
+def _key_file(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
+    try:
+        keys = parse_jwks(read_trust_file(path))
+    except OSError as error:
+        yield _cannot_read(key, path, error)
+    except ValueError as error:
+        yield Unusable(key, f"{path}: {error}", "write a JSON Web Key Set")
+    else:
+        if not keys.keys:
+            yield Unusable(key, f"{path} holds no key that can be used", next(iter(keys.warnings), ""))
+
+
+def _bundle(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
+    try:
+        content = read_trust_file(path)
+        if b"PRIVATE KEY-----" in content:
+            yield Unusable(key, f"{path} holds a private key", "a bundle has the authorities' certificates alone")
+        elif not parse_bundle(content).authorities:
+            yield Unusable(key, f"{path} is empty", "write the authorities' certificates as PEM")
+    except OSError as error:
+        yield _cannot_read(key, path, error)
+    except ValueError as error:
+        yield Unusable(key, f"{path}: {error}")
+
+
+def _unreadable(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
+    try:
+        read_trust_file(path)
+    except OSError as error:
+        yield _cannot_read(key, path, error)
+
+
+def _cannot_read(key: tuple[str, ...], path: Path, error: OSError) -> Unusable:
+    return Unusable(key, f"{path} cannot be read: {error.strerror or error}")
