@@ -42,12 +42,18 @@ def check(
         Path | None, typer.Option(metavar="DIR", help="The policies; without it, those of the configuration.")
     ] = None,
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the decision as an audit record.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what came of each allow rule, however many there are.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the decision as an audit record; with --explain, and all rules.")
+    ] = False,
 ) -> None:
     """Decide one request on the engine that serves, and say why.
 
     A workload given by its SPIFFE ID is believed; in a CheckRequest the certificate must prove it. Tokens are
-    verified with the keys of the configuration's issuers. Exit codes: 0 allow, 3 deny, 1 errors in policies or
+    verified with the keys of the configuration's issuers. Where nothing allowed, the first thing that each allow rule
+    lacked is shown. Exit codes: 0 allow, 3 deny, 1 errors in policies or
     configuration, 2 wrong usage.
 
     \b
@@ -57,7 +63,7 @@ def check(
       authz check --request check-request.json --config authz.yaml
     """
     # The engine takes a moment to import, which other commands need not wait for.
-    from authz_server.cli.decision import decided, explained, record
+    from authz_server.cli.decision import decided, in_words, record
     from authz_server.control.worker_settings import identity_settings
 
     settings = load_or_exit(config)
@@ -66,9 +72,9 @@ def check(
         identity = _believing(identity_settings(settings), workload)
     else:
         wanted, identity = _from_file(request), identity_settings(settings)
-    decision = decided(wanted, settings, identity, policies)
-    typer.echo(record(decision) if as_json else explained(decision))
-    raise typer.Exit(ALLOW if decision.allowed else DENY)
+    result = decided(wanted, settings, identity, policies)
+    typer.echo(record(result, explain) if as_json else in_words(result, explain))
+    raise typer.Exit(ALLOW if result.decision.allowed else DENY)
 
 
 def _from_options(

@@ -2,41 +2,104 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_bytes
 
+import msgspec
 import typer
+from msgspec import Struct
 
 from authz_server.audit.record import encode
 from authz_server.audit.redaction import Redaction
 from authz_server.cli.configuration import print_problems
 from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
 from authz_server.control.settings import IssuerSettings, Settings
-from authz_server.errors import OUTCOMES
+from authz_server.errors import OUTCOMES, Reason, Refused
 from authz_server.identity.bundle import Bundle, InvalidBundle, parse_bundle
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.keys import InvalidKeySet, KeySet, parse_jwks
 from authz_server.identity.settings import IdentitySettings
 from authz_server.model import Decision, Request
 from authz_server.pipeline import check
-from authz_server.policy.conditions import ConditionRuntime
+from authz_server.policy.callers import Caller
+from authz_server.policy.conditions import ConditionRuntime, Evaluation
+from authz_server.policy.explain import Explanation, RuleOutcome
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.loader import load_policies
+from authz_server.policy.plan import Plan
+from authz_server.request.operation import canonical_operation
 from authz_server.snapshot import Caches, Snapshot, build_verifiers
 
+NOTHING_ALLOWED = (Reason.NO_RULE_ALLOWS, Reason.UNAUTHENTICATED)
+FEW_RULES = 10
+"""So many are shown without being asked for."""
 
-def decided(request: Request, settings: Settings, identity: IdentitySettings, policies: Path | None) -> Decision:
+
+class Decided(Struct, frozen=True):
+    """A decision, and what it was made from."""
+
+    decision: Decision
+    request: Request
+    plan: Plan
+    identity: IdentitySettings
+
+    def outcomes(self) -> list[RuleOutcome]:
+        """What came of each rule of the service; none where the rules were never asked."""
+        decision = self.decision
+        services = [service for service in self.plan.services if service.name == decision.service]
+        try:
+            operation = canonical_operation(self.request)
+        except Refused:
+            return []
+        caller = Caller(decision.workload, decision.user, operation.client_ip)
+        evaluation = Evaluation(operation, decision.workload, decision.user, decision.time)
+        runtime, headers = ConditionRuntime(), self.identity.identity_headers
+        return [
+            outcome
+            for service in services
+            for outcome in Explanation(service, runtime, headers, operation, caller, evaluation).outcomes()
+        ]
+
+
+def decided(request: Request, settings: Settings, identity: IdentitySettings, policies: Path | None) -> Decided:
     """The decision about one request now; with broken policies, print what is wrong and exit with 1."""
-    return check(request, _snapshot(settings, identity, policies), time.time())
+    loaded = load_policies(policies or settings.policies.directory)
+    if loaded.plan is None:
+        print_problems(loaded.problems)
+        raise typer.Exit(1)
+    decision = check(request, _snapshot(settings, identity, loaded.plan), time.time())
+    return Decided(decision, request, loaded.plan, identity)
 
 
-def record(decision: Decision) -> str:
-    """The decision as an audit record."""
-    return encode(decision, worker=0, latency_us=0, redaction=Redaction((), token_bytes(32))).decode()
+def record(decided: Decided, explain: bool) -> str:
+    """The decision as an audit record; `explain` adds what came of each rule."""
+    line = encode(decided.decision, worker=0, latency_us=0, redaction=Redaction((), token_bytes(32)))
+    if explain:
+        line = msgspec.json.encode(msgspec.json.decode(line, type=dict[str, object]) | {"rules": decided.outcomes()})
+    return line.decode()
 
 
-def explained(decision: Decision) -> str:
-    """The decision for people: what, and why."""
+def in_words(decided: Decided, explain: bool) -> str:
+    """The decision for people: what, and why; where nothing allowed, what each allow rule lacked."""
+    lines = _facts(decided.decision)
+    if explain or decided.decision.reason in NOTHING_ALLOWED:
+        allowing = [each for each in decided.outcomes() if each.effect == "allow"]
+        lines += _rules(allowing) if explain or len(allowing) <= FEW_RULES else [_how_to_see(len(allowing))]
+    return "\n".join(lines)
+
+
+def _rules(outcomes: Sequence[RuleOutcome]) -> list[str]:
+    width = max((len(each.rule) for each in outcomes), default=0)
+    lines = [f"    {each.rule:<{width}}  {each.outcome}" for each in outcomes]
+    return ["", "  allow rules", *lines] if lines else []
+
+
+def _how_to_see(number: int) -> str:
+    return f"\n  --explain says what each of the {number:,} allow rules lacked"
+
+
+def _facts(decision: Decision) -> list[str]:
     outcome = OUTCOMES[decision.reason]
     status = decision.answer.status or outcome.http_status
     headline = "ALLOW" if decision.allowed else f"DENY  {status}"
@@ -50,15 +113,10 @@ def explained(decision: Decision) -> str:
         "sets": ", ".join(f"{header.name}: {header.value}" for header in decision.answer.set_headers) or None,
         "revision": decision.revision,
     }
-    lines = [f"  {name:<9} {value}" for name, value in facts.items() if value is not None]
-    return "\n".join([headline, *lines])
+    return [headline, *(f"  {name:<9} {value}" for name, value in facts.items() if value is not None)]
 
 
-def _snapshot(settings: Settings, identity: IdentitySettings, policies: Path | None) -> Snapshot:
-    loaded = load_policies(policies or settings.policies.directory)
-    if loaded.plan is None:
-        print_problems(loaded.problems)
-        raise typer.Exit(1)
+def _snapshot(settings: Settings, identity: IdentitySettings, plan: Plan) -> Snapshot:
     verifiers = build_verifiers(
         1,
         identity,
@@ -68,7 +126,7 @@ def _snapshot(settings: Settings, identity: IdentitySettings, policies: Path | N
         hash_key=token_bytes(32),
         on_unknown_key=lambda issuer: None,
     )
-    return Snapshot(1, PolicyIndex(loaded.plan, ConditionRuntime(), identity.identity_headers), verifiers)
+    return Snapshot(1, PolicyIndex(plan, ConditionRuntime(), identity.identity_headers), verifiers)
 
 
 def _keys(settings: Settings) -> dict[str, KeySet]:

@@ -67,6 +67,49 @@ def test_a_denied_request_is_explained(arguments: tuple[str, ...], reason: str) 
 
 
 @pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ((), "workload: none came, wanted is one of `spiffe://shop.example/ns/front/**`"),
+        (("--method", "POST"), "method: POST is none of `GET`"),
+        (("--workload", WEB, "--header", "X-Debug: 1"), "the condition is false"),
+        (("--workload", WEB, "--header", "Upgrade: websocket"), "upgrade: `websocket` came, the rule names none"),
+    ],
+)
+def test_where_nothing_allows_each_allow_rule_says_what_it_lacked(arguments: tuple[str, ...], why: str) -> None:
+    """Unasked where they are few."""
+    result = run("--host", "orders.shop.example", *arguments)
+    assert f"\n  allow rules\n    orders/read  {why}" in result.output
+
+
+def test_many_rules_are_explained_only_when_asked(directory: Path) -> None:
+    """They would hide the decision."""
+    rules = "".join(f"      - {{id: r{n}, effect: allow, from: anyone, to: [{{methods: [PUT]}}]}}\n" for n in range(11))
+    write_policies(directory, {"policies/orders.yaml": POLICY + rules})
+    request = ("--workload", WEB, "--host", "orders.shop.example", "--method", "POST")
+    result = run(*request)
+    assert "--explain says what each of the 12 allow rules lacked" in result.output
+    assert run(*request, "--explain").output.count("method: POST is none of") == 12
+
+
+@pytest.mark.usefixtures("directory")
+def test_json_has_the_rules_only_when_asked() -> None:
+    """Each with what came of it; else it is the record as it is written."""
+    request = ("--workload", WEB, "--host", "orders.shop.example", "--json")
+    assert "rules" not in json.loads(run(*request).output)
+    explained = json.loads(run(*request, "--explain").output)
+    assert explained["rules"] == [{"rule": "orders/read", "effect": "allow", "outcome": "fits"}]
+    assert explained["decision"] == "allow"
+
+
+@pytest.mark.usefixtures("directory")
+def test_what_is_refused_before_the_rules_has_none_to_explain() -> None:
+    """Such as an ambiguous path."""
+    result = run("--host", "orders.shop.example", "--path", "/a/../b", "--json", "--explain")
+    assert json.loads(result.output)["rules"] == []
+
+
+@pytest.mark.usefixtures("directory")
 def test_json_is_the_audit_record() -> None:
     """Machines read the same names as in the audit file."""
     result = run("--workload", WEB, "--host", "orders.shop.example", "--json")
