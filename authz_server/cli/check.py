@@ -12,11 +12,16 @@ from authz_server.errors import Refused
 from authz_server.identity.settings import IdentitySettings, TrustDomain
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
 from authz_server.model import Request
+from authz_server.request.address import client_ip as parse_client_ip
 
 ALLOW, DENY = 0, 3
+OF_REQUEST = ("workload", "token", "method", "host", "path", "header", "client_ip")
+"""The options that say what is asked, as parameters."""
+MINIMAL = '{"attributes": {"request": {"http": {"method": "GET", "host": "orders.shop.example", "path": "/"}}}}'
 
 
 def check(
+    context: typer.Context,
     workload: Annotated[str, typer.Option(help="SPIFFE ID of the calling workload.", show_default=False)] = "",
     token: Annotated[
         str,
@@ -66,8 +71,12 @@ def check(
     from authz_server.cli.decision import decided, in_words, record
     from authz_server.control.worker_settings import identity_settings
 
+    if request is not None:
+        _refuse_other_options(context)
     settings = load_or_exit(config)
     if request is None:
+        if token and not settings.issuers:
+            typer.echo("authz: no issuer is known, so no token is valid: name the configuration (--config)", err=True)
         wanted = _from_options(workload, _token(token), method, host, path, header or [], client_ip)
         identity = _believing(identity_settings(settings), workload)
     else:
@@ -82,6 +91,8 @@ def _from_options(
 ) -> Request:
     if not host:
         raise typer.BadParameter("give the host of the request, or --request", param_hint="--host")
+    if client_ip and parse_client_ip(client_ip) is None:
+        raise typer.BadParameter(f"`{client_ip}` is no IP address, such as 192.0.2.7", param_hint="--client-ip")
     pairs = []
     for text in headers:
         name, colon, value = text.partition(":")
@@ -101,6 +112,15 @@ def _from_options(
     )
 
 
+def _refuse_other_options(context: typer.Context) -> None:
+    """Everything about the request stands in the file; a token from the environment may be there for other calls."""
+    sources = {name: context.get_parameter_source(name) for name in OF_REQUEST}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise typer.BadParameter(f"the file has the whole request, so leave out {options}", param_hint="--request")
+
+
 def _token(text: str) -> str:
     return sys.stdin.readline().strip() if text == "-" else text
 
@@ -112,10 +132,17 @@ def _from_file(file: Path) -> Request:
     from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 
     try:
-        message = json_format.Parse(file.read_bytes(), CheckRequest())
+        message = json_format.Parse(file.read_text(encoding="utf-8"), CheckRequest())
         return read_request(message.SerializeToString())
-    except (OSError, UnicodeDecodeError, json_format.ParseError, Refused) as error:
-        raise typer.BadParameter(f"{file} is no CheckRequest: {error}", param_hint="--request") from None
+    except OSError as error:
+        problem = f"{file} cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = f"{file} is not UTF-8 text; write a CheckRequest in JSON form, such as {MINIMAL}"
+    except json_format.ParseError as error:
+        problem = f"{file} is no CheckRequest in JSON form: {error}; the least is {MINIMAL}"
+    except Refused as error:
+        problem = f"{file} is a CheckRequest that the server refuses: {error.detail}"
+    raise typer.BadParameter(problem, param_hint="--request")
 
 
 def _believing(settings: IdentitySettings, workload: str) -> IdentitySettings:

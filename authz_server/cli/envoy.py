@@ -1,6 +1,6 @@
 """`authz envoy`: what Envoy needs to work with this server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -12,9 +12,11 @@ from authz_server.envoy.config_settings import (
     CheckPeer,
     EnvoySettings,
     InvalidAddressError,
+    Upstream,
     parse_address,
     parse_upstream,
 )
+from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
 
 T = TypeVar("T")
 app = typer.Typer(help="What Envoy needs to work with this server.", no_args_is_help=True)
@@ -55,18 +57,21 @@ def write_config(
     settings = EnvoySettings(
         listener=_parsed(parse_address, listener, "--listener"),
         admin=_parsed(parse_address, admin, "--admin"),
-        upstreams=tuple(_parsed(parse_upstream, each, "--upstream") for each in upstream or ()) or upstreams(Ports()),
+        upstreams=_upstreams(upstream or ()) or upstreams(Ports()),
         secrets=secrets,
         endpoints_file=_from_here(server.listen.endpoints_file),
         check_addresses=tuple(_parsed(parse_address, each, "--check") for each in check or ()),
-        check_peer=CheckPeer(check_identity) if check_identity else None,
+        check_peer=None if check_identity is None else CheckPeer(_identity(check_identity)),
         identity_headers=tuple(server.identity_headers),
     )
     text = to_yaml(settings)
     if output is None:
         typer.echo(text, nl=False)
-    else:
+        return
+    try:
         output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{output} cannot be written: {error.strerror}", param_hint="--output") from None
 
 
 def _parsed(parse: Callable[[str], T], text: str, option: str) -> T:
@@ -74,6 +79,24 @@ def _parsed(parse: Callable[[str], T], text: str, option: str) -> T:
         return parse(text)
     except InvalidAddressError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _upstreams(texts: Sequence[str]) -> tuple[Upstream, ...]:
+    """Each host once: Envoy would refuse the configuration else."""
+    found: dict[str, Upstream] = {}
+    for text in texts:
+        each = _parsed(parse_upstream, text, "--upstream")
+        if each.host.lower() in found:
+            raise typer.BadParameter(f"`{each.host}` is given twice; name each host once", param_hint="--upstream")
+        found[each.host.lower()] = each
+    return tuple(found.values())
+
+
+def _identity(text: str) -> str:
+    try:
+        return parse_spiffe_id(text).text
+    except InvalidSpiffeId as error:
+        raise typer.BadParameter(f"`{text}` is no SPIFFE ID: {error}", param_hint="--check-identity") from None
 
 
 def _from_here(path: Path) -> str:

@@ -62,8 +62,8 @@ def test_a_denied_request_is_explained(arguments: tuple[str, ...], reason: str) 
     """Exit code 3, with the reason."""
     result = run(*arguments)
     assert result.exit_code == 3, result.output
-    assert result.output.startswith("DENY")
-    assert f"  reason    {reason}" in result.output
+    assert result.stdout.startswith("DENY")
+    assert f"  reason    {reason}" in result.stdout
 
 
 @pytest.mark.usefixtures("directory")
@@ -138,18 +138,36 @@ def test_a_check_request_is_read_from_a_file(directory: Path) -> None:
 
 @pytest.mark.usefixtures("directory")
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "message"),
     [
-        (),
-        ("--host", "h", "--header", "no-colon"),
-        ("--host", "h", "--workload", "not a spiffe id"),
-        ("--request", "missing.json"),
-        ("--nonsense",),
+        ((), "--host"),
+        (("--host", "h", "--header", "no-colon"), "NAME: VALUE"),
+        (("--host", "h", "--workload", "not a spiffe id"), "--workload"),
+        (("--host", "h", "--client-ip", "localhost"), "`localhost` is no IP address"),
+        (("--request", "missing.json"), "missing.json cannot be read: No such file or directory"),
+        (("--request", "."), ". cannot be read: Is a directory"),
+        (("--request", "policies/orders.yaml"), "is no CheckRequest in JSON form"),
+        (("--request", "binary"), "binary is not UTF-8 text"),
+        (("--request", "request.json", "--host", "h", "--client-ip", "::1"), "leave out --host, --client-ip"),
+        (("--nonsense",), "--nonsense"),
     ],
 )
-def test_wrong_usage_says_what_to_give(arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_says_what_to_give(arguments: tuple[str, ...], message: str) -> None:
     """Exit code 2."""
-    assert run(*arguments).exit_code == 2
+    Path("binary").write_bytes(b"\xff\xfe")
+    result = run(*arguments)
+    assert result.exit_code == 2
+    # Long sentences are wrapped.
+    assert message in " ".join(result.output.split())
+
+
+@pytest.mark.usefixtures("directory")
+def test_a_token_that_nobody_can_verify_is_explained() -> None:
+    """Without a configuration no issuer is known; a token that is sent anyway is invalid."""
+    result = run("--host", "orders.shop.example", "--token", "a.b.c")
+    assert result.exit_code == 3
+    assert "no issuer is known" in result.stderr
+    assert "--config" in result.stderr
 
 
 def test_broken_policies_are_explained(directory: Path) -> None:

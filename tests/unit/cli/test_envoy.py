@@ -85,6 +85,10 @@ def test_a_file_can_be_written() -> None:
         (("--upstream", "a.example"), "--upstream"),
         (("--listener", "nowhere"), "--listener"),
         (("--check", "authz:0"), "--check"),
+        (("--check-identity", "foo"), "`foo` is no SPIFFE ID"),
+        (("--check-identity", ""), "is no SPIFFE ID"),
+        (("--upstream", "a.example=b:1", "--upstream", "A.example=c:1"), "`A.example` is given twice"),
+        (("--output", "missing/envoy.yaml"), "missing/envoy.yaml cannot be written: No such file or directory"),
     ],
 )
 def test_a_wrong_option_is_named(arguments: tuple[str, ...], message: str) -> None:
