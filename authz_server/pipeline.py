@@ -1,6 +1,7 @@
 """One check from request to decision: the phases in their order."""
 
 import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from authz_server.request.address import client_ip_text
 from authz_server.request.operation import Operation, canonical_operation
 from authz_server.snapshot import Snapshot
 
+_PARAMETERS = re.compile("[;?#]")
 SERVICE_EXTENSION = "service"
 """The route's `context_extensions` key that names the service."""
 
@@ -59,8 +61,8 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         user=None if token is None else token.user,
         token_hash=None if token is None else token.token_hash,
         method=request.method,
-        host=request.host if operation is None else operation.host,
-        path=request.target.partition("?")[0] if operation is None else operation.path_text,
+        host=_bare_host(request) if operation is None else operation.host,
+        path=_bare_path(request) if operation is None else operation.path_text,
         client_ip=client_ip_text(request.client_address),
         request_id=(request.id if operation is None else operation.id) or None,
         trace_id=None if operation is None else operation.trace_id,
@@ -78,8 +80,8 @@ def refused(request: Request, reason: Reason, detail: str, now: float, revision:
         reason=reason,
         detail=detail,
         method=request.method or None,
-        host=request.host or None,
-        path=request.target.partition("?")[0] or None,
+        host=_bare_host(request),
+        path=_bare_path(request),
         client_ip=client_ip_text(request.client_address),
         request_id=request.id or None,
     )
@@ -91,6 +93,16 @@ def decision_id(now: float) -> str:
     value = value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _bare_path(request: Request) -> str | None:
+    """The path of a request that was refused, without what may be secret: parameters, query, fragment."""
+    return _PARAMETERS.split(request.target, maxsplit=1)[0] or None
+
+
+def _bare_host(request: Request) -> str | None:
+    """The host of a request that was refused, without user and password."""
+    return request.host.rpartition("@")[2] or None
 
 
 def _credential(operation: Operation) -> str | None:

@@ -33,7 +33,7 @@ async def _watch(places: list[Path], on_change: Callable[[], None], *, recursive
         try:
             if there:
                 await _watch_until_gone(there, on_change, recursive=recursive)
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001  # the library raises errors of its own, in groups; rescanning goes on
             if not told:
                 structlog.get_logger().warning("watch_failed", problem=f"{error}; changes are found by rescanning")
                 told = True

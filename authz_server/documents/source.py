@@ -18,7 +18,7 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 # where an editor does not.
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\uffff\U000e0000-\U000e007f]"
+    "\u2060-\u206f\u3164\ufeff\uffa0\ud800-\udfff\ufff0-\uffff\U000e0000-\U000e007f]"
 )
 
 

@@ -160,8 +160,9 @@ def _retry_elsewhere() -> RetryPolicy:
     return RetryPolicy(
         retry_on="connect-failure,refused-stream,reset,unavailable",
         num_retries=2,
+        # Envoy takes the longest pause for the timeout of each try as well: it must leave a worker time to answer.
         retry_back_off=BackoffStrategy(
-            base_interval=timedelta(milliseconds=10), max_interval=timedelta(milliseconds=50)
+            base_interval=timedelta(milliseconds=10), max_interval=timedelta(milliseconds=250)
         ),
         retry_host_predicate=[
             RetryPolicyRetryHostPredicate(

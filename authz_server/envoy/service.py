@@ -50,7 +50,7 @@ class CheckService:
         now = time.time()
         try:
             return self._recorded(self._decide(payload, context, now), started)
-        except Exception as error:  # noqa: BLE001  # the border: whatever is wrong with us must deny
+        except BaseException as error:  # noqa: BLE001  # the border: whatever is wrong with us must deny
             return self._failed(error, now)
 
     def refuse(self, reason: Reason, detail: str) -> bytes:
@@ -59,7 +59,7 @@ class CheckService:
         now = time.time()
         try:
             return self._recorded(pipeline.refused(NO_REQUEST, reason, detail, now), started)
-        except Exception as error:  # noqa: BLE001  # the border, as above
+        except BaseException as error:  # noqa: BLE001  # the border, as above
             return self._failed(error, now)
 
     def _recorded(self, decision: Decision, started_ns: int) -> bytes:
@@ -86,7 +86,7 @@ class CheckService:
             return pipeline.refused(request, refusal.reason, refusal.detail, now, revision)
         return pipeline.check(request, snapshot, now)
 
-    def _failed(self, error: Exception, now: float) -> bytes:
+    def _failed(self, error: BaseException, now: float) -> bytes:
         decision = pipeline.refused(NO_REQUEST, Reason.INTERNAL_ERROR, type(error).__name__, now)
         try:
             # Where it happened, never the error's text, which could hold what the request held.

@@ -15,6 +15,7 @@ from authz_server.documents.suggest import quoted
 from authz_server.policy.values import is_name
 
 MAX_FILES = 10_000
+MAX_ENTRIES = 2 * MAX_FILES
 MAX_TOTAL_BYTES = 64 * 1024 * 1024
 MAX_FOLDERS = 16
 
@@ -76,6 +77,7 @@ class _Walk:
         self.entries: list[_Entry] = []
         self.problems: list[Problem] = []
         self._root = os.path.realpath(directory)
+        self._looked_at = 0
         self._folder(str(directory), (), frozenset())
         self.entries.sort(key=lambda entry: entry.path)
 
@@ -97,6 +99,12 @@ class _Walk:
                     self._item(os.path.join(path, name), name, folders, above | {identity})
 
     def _item(self, path: str, name: str, folders: tuple[str, ...], above: frozenset[tuple[int, int]]) -> None:
+        self._looked_at += 1
+        if self._looked_at > MAX_ENTRIES:
+            if self._looked_at == MAX_ENTRIES + 1:
+                # Links that fan out make a small tree an endless one.
+                self._report(path, "too_many_policies", f"over {MAX_ENTRIES:,} files and folders, links followed")
+            return
         try:
             info = os.stat(path)
         except OSError as error:
@@ -144,9 +152,13 @@ def _read(entries: list[_Entry]) -> tuple[list[PolicyFile], list[Problem]]:
             # Never a file that somebody has put in the place of the one that was looked at, nor a wait for its writer.
             descriptor = os.open(entry.real_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with open(descriptor, "rb") as stream:
-                content = stream.read(MAX_BYTES + 1)
+                is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+                content = stream.read(MAX_BYTES + 1) if is_file else b""
         except OSError as error:
             problems.append(_problem(entry.shown, "unreadable_file", f"the file cannot be read: {error.strerror}"))
+            continue
+        if not is_file:
+            problems.append(_problem(entry.shown, "not_a_file", "this is no regular file", "remove it"))
             continue
         size += len(content)
         if size > MAX_TOTAL_BYTES or len(files) == MAX_FILES:

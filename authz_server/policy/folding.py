@@ -11,30 +11,36 @@ import msgspec
 from authz_server.model import Path
 from authz_server.policy.patterns import Capture, PathTemplate
 
+# Upper case makes I of the dotless i, lower case makes i of the dotted I; only full case folding keeps them apart.
+_TURKISH = str.maketrans({"\u0130": "i", "\u0131": "i"})
+
+
+def fold_case(text: str) -> str:
+    """The text without regard to case, in any way that a backend may compare it."""
+    return text.casefold() if text.isascii() else text.translate(_TURKISH).casefold()
+
 
 def fold_segment(segment: str) -> str:
     """The segment without regard to case and without trailing dots and spaces, unless it is nothing else."""
-    plain = segment.casefold()
+    plain = fold_case(segment)
     return plain.rstrip(". ") or plain
 
 
 def folded_readings(path: Path) -> list[tuple[str, ...]]:
-    """The readings of a path that a deny rule has to consider: one for usual paths, at most two."""
-    plain = tuple([segment.casefold() for segment in path.segments])
-    stripped = _stripped(plain)
-    return [plain] if stripped == plain else [plain, stripped]
+    """The readings of a path that a deny rule has to consider: one for usual paths, at most three."""
+    return _readings(tuple([fold_case(segment) for segment in path.segments]))
 
 
 def fold_capture(capture: Capture) -> Capture:
     """The capture of a deny rule's template as it is compared with folded segments."""
-    suffix = capture.suffix.casefold().rstrip(". ")
-    return msgspec.structs.replace(capture, prefix=capture.prefix.casefold(), suffix=suffix)
+    suffix = fold_case(capture.suffix).rstrip(". ")
+    return msgspec.structs.replace(capture, prefix=fold_case(capture.prefix), suffix=suffix)
 
 
 def folded_captures(template: PathTemplate, path: Path) -> list[Mapping[str, str]]:
     """The captures that a deny rule's conditions have to consider: as written, and in every folded reading."""
     captures: list[Mapping[str, str]] = []
-    for segments in (path.segments, _stripped(path.segments), *folded_readings(path)):
+    for segments in (*_readings(path.segments), *folded_readings(path)):
         further = len(segments) - len(template.segments)
         if further < 1 if template.rest else further != 0:
             continue
@@ -43,12 +49,15 @@ def folded_captures(template: PathTemplate, path: Path) -> list[Mapping[str, str
     return captures
 
 
-def _stripped(segments: tuple[str, ...]) -> tuple[str, ...]:
-    """Without trailing dots and spaces of each segment, nor segments at the end that are nothing else."""
-    stripped = [segment.rstrip(". ") for segment in segments]
-    while stripped and not stripped[-1]:
-        stripped.pop()
-    return tuple([short or segment for short, segment in zip(stripped, segments, strict=False)])
+def _readings(segments: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """As they are, without trailing dots and spaces, and without segments at the end that are nothing else."""
+    if not any(segment.endswith((".", " ")) for segment in segments):
+        return [segments]
+    stripped = tuple([segment.rstrip(". ") or segment for segment in segments])
+    end = len(segments)
+    while end and not segments[end - 1].strip(". "):
+        end -= 1
+    return list(dict.fromkeys((segments, stripped, stripped[:end])))
 
 
 def _captures(template: PathTemplate, segments: tuple[str, ...]) -> dict[str, str]:

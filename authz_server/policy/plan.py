@@ -21,7 +21,7 @@ class Expression(Struct, frozen=True):
     reads: tuple[str, ...]
     """What it reads, sorted: `request.method`, `request.headers[x-team]`, `request.headers[*]`,
     `user.claims.customer`, `user.claims[*]`, `path.order_id`, `client.within[10.0.0.0/8]`, `now`, `has_user`."""
-    builds_lists: bool = False
+    iterates: bool = False
     """It has `map` or `filter`, whose cost grows with the square of the list, so that lists are bounded."""
 
 

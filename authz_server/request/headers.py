@@ -80,8 +80,10 @@ class Headers(Struct, frozen=True):
 
         Raises Refused (`header_conflict`).
         """
-        for name in self.names_with_underscore():
-            if name not in protected and name.replace("_", "-") in protected:
+        names = self.names() if "_" in "".join(protected) else self.names_with_underscore()
+        if names:
+            forms = {name.replace("_", "-") for name in protected}
+            if any(name not in protected and name.replace("_", "-") in forms for name in names):
                 raise Refused(Reason.HEADER_CONFLICT, "a header is an underscore variant of one that rules set")
 
     def single(self, name: str) -> str:

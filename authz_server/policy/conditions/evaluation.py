@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from cel_expr_python import cel
 
 from authz_server.model import User, Workload
-from authz_server.policy.conditions.values import Unusable, longest
+from authz_server.policy.conditions.values import Unusable, largest
 from authz_server.request.operation import Operation
 from authz_server.request.query import UnreadableQuery, parse_query
 
 MAX_ELEMENTS = 256
-"""How many elements a list may have that `map` or `filter` goes through: their cost grows with its square."""
+MAX_TEXT = 8192
+"""Elements of a list, and characters of a text, that an expression with macros goes through: their product is its cost."""
 
 
 class EvaluationError(Exception):
@@ -27,12 +28,12 @@ Binding = Callable[["Evaluation", Mapping[str, str]], object]
 class Needs:
     """The variables that an expression reads; expressions that read the same share one, and their activations."""
 
-    def __init__(self, environment: cel.Env, bindings: Mapping[str, Binding], *, builds_lists: bool) -> None:
+    def __init__(self, environment: cel.Env, bindings: Mapping[str, Binding], *, iterates: bool) -> None:
         self.environment = environment
         self.bindings = bindings
         self.items = tuple(bindings.items())
         self.reads_captures = "path" in bindings
-        self.builds_lists = builds_lists
+        self.iterates = iterates
 
 
 class Evaluation:
@@ -72,8 +73,8 @@ class Evaluation:
                 except Unusable:
                     # Not bound, so that only what uses it fails.
                     continue
-                if needs.builds_lists and longest(data[name]) > MAX_ELEMENTS:
-                    raise EvaluationError(f"`{name}` has more than {MAX_ELEMENTS} elements, too many for map or filter")
+                if needs.iterates:
+                    _check_size(name, data[name])
             activation = self._activations[needs] = needs.environment.Activation(data)
         return activation
 
@@ -84,3 +85,11 @@ class Evaluation:
         except Unusable as error:
             return str(error)
         return f"there is no `{name}`"
+
+
+def _check_size(name: str, value: object) -> None:
+    elements, text = largest(value)
+    if elements > MAX_ELEMENTS:
+        raise EvaluationError(f"`{name}` has more than {MAX_ELEMENTS} elements, too many for a macro")
+    if text > MAX_TEXT:
+        raise EvaluationError(f"`{name}` has a text of more than {MAX_TEXT} characters, too long for a macro")

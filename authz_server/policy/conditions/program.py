@@ -75,8 +75,8 @@ class ConditionRuntime:
         return program
 
     def _needs_of(self, expression: Expression) -> Needs:
-        key = (expression.reads, expression.builds_lists)
+        key = (expression.reads, expression.iterates)
         if key not in self._needs:
             variables = bindings(expression.reads)
-            self._needs[key] = Needs(self._environment, variables, builds_lists=expression.builds_lists)
+            self._needs[key] = Needs(self._environment, variables, iterates=expression.iterates)
         return self._needs[key]

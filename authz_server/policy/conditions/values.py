@@ -1,6 +1,6 @@
 """What may be handed to the engine, which misreads some values instead of refusing them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.message import Message
 
@@ -44,17 +44,19 @@ def checked(value: object) -> object:
     return value
 
 
-def longest(value: object) -> int:
-    """The number of elements of the longest list or map in the value of a variable."""
+def largest(value: object) -> tuple[int, int]:
+    """The elements of the longest list or map in the value of a variable, and the characters of its longest text."""
+    if isinstance(value, str):
+        return 0, len(value)
     if isinstance(value, Message):
-        fields = [content for field, content in value.ListFields() if field.is_repeated]
-        return max((len(content) for content in fields), default=0)
-    if isinstance(value, dict):
-        return _longest(len(value), value.values())
-    if isinstance(value, list):
-        return _longest(len(value), value)
-    return 0
+        return _largest(0, (content for _, content in value.ListFields()))
+    if isinstance(value, Mapping):
+        return _largest(len(value), (*value, *value.values()))
+    if isinstance(value, Sequence):
+        return _largest(len(value), value)
+    return 0, 0
 
 
-def _longest(own: int, items: Iterable[object]) -> int:
-    return max([own, *(longest(item) for item in items)])
+def _largest(own: int, items: Iterable[object]) -> tuple[int, int]:
+    sizes = [largest(item) for item in items]
+    return max([own, *(elements for elements, _ in sizes)]), max((text for _, text in sizes), default=0)

@@ -127,3 +127,47 @@ def test_an_underscore_variant_of_a_header_that_rules_set_is_refused(tmp_path: P
     """
     decision = check(request("GET", "/", headers={header: "1"}), snapshot_of(plan_of(tmp_path, s=policy)), 0.0)
     assert decision.reason is Reason.HEADER_CONFLICT
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/internal",
+        "/Internal",
+        "/internal./...",
+        "/Internal%20/%20",
+        "/%C4%B1nternal",
+        "/%C4%B0nternal",
+        "/internal/...",
+    ],
+)
+def test_no_spelling_of_a_path_escapes_a_deny_rule(tmp_path: Path, path: str) -> None:
+    """Whatever a backend ignores: case in any alphabet, dots and spaces at the end of any segment."""
+    policy = """\
+        kind: service
+        name: s
+        hosts: ["*"]
+        rules:
+          - {id: a, effect: allow, from: anyone}
+          - {id: d, effect: deny, to: [{paths: [/internal, "/internal/**"]}]}
+    """
+    decision = check(request("GET", path), snapshot_of(plan_of(tmp_path, s=policy)), 0.0)
+    assert decision.reason is Reason.DENIED_BY_RULE
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "recorded"),
+    [
+        ("/a;jsessionid=secret", "h.example", ("/a", "h.example")),
+        ("/a#secret", "h.example", ("/a", "h.example")),
+        ("/a//b?token=secret", "h.example", ("/a//b", "h.example")),
+        ("/a", "user:secret@h.example", ("/a", "h.example")),
+    ],
+)
+def test_the_record_of_a_refused_request_holds_no_secret(
+    tmp_path: Path, target: str, host: str, recorded: tuple[str, str]
+) -> None:
+    """Parameters, query, fragment and user are left out, also where the request cannot be read."""
+    policy = "kind: service\nname: s\nhosts: ['*']\nrules: []\n"
+    decision = check(request("GET", target, host=host), snapshot_of(plan_of(tmp_path, s=policy)), 0.0)
+    assert (decision.path, decision.host) == recorded

@@ -192,6 +192,13 @@ def test_an_underscore_variant_of_a_protected_header_is_a_conflict(name: str) ->
     assert refused.value.reason is Reason.HEADER_CONFLICT
 
 
+@pytest.mark.parametrize("name", ["x-user-id", "x_user-id", "X-User-Id"])
+def test_a_protected_name_may_have_the_underscore(name: str) -> None:
+    """Either can be taken for the other."""
+    with pytest.raises(Refused):
+        Headers.read(((name, b"root"),), False).refuse_variants(frozenset({"x_user_id"}))
+
+
 @pytest.mark.parametrize("protected", [frozenset(), frozenset({"x-user"}), frozenset({"x_other", "x-other"})])
 def test_protected_headers_and_other_underscores_are_fine(protected: frozenset[str]) -> None:
     """The client's copy of a protected header is removed later; other names may have underscores."""
