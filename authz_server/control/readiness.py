@@ -37,14 +37,14 @@ class Readiness(Struct, frozen=True):
 def readiness(
     policies: Policies,
     workers: Workers,
-    dark: Mapping[str, bool],
+    lacking: Mapping[str, bool],
     bad_files: Sequence[str],
     *,
     draining: bool,
 ) -> Readiness:
-    """`dark` names issuers and bundles without keys, and says whether they are required; `bad_files` are explained."""
-    missing = [f"{name} has no keys" for name, required in dark.items() if required]
-    degraded = [f"{name} has no keys" for name, required in dark.items() if not required]
+    """`lacking` says what keys and certificates there are not, and whether they are required; `bad_files` explain."""
+    missing = [lack for lack, required in lacking.items() if required]
+    degraded = [lack for lack, required in lacking.items() if not required]
     degraded += bad_files
     if draining:
         missing.append("the server is shutting down")

@@ -30,6 +30,7 @@ class Trust:
         for domain, trust_domain in settings.workloads.trust_domains.items():
             if trust_domain.bundle is not None:
                 self._bundles[domain] = TrustFile(trust_domain.bundle, parse_bundle, b"")
+        metrics.trust_problems(lambda: len(self.troubled()))
 
     def keys(self) -> dict[str, bytes]:
         """JWKS documents of all issuers; an empty set for one whose keys are not known."""
@@ -44,9 +45,9 @@ class Trust:
         """The files among all this."""
         return [*self._key_files.values(), *self._bundles.values()]
 
-    def reread(self) -> bool:
+    def reread(self, *, tell_again: bool = False) -> bool:
         """Look at all files again; whether anything has changed. Blocks."""
-        changed = [file.reread() for file in self.files()]
+        changed = [file.reread(tell_again=tell_again) for file in self.files()]
         return any(changed)
 
     def ask(self, issuer: str) -> None:
@@ -55,12 +56,15 @@ class Trust:
             self._fetched[issuer].ask()
 
     def missing(self) -> dict[str, bool]:
-        """What cannot be verified: `issuer corp` or `bundle shop.example`, and whether it is required."""
-        dark = [name for name, keys in self._fetched.items() if not keys.usable]
-        dark += [n for n, f in self._key_files.items() if not (isinstance(f.parsed, KeySet) and f.parsed.keys)]
-        empty = [n for n, f in self._bundles.items() if not (isinstance(f.parsed, Bundle) and f.parsed.authorities)]
-        missing = {f"issuer {name}": name in self._required for name in dark}
-        return missing | {f"bundle {domain}": False for domain in empty}
+        """What is missing to verify with, such as `issuer corp has no keys`, and whether it is required."""
+        missing = {f"issuer {name} has no keys": name in self._required for name in self._dark()}
+        return missing | {f"bundle {domain} has no certificates": False for domain in self._empty()}
+
+    def troubled(self) -> set[str]:
+        """The issuers and bundles that are unusable, or whose file was refused as it is now."""
+        troubled = {f"issuer {name}" for name in self._dark()} | {f"bundle {domain}" for domain in self._empty()}
+        troubled |= {f"issuer {name}" for name, file in self._key_files.items() if file.problem is not None}
+        return troubled | {f"bundle {domain}" for domain, file in self._bundles.items() if file.problem is not None}
 
     def problems(self) -> list[str]:
         """What is wrong with files whose last good content is still in use."""
@@ -71,6 +75,13 @@ class Trust:
         async with asyncio.TaskGroup() as group:
             for keys in self._fetched.values():
                 group.create_task(keys.run())
+
+    def _dark(self) -> list[str]:
+        dark = [name for name, keys in self._fetched.items() if not keys.usable]
+        return dark + [n for n, f in self._key_files.items() if not (isinstance(f.parsed, KeySet) and f.parsed.keys)]
+
+    def _empty(self) -> list[str]:
+        return [n for n, f in self._bundles.items() if not (isinstance(f.parsed, Bundle) and f.parsed.authorities)]
 
 
 def _issuer_keys(

@@ -41,6 +41,7 @@ class ControlMetrics:
         self._write_errors = self._counter(names.AUDIT_WRITE_ERRORS)
         self._fetches = self._counter(names.KEYS_FETCHES)
         self._keys_age = self._gauge(names.KEYS_AGE)
+        self._trust_problems = self._gauge(names.TRUST_PROBLEMS)
         for result in (_OK, _FAILED):
             self._reloads.labels(result)
 
@@ -82,6 +83,13 @@ class ControlMetrics:
     def keys_age(self, issuer: str, age_s: Callable[[], float]) -> None:
         """Ask this function for the age of an issuer's keys whenever metrics are read; NaN without keys."""
         self._keys_age.labels(issuer).set_function(age_s)
+        # From zero on: the increase to a first sample that is one already would not be seen.
+        for result in (_OK, _FAILED):
+            self._fetches.labels(issuer, result)
+
+    def trust_problems(self, count: Callable[[], float]) -> None:
+        """Ask this function for the number of issuers and bundles with a problem whenever metrics are read."""
+        self._trust_problems.set_function(count)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format, those of the workers summed."""

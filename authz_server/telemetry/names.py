@@ -61,6 +61,9 @@ AUDIT_DROPPED = Metric("authz_audit_dropped_total", "counter", (WORKER,), "Recor
 AUDIT_WRITE_ERRORS = Metric("authz_audit_write_errors_total", "counter", (), "Failed writes to the audit file.")
 KEYS_FETCHES = Metric("authz_keys_fetches_total", "counter", (ISSUER, RESULT), "Fetches of keys: ok or failed.")
 KEYS_AGE = Metric("authz_keys_age_seconds", "gauge", (ISSUER,), "Since the keys were fetched; NaN before the first.")
+TRUST_PROBLEMS = Metric(
+    "authz_trust_problems", "gauge", (), "Issuers and bundles that are unusable, or whose file was refused."
+)
 
 WORKER_METRICS = (
     *(DECISIONS, RULE_DECISIONS, CHECK_SECONDS, INTERNAL_ERRORS, UNKNOWN_KEYS),
@@ -71,7 +74,7 @@ WORKER_METRICS = (
 
 CONTROL_METRICS = (
     *(RELOADS, POLICY_PROBLEMS, POLICY_REVISION, POLICY_LOADED, WORKERS, WORKER_RESTARTS),
-    *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_WRITE_ERRORS, KEYS_FETCHES, KEYS_AGE),
+    *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_WRITE_ERRORS, KEYS_FETCHES, KEYS_AGE, TRUST_PROBLEMS),
 )
 """Counted by the control process."""
 

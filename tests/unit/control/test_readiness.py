@@ -8,10 +8,14 @@ GOOD = Policies("r1", 0)
 ALL = Workers(2, 2)
 
 
-def of(policies: Policies = GOOD, workers: Workers = ALL, draining: bool = False, **dark: bool) -> Readiness:
-    """Readiness where all is well but what is given; `dark` names issuers."""
+def of(policies: Policies = GOOD, workers: Workers = ALL, draining: bool = False, **lacking: bool) -> Readiness:
+    """Readiness where all is well but what is given; `lacking` names issuers."""
     return readiness(
-        policies, workers, {f"issuer {name}": required for name, required in dark.items()}, [], draining=draining
+        policies,
+        workers,
+        {f"issuer {name} has no keys": required for name, required in lacking.items()},
+        [],
+        draining=draining,
     )
 
 

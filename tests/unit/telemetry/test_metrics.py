@@ -216,6 +216,7 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
     control.keys_fetched("corp", ok=True)
     control.keys_fetched("corp", ok=False)
     control.keys_age("corp", lambda: 7.5)
+    control.trust_problems(lambda: 3)
     assert samples(control) == {
         'authz_reloads_total{result="ok"}': 2,
         'authz_reloads_total{result="failed"}': 1,
@@ -232,6 +233,7 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
         'authz_keys_fetches_total{issuer="corp",result="ok"}': 1,
         'authz_keys_fetches_total{issuer="corp",result="failed"}': 1,
         'authz_keys_age_seconds{issuer="corp"}': 7.5,
+        "authz_trust_problems": 3,
     }
 
 
@@ -246,6 +248,16 @@ def test_the_age_of_keys_that_never_came_is_no_number(control: ControlMetrics) -
     """An issuer without keys does not look fresh."""
     control.keys_age("corp", lambda: math.nan)
     assert math.isnan(samples(control)['authz_keys_age_seconds{issuer="corp"}'])
+
+
+def test_fetches_of_keys_are_counted_from_zero(control: ControlMetrics) -> None:
+    """An alert on an increase sees the first failure as well."""
+    control.keys_age("corp", lambda: math.nan)
+    found = samples(control)
+    assert [found[f'authz_keys_fetches_total{{issuer="corp",result="{result}"}}'] for result in ("ok", "failed")] == [
+        0,
+        0,
+    ]
 
 
 def test_metrics_are_exposed_as_they_are_named(control: ControlMetrics, worker: WorkerMetrics) -> None:
