@@ -28,11 +28,14 @@ class PolicyDirectory:
         self.problems: tuple[Problem, ...] = ()
         """What is wrong with the files as they are now."""
 
-    def reread(self) -> bool:
-        """Look at the contents of all files, and load them if anything has changed; whether `plan` has."""
+    def reread(self, *, tell_again: bool = False) -> bool:
+        """Look at the contents of all files, and load them if anything has changed; whether `plan` has.
+
+        With `tell_again` those that are bad are loaded again as well, and their problems told.
+        """
         files, problems = read_directory(self._directory)
         seen = (revision(files), tuple(problems))
-        if seen == self._seen:
+        if seen == self._seen and not (tell_again and self.problems):
             return False
         self._seen = seen
         loaded = load_policies(self._directory, self._known)
@@ -51,8 +54,10 @@ class PolicyDirectory:
     def _refuse(self) -> None:
         self._metrics.policies_refused(len(self.problems))
         log = structlog.get_logger()
-        kept = self.plan.revision if self.plan is not None else None
-        log.error("policies_refused", problems=len(self.problems), revision_kept=kept)
+        if self.plan is None:
+            log.error("policies_refused", problems=len(self.problems))
+        else:
+            log.error("policies_refused", problems=len(self.problems), revision_kept=self.plan.revision)
         for problem in self.problems:
             what, _, source = str(problem).partition("\n")
             log.error("policy_problem", problem=what, source=dedent(source))

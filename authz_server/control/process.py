@@ -116,6 +116,13 @@ class WorkerProcess:
         self._writer.close()
         return code
 
+    async def exited_within(self, time_s: float) -> int | None:
+        """Wait so long at most for its exit code, which is negative for a signal."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(time_s):
+                return await self._process.wait()
+        return None
+
     async def ended_within(self, time_s: float) -> bool:
         """Wait so long at most for its end; whether it has ended, or closed its socket."""
         done, _ = await asyncio.wait([self._receiving], timeout=time_s)

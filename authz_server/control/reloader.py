@@ -33,6 +33,8 @@ class Reloader:
         self._rescan_s = rescan_s
         self._clock = clock
         self._wanted = asyncio.Event()
+        self._told_to = False
+        """Somebody asked, and waits for an answer in the log."""
         self._refused: Content | None = None
         """What the workers could not prepare."""
         self._pause_s = rescan_s
@@ -42,6 +44,11 @@ class Reloader:
 
     def request(self) -> None:
         """Look soon."""
+        self._wanted.set()
+
+    def reload(self) -> None:
+        """Look soon, try again what failed, and log what came of it, even where nothing has changed."""
+        self._told_to = True
         self._wanted.set()
 
     async def run(self) -> None:
@@ -57,14 +64,18 @@ class Reloader:
 
     async def step(self) -> None:
         """Look at all files now, and publish what has changed."""
-        await asyncio.to_thread(self._trust.reread)
-        await asyncio.to_thread(self._policies.reread)
+        told_to, self._told_to = self._told_to, False
+        was_bad = bool(self._policies.problems)
+        await asyncio.to_thread(self._trust.reread, tell_again=told_to)
+        await asyncio.to_thread(self._policies.reread, tell_again=told_to)
         if self._policies.plan is None:
             return
         content = Content(self._policies.plan, self._trust.keys(), self._trust.bundles())
         if content.is_like(self._publisher.active):
+            if told_to and not was_bad and not self._policies.problems:
+                structlog.get_logger().info("policies_unchanged", revision=content.plan.revision)
             return
-        if not content.is_like(self._refused):
+        if told_to or not content.is_like(self._refused):
             self._pause_s, self._retry_at = self._rescan_s, 0.0
         elif self._clock() < self._retry_at:
             return

@@ -139,7 +139,7 @@ class _Server:
 
     def _reload(self) -> None:
         structlog.get_logger().info("reload_requested")
-        self._reloader.request()
+        self._reloader.reload()
 
     def _http(self) -> list[HttpServer]:
         servers = [HttpServer(admin_app(self._readiness, self._render_metrics), self._admin_socket)]

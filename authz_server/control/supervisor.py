@@ -1,6 +1,7 @@
 """Keeps the worker of each slot alive."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,9 @@ from authz_server.control.process import WorkerGone, WorkerProcess, spawn_worker
 from authz_server.control.publisher import NotActivated, Publisher
 from authz_server.worker.address import Address
 from authz_server.worker.messages import Broken, Listening, WorkerSettings
+
+_LAST_STEPS_S = 1.0
+"""From the end of a worker's socket to that of its process."""
 
 
 class Patience(Struct, frozen=True):
@@ -101,6 +105,7 @@ class Supervisor:
                 self._on_restart(settings.slot)
                 try:
                     worker = await self._start(settings)
+                    structlog.get_logger().info("worker_started", worker=settings.slot)
                     break
                 except CannotStart as error:
                     structlog.get_logger().error("worker_cannot_start", worker=settings.slot, problem=str(error))
@@ -132,9 +137,11 @@ class Supervisor:
             try:
                 await worker.ping(self._patience.answer)
             except WorkerGone as error:
-                return str(error)
+                if not await worker.ended_within(_LAST_STEPS_S):
+                    return f"{error}, and was killed"
             if await worker.ended_within(self._patience.heartbeat):
-                return "it ended"
+                # Its own end says more than ours would.
+                return _ending(await worker.exited_within(_LAST_STEPS_S))
 
     async def _end(self, worker: WorkerProcess) -> int:
         self._publisher.remove(worker)
@@ -142,3 +149,16 @@ class Supervisor:
         if self._addresses.pop(worker.slot, None) is not None:
             self._on_endpoints(self.addresses)
         return await worker.kill()
+
+
+def _ending(code: int | None) -> str:
+    """How a process ended, in words of people."""
+    if code is None:
+        return "it hung up without ending, and was killed"
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return f"{name} ended it"
+    return f"it ended by itself with exit code {code}"

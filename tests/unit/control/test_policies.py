@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from structlog.testing import capture_logs
 
 from authz_server.control.policies import PolicyDirectory
 from authz_server.policy.compiler import KnownNames
@@ -79,6 +80,17 @@ def test_a_bad_edit_keeps_the_last_good_policies(
     assert not policies.edit(GOOD)
     assert policies.known.problems == ()
     assert policies.sample("authz_policy_problems 0.0")
+
+
+def test_only_a_revision_that_is_there_is_said_to_be_kept(policies: Policies) -> None:
+    """At the start there is none."""
+    with capture_logs() as logs:
+        policies.edit("kind: servce")
+        policies.edit(GOOD)
+        policies.edit("kind: servce")
+    assert policies.known.plan is not None
+    kept = [line.get("revision_kept", "") for line in logs if line["event"] == "policies_refused"]
+    assert kept == ["", policies.known.plan.revision]
 
 
 def test_a_problem_is_told_once(policies: Policies, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ import signal
 from pathlib import Path
 from textwrap import dedent
 
+from structlog.testing import capture_logs
+
 from authz_server.control.policies import PolicyDirectory, known_names
 from authz_server.control.reloader import Reloader
 from authz_server.control.settings import Settings
@@ -58,6 +60,42 @@ def test_policies_and_keys_are_activated_when_they_change(tmp_path: Path) -> Non
             assert second is not None
             assert second.plan is first.plan
             assert second.keys == {"corp": b'{"keys":[]}'}
+
+    asyncio.run(scenario())
+
+
+def test_who_asks_for_a_reload_gets_an_answer(tmp_path: Path) -> None:
+    """In the log: nothing new, or all problems again; looks that nobody asked for say nothing twice."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, 1) as made:
+            scene = Scene(made, tmp_path)
+
+            async def told(*, asked: bool) -> set[str]:
+                if asked:
+                    scene.reloader.reload()
+                with capture_logs() as logs:
+                    await scene.reloader.step()
+                return {line["event"] for line in logs}
+
+            scene.keys.write_text('{"keys":[]}')
+            refused = {"policies_refused", "policy_problem"}
+            scene.file.write_text("kind: servce")
+            assert await told(asked=False) == refused
+            assert await told(asked=False) == set()
+            assert await told(asked=True) == refused
+            scene.file.write_text(dedent(POLICY))
+            assert await told(asked=True) == {"policies_loaded"}
+            assert await told(asked=False) == set()
+            assert await told(asked=True) == {"policies_unchanged"}
+            scene.keys.write_text("garbage")
+            assert await told(asked=False) == {"trust_file_refused"}
+            assert await told(asked=True) == {"trust_file_refused", "policies_unchanged"}
+            scene.file.write_text("kind: servce")
+            assert await told(asked=False) == refused
+            assert await told(asked=True) == {"trust_file_refused", *refused}
+            scene.file.write_text(dedent(POLICY))
+            assert await told(asked=True) == {"trust_file_refused", "policies_mended"}
 
     asyncio.run(scenario())
 

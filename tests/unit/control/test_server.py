@@ -107,9 +107,11 @@ def test_an_edit_is_effective_within_moments(served: Served) -> None:
 
 
 def test_sighup_looks_again(served: Served) -> None:
-    """For those who want to be sure."""
+    """For those who want to be sure: the log has an answer, also where nothing has changed."""
     served.signal(signal.SIGHUP)
-    wait_until(lambda: served.events("reload_requested") != [], PATIENCE_S, "the log")
+    wait_until(lambda: served.events("policies_unchanged") != [], PATIENCE_S, "the answer")
+    assert served.events("reload_requested") != []
+    assert served.events("policies_unchanged")[-1]["revision"] == served.readiness()["policies"]["revision"]
     assert served.readiness()["status"] == "ready"
 
 

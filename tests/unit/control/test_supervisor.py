@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from authz_server.control.addresses import bound_address, listen_on
 from authz_server.control.errors import CannotStart
@@ -109,6 +110,34 @@ def test_a_worker_that_was_killed_comes_back_with_the_snapshot(tmp_path: Path) -
     run(scenario, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("number", "problem"),
+    [(signal.SIGKILL, "SIGKILL ended it"), (signal.SIGTERM, "it ended by itself with exit code 0")],
+)
+def test_the_end_of_a_worker_is_logged_and_so_is_its_successor(
+    tmp_path: Path, number: signal.Signals, problem: str
+) -> None:
+    """What ended it is said in words; the start of the fleet itself is not told of."""
+
+    async def scenario(made: Fleet) -> None:
+        await made.publisher.publish(content(tmp_path, "r1"))
+        os.kill(made.supervisor.pids()[0], number)
+        await made.until(lambda: made.restarts == [0] and made.publisher.serving == {0})
+
+    with capture_logs() as logs:
+        run(scenario, tmp_path, workers=1)
+    assert [line for line in logs if line["event"].startswith("worker_")] == [
+        {
+            "event": "worker_ended",
+            "log_level": "error",
+            "worker": 0,
+            "exit_code": -number if number is signal.SIGKILL else 0,
+            "problem": problem,
+        },
+        {"event": "worker_started", "log_level": "info", "worker": 0},
+    ]
+
+
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     """It gives no sign of life."""
 
@@ -120,7 +149,10 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
             await made.until(lambda: made.publisher.serving == {0} and made.supervisor.pids() != {0: hanging})
             assert await made.revision(0) == "r1"
 
-    asyncio.run(scenario())
+    with capture_logs() as logs:
+        asyncio.run(scenario())
+    [ended] = [line for line in logs if line["event"] == "worker_ended"]
+    assert ended["problem"] == "worker 0 did not answer within 0.5 s, and was killed"
 
 
 def test_a_worker_that_is_told_to_stop_by_others_comes_back(tmp_path: Path) -> None:
