@@ -31,6 +31,8 @@ _LIKE_A_NUMBER = re.compile(
     re.ASCII | re.VERBOSE,
 )
 _LIKE_A_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?", re.ASCII)
+SMART_QUOTES = frozenset("\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb")
+"""What word processors make of quotes."""
 _MAX_INTEGER = 2**63 - 1
 
 
@@ -43,7 +45,11 @@ def plain_value(text: str) -> Value:
         return _numeric(text)
     if len(text) <= 3 and _BOOLEAN_ONCE.fullmatch(text):
         message = f"`{text}` is a text to some readers of YAML, and true or false to others"
-        raise InvalidValue(message, hint=_quotes(text))
+        meant = "true" if text.lower() in ("y", "yes", "on") else "false"
+        raise InvalidValue(message, hint=f"{_quotes(text)} if it is a text, or {meant} where true or false is wanted")
+    if first in SMART_QUOTES:
+        message = f"`{first}` does not quote a text in YAML, but is a part of it"
+        raise InvalidValue(message, hint="use straight quotes")
     if text == "=":
         raise InvalidValue("`=` has a meaning of its own in YAML", hint=_quotes(text))
     return text

@@ -22,11 +22,31 @@ def fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 def example_at(model: type[BaseModel], path: FieldPath) -> str:
     """How the last field of the path may be written, as YAML, or ""."""
+    if not path:
+        return ""
+    if isinstance(path[-1], int):
+        examples = _examples(model, path[:-1])
+        return f"`{_yaml(examples[0][0])}`" if examples and isinstance(examples[0], list) and examples[0] else ""
+    examples = _examples(model, path)
+    return f"`{path[-1]}: {_yaml(examples[0])}`" if examples else ""
+
+
+def _examples(model: type[BaseModel], path: FieldPath) -> list[Any]:
     for owner in models_at(model, path[:-1]) if path else []:
         info = fields(owner).get(str(path[-1]))
         if info is not None and info.examples:
-            return f"`{path[-1]}: {_yaml(info.examples[0])}`"
-    return ""
+            return info.examples
+    return []
+
+
+def home_of(model: type[BaseModel], path: FieldPath, name: str) -> tuple[str, bool] | None:
+    """The field, of the mapping at the path, that has `name` one level below; and whether in the items of a list."""
+    for owner in models_at(model, path):
+        for field in fields(owner):
+            for below, in_items in (((field,), False), ((field, 0), True)):
+                if any(name in fields(member) for member in models_at(model, (*path, *below))):
+                    return field, in_items
+    return None
 
 
 def literals_at(model: type[BaseModel], path: FieldPath) -> list[str]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.problem import Problem
-from authz_server.documents.shape import example_at, fields, literals_at, models_at
+from authz_server.documents.shape import example_at, fields, home_of, literals_at, models_at
 from authz_server.documents.source import MAX_PROBLEMS
 from authz_server.documents.suggest import closest, did_you_mean, listing, quoted
 from authz_server.documents.tree import Document, Step
@@ -68,10 +68,11 @@ class _Complaints:
 
     def about(self, error: ValidationError) -> list[Problem]:
         raw = error.errors(include_url=False, include_input=False)[: 4 * MAX_PROBLEMS]
-        errors = [one for one in map(self._located, raw) if not self._document.find(one.path).refused]
+        found = [self._located(one) for one in raw]
+        errors = [one for one in found if not self._document.find(one.path).refused]
         misspelt = {self._meant(one) for one in errors if one.type == "extra_forbidden"}
         # A value of several possible shapes fails as each of them: what is inside it says which one was meant.
-        inside = {one.path[:end] for one in errors for end in range(len(one.path))}
+        inside = {one.path[:end] for one in found for end in range(len(one.path))}
         inside |= {one.path for one in errors if one.type not in _EXPECTED}
         mistyped: dict[tuple[Step, ...], list[_Error]] = {}
         problems = []
@@ -121,6 +122,9 @@ class _Complaints:
         name = str(path[-1])
         message = f"unknown field {quoted(name)} in {self._noun(path[:-1])}"
         hint = did_you_mean(name, known, f"known fields are {listing(sorted(known))}")
+        if (home := home_of(self._model, path[:-1], name)) is not None:
+            field, in_items = home
+            hint = f"it belongs in an item of {quoted(field)}" if in_items else f"it belongs under {quoted(field)}"
         return self._document.problem(path, "unknown_field", message, hint, key=True)
 
     def _meant(self, error: _Error) -> tuple[Step, ...]:
@@ -145,8 +149,20 @@ class _Complaints:
         shapes = [_EXPECTED[error.type] or _literals(error.context["expected"]) for error in errors]
         message = f"{self._subject(path)} must be {_alternatives(shapes)}, not {_shown(value)}"
         guess = did_you_mean(value, literals) if isinstance(value, str) else ""
-        quotes = "put it in quotes" if shapes == ["a text"] and isinstance(value, int | float) else ""
-        return self._document.problem(path, "wrong_type", message, guess or quotes or self._example(path))
+        hint = guess or self._reshaped(path, value, shapes) or self._example(path)
+        return self._document.problem(path, "wrong_type", message, hint)
+
+    def _reshaped(self, path: tuple[Step, ...], value: object, shapes: list[str]) -> str:
+        """How the same value may be what is wanted."""
+        if shapes == ["a text"] and isinstance(value, int | float):
+            return "put it in quotes"
+        if isinstance(value, dict) and "a list" in shapes and models_at(self._model, (*path, 0)):
+            begin = "put it in `[ ]`" if self._document.find(path).style == "flow" else "begin it with `- `"
+            example = self._example(path)
+            return f"{begin}, {example}" if example else begin
+        if isinstance(value, str) and path and value in literals_at(self._model, path[:-1]):
+            return f"write {quoted(f'{path[-2]}: {value}')}"
+        return ""
 
     def _noun(self, path: tuple[Step, ...]) -> str:
         models = models_at(self._model, path)

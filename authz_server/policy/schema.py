@@ -139,7 +139,7 @@ class _RuleFields(Model):
     description: str = ""
     """What the rule is for, shown in explanations."""
     callers: Literal["anyone"] | Annotated[list[Caller], NOT_EMPTY] | None = Field(
-        default=None, alias="from", examples=["anyone"]
+        default=None, alias="from", examples=[[{"workloads": ["spiffe://shop.example/ns/front/**"]}]]
     )
     """Who calls: one item must fit. Required for allow; a deny rule without it is about everyone."""
     operations: Annotated[list[Operation], NOT_EMPTY] = Field(

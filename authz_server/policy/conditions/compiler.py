@@ -20,6 +20,9 @@ _UNREADABLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 
+# Names alone, short enough to be repeated in a hint.
+_SIMPLE = re.compile(r"[\w.]{1,60}", re.ASCII)
+
 
 class ConditionCompiler:
     """Checks expressions. One instance serves any number of them."""
@@ -31,11 +34,11 @@ class ConditionCompiler:
 
     def condition(self, source: str, captures: frozenset[str]) -> Expression:
         """Check an expression of type bool; `captures` are those of the rule's paths. Raises ConditionError."""
-        return self._checked(source, captures, cel.Type.BOOL, "compare it with a value, for example `… == true`")
+        return self._checked(source, captures, cel.Type.BOOL)
 
     def text(self, source: str, captures: frozenset[str]) -> Expression:
         """Check an expression of type string. Raises ConditionError."""
-        return self._checked(source, captures, cel.Type.STRING, "convert it with `string(…)`")
+        return self._checked(source, captures, cel.Type.STRING)
 
     def all_of(self, conditions: Iterable[str], captures: frozenset[str]) -> Expression:
         """One expression that holds when all hold. Check each by itself first: errors here have no useful place.
@@ -45,7 +48,7 @@ class ConditionCompiler:
         # A line of its own for each, because it may end in a comment.
         return self.condition(" && ".join(f"({condition}\n)" for condition in conditions), captures)
 
-    def _checked(self, source: str, captures: frozenset[str], expected: cel.Type, conversion: str) -> Expression:
+    def _checked(self, source: str, captures: frozenset[str], expected: cel.Type) -> Expression:
         _check_text(source)
         try:
             compiled = self._environment.compile(source)
@@ -55,7 +58,7 @@ class ConditionCompiler:
         if actual != expected:
             message = f"the expression must be of type {_name(expected)}, and is of type {_name(actual)}"
             start = len(source) - len(source.lstrip())
-            raise rejection(source, start, len(source), message, conversion)
+            raise rejection(source, start, len(source), message, _conversion(source.strip(), actual, expected))
         try:
             parsed = Parsed(compiled.serialize())
             check = ExpressionCheck(source, parsed, captures, self._literals)
@@ -64,6 +67,24 @@ class ConditionCompiler:
         except (ValueError, RuntimeError) as error:
             raise translate(source, "recursion") from error
         return Expression(source, ast, tuple(sorted(check.reads)), check.builds_lists)
+
+
+def _conversion(source: str, actual: cel.Type, expected: cel.Type) -> str:
+    """What to write for an expression of another type than the one that is needed."""
+    simple = _SIMPLE.fullmatch(source) is not None
+    kind = _name(actual)
+    if expected == cel.Type.BOOL:
+        it = source if simple else "…"
+        if kind == "string":
+            return f'compare it with a text: `{it} == "…"`'
+        if kind.startswith(("list", "map")):
+            return f'ask what is in it: `"…" in {it}`'
+        return f"compare it with a value, for example `{it} == {'1' if kind in ('int', 'uint', 'double') else 'true'}`"
+    if kind == "list(string)":
+        return f'join its texts: `{source if simple else "(…)"}.join(",")`'
+    if kind.startswith(("list", "map")):
+        return "name one of its elements"
+    return f"convert it with `string({source if simple else '…'})`"
 
 
 def _check_text(source: str) -> None:

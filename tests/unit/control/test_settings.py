@@ -145,7 +145,7 @@ def test_an_error_does_not_show_the_value_of_a_variable(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("wrokers: 4", "1:1 unknown field `wrokers` in the configuration | did you mean `workers`?"),
-        ("listen: {address: '127.0.0.1:1', mode: x}", "1:34 unknown field `mode` in `listen` | known fields are `address`, `endpoints`, `endpoints_file` and `socket`"),
+        ("listen: {address: '127.0.0.1:1', mode: x}", "1:34 unknown field `mode` in `listen` | it belongs under `socket`"),
         ("listen: 127.0.0.1", "1:9 an address is written `127.0.0.1:9001`, `[::1]:9001` or `unix:/path/to.sock` | "),
         ("listen: example.org:9001", "1:9 the host is an IP address or `localhost` | "),
         ("listen: 0.0.0.0:9001", "1:9 without `tls` only loopback addresses and Unix sockets are allowed | add `tls`, or listen on 127.0.0.1"),

@@ -69,9 +69,9 @@ REFUSALS = [
     ('request.headers[":path"] == ""', ":path", "no header has the name `:path`", ""),
     # Types
     ("user.subject", "user.subject", "the expression must be of type bool, and is of type string",
-     "compare it with a value, for example `… == true`"),
+     'compare it with a text: `user.subject == "…"`'),
     ("  user.claims.admin", "user.claims.admin", "the expression must be of type bool, and is of type dyn",
-     "compare it with a value, for example `… == true`"),
+     "compare it with a value, for example `user.claims.admin == true`"),
     ("request.method == 1", "==", "`==` cannot compare string and int",
      "convert one of them, for example with string(…)"),
     ("now > '2026'", ">", "`>` cannot compare timestamp and string",
@@ -213,7 +213,7 @@ def test_a_text_is_of_type_string() -> None:
     with pytest.raises(ConditionError) as caught:
         compiler.text("user.claims.level", CAPTURES)
     assert caught.value.message == "the expression must be of type string, and is of type dyn"
-    assert caught.value.hint == "convert it with `string(…)`"
+    assert caught.value.hint == "convert it with `string(user.claims.level)`"
 
 
 def test_conditions_join_even_where_they_end_in_comments() -> None:
