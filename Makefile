@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test lint format proto schema envoy bench clean
+.PHONY: help install run valid-port test lint format proto schema envoy bench clean
 
 help:
 	@echo "make run      the demo: a real Envoy, sample services and this server"
@@ -40,8 +40,12 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: $(INSTALLED)
+run: valid-port $(INSTALLED)
 	@$(BIN)/authz dev demo --port $(PORT)
+
+valid-port:
+	@case '$(PORT)' in ''|*[!0-9]*) \
+	    echo "PORT=$(PORT) is no port; write a number from 1024 to 65000: make run PORT=20000" >&2; exit 1;; esac
 
 test: $(INSTALLED)
 	$(BIN)/pytest $(ARGS)

@@ -13,6 +13,10 @@ from threading import Event, Thread
 
 import httpx2
 
+from authz_server.control.policies import known_names
+from authz_server.control.settings import load_settings
+from authz_server.dev.demo_claim import ClaimedError, claimed
+from authz_server.dev.demo_news import PolicyNews
 from authz_server.dev.demo_setup import Demo, Identities, write_configurations, write_identities
 from authz_server.dev.demo_text import describe
 from authz_server.dev.demo_tries import to_json, tries
@@ -25,6 +29,7 @@ from authz_server.dev.sample_service import sample_service
 from authz_server.dev.serving import serving
 from authz_server.dev.signals import stopped_by_signals
 from authz_server.dev.waiting import wait_until
+from authz_server.policy.loader import load_policies
 
 START_TIMEOUT_S = 30.0
 LOOK_S = 0.2
@@ -50,17 +55,39 @@ def installed_envoy() -> str:
 def run_demo(demo: Demo, envoy: str, say: Callable[[str], None]) -> None:
     """Run until Ctrl-C or SIGTERM. Raises DemoError."""
     started = time.monotonic()
-    _need_free_ports(demo.ports)
     with stopped_by_signals(), ExitStack() as stack:
-        identities = write_identities(demo)
+        _claim(stack, demo)
+        _need_free_ports(demo.ports)
         write_configurations(demo)
+        _need_good_policies(demo)
+        identities = write_identities(demo)
         _start_services(stack, demo, identities)
         authz = _start_authz(stack, demo)
         proxy = _start_envoy(stack, demo, envoy)
         wanted = tries(demo)
         write_file(demo.files.try_list, to_json(wanted))
         say(describe(demo, wanted, time.monotonic() - started))
-        _watch({"authz serve": (authz, demo.files.authz_log), "Envoy": (proxy, demo.files.envoy_log)})
+        children = {"authz serve": (authz, demo.files.authz_log), "Envoy": (proxy, demo.files.envoy_log)}
+        _watch(children, PolicyNews(demo.files.authz_log), say)
+
+
+def _claim(stack: ExitStack, demo: Demo) -> None:
+    try:
+        stack.enter_context(claimed(demo.files.directory, demo.ports.envoy))
+    except ClaimedError as error:
+        raise DemoError(
+            f"{error}. Stop it with Ctrl-C in its terminal, or run another beside it: authz dev demo "
+            "--directory run/demo2 --port 20000"
+        ) from None
+
+
+def _need_good_policies(demo: Demo) -> None:
+    """Find now what the server would go on waiting to be mended."""
+    configured = load_settings(demo.files.settings, os.environ)
+    known = None if configured.settings is None else known_names(configured.settings)
+    problems = [*configured.problems, *load_policies(demo.policies, known).problems]
+    if problems:
+        raise DemoError("\n\n".join(["nothing is started before these are mended:", *map(str, problems)]))
 
 
 def _start_services(stack: ExitStack, demo: Demo, identities: Identities) -> None:
@@ -72,6 +99,7 @@ def _start_services(stack: ExitStack, demo: Demo, identities: Identities) -> Non
 
 def _start_authz(stack: ExitStack, demo: Demo) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "authz_server", "serve", "--config", str(demo.files.settings)]
+    write_file(demo.files.authz_log, "")
     process = stack.enter_context(child(command, demo.files.authz_log))
     _wait_for_ok(process, f"http://{LOOPBACK}:{demo.ports.authz_admin}/readyz", demo.files.authz_log, "authz serve")
     return process
@@ -79,6 +107,7 @@ def _start_authz(stack: ExitStack, demo: Demo) -> "subprocess.Popen[bytes]":
 
 def _start_envoy(stack: ExitStack, demo: Demo, envoy: str) -> "subprocess.Popen[bytes]":
     files = demo.files
+    write_file(files.envoy_log, "")
     flags = ["--disable-hot-restart", "--concurrency", "2", "--file-flush-interval-msec", "200", "-l", "warning"]
     command = [envoy, "-c", str(files.envoy_config), *flags]
     process = stack.enter_context(child(command, files.access_log, errors=files.envoy_log))
@@ -129,8 +158,12 @@ def _wait_for_ok(process: "subprocess.Popen[bytes]", url: str, log: Path, name: 
         raise DemoError(f"{error}. {_last_lines(log)}") from None
 
 
-def _watch(children: "dict[str, tuple[subprocess.Popen[bytes], Path]]") -> None:
+def _watch(
+    children: "dict[str, tuple[subprocess.Popen[bytes], Path]]", news: PolicyNews, say: Callable[[str], None]
+) -> None:
     while True:
+        for line in news.lines():
+            say(line)
         for name, (process, log) in children.items():
             if process.poll() is not None:
                 raise DemoError(f"{name} ended by itself. {_last_lines(log)}")

@@ -24,7 +24,7 @@ from authz_server.dev.layout import (
 from authz_server.dev.renewal import Holder, renew, to_envoy, to_pem_files
 from authz_server.envoy.config import to_yaml
 from authz_server.envoy.config_secrets import bundles_secret
-from authz_server.envoy.config_settings import Address, EnvoySettings
+from authz_server.envoy.config_settings import Address, EnvoySettings, Upstream
 
 IDENTITY_HEADERS = ("x-user", "x-workload")
 
@@ -79,6 +79,7 @@ def write_configurations(demo: Demo) -> None:
                 "required": True,
             }
         },
+        "log": {"format": "json"},
         "identity_headers": list(IDENTITY_HEADERS),
         "audit": {"file": {"path": _beside(files, files.audit)}},
         "run_directory": _beside(files, files.endpoints.parent),
@@ -87,7 +88,8 @@ def write_configurations(demo: Demo) -> None:
     envoy = EnvoySettings(
         listener=Address(LOOPBACK, ports.envoy),
         admin=Address(LOOPBACK, ports.envoy_admin),
-        upstreams=upstreams(ports),
+        # Hosts that no service has are asked about as well: without a route, Envoy would answer 404 by itself.
+        upstreams=(*upstreams(ports), Upstream("*", Address(LOOPBACK, ports.service("web")))),
         secrets=str(files.secrets),
         endpoints_file=str(files.endpoints),
         identity_headers=IDENTITY_HEADERS,

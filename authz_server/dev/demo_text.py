@@ -10,7 +10,7 @@ def describe(demo: Demo, wanted: tuple[Try, ...], seconds: float) -> str:
     files, ports = demo.files, demo.ports
     places = {
         "Envoy": f"https://{LOOPBACK}:{ports.envoy}, log in {files.access_log}",
-        "policies": f"{demo.policies}/ - edit them: the next request is decided by the edit",
+        "policies": f"{demo.policies}/ - edit them: a second later the edit decides, or is refused here",
         "decisions": f"{files.audit}, one line each",
         "metrics": f"http://{LOOPBACK}:{ports.authz_admin}/metrics (health: /readyz), log in {files.authz_log}",
         "this list": f"{files.try_list}, for machines",

@@ -165,8 +165,14 @@ def _refusals(commands: Commands) -> tuple[Try, ...]:
         Try(
             "A guardrail, which no allow rule can undo",
             curl(Caller("web"), "web", "/internal/state"),
-            "404 `denied_by_rule`: the rule chose to look like nothing is there",
+            "404 `denied_by_rule`: the rule chose the status",
             ('"reason":"denied_by_rule"', " 404"),
+        ),
+        Try(
+            "A host that no service has",
+            curl(WEB_ANN, "billing", "/"),
+            "403 `no_service`",
+            ('"reason":"no_service"', " 403"),
         ),
         Try(
             "A certificate of an authority that nobody trusts: Envoy refuses it by itself, and says so in its log",

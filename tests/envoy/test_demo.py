@@ -34,6 +34,7 @@ class RunningDemo(Struct, frozen=True, eq=False):
     process: "subprocess.Popen[bytes]"
     files: Files
     ports: Ports
+    policies: Path
     output: Path
 
     def tries(self) -> dict[str, Try]:
@@ -53,7 +54,7 @@ def _demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     try:
         wait_until(lambda: process.poll() is not None or LAST_LINE in output.read_text(), 60, "the demo to be up")
         assert process.poll() is None, output.read_text()
-        yield RunningDemo(process, demo.files, demo.ports, output)
+        yield RunningDemo(process, demo.files, demo.ports, policies, output)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
@@ -133,6 +134,58 @@ def test_a_second_demo_says_which_port_is_taken(demo: RunningDemo, tmp_path: Pat
     assert done.returncode == 1
     assert f"port {demo.ports.envoy}, for Envoy, is in use" in done.stderr
     assert "make run PORT=" in done.stderr
+
+
+def test_a_second_demo_in_the_same_directory_names_the_first(demo: RunningDemo) -> None:
+    """On whatever port: it would write over the files of the first."""
+    before = demo.files.settings.read_bytes()
+    second = Demo(demo.files, free_ports(), ROOT / "policies")
+    done = subprocess.run(command(second), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"process {demo.process.pid}, Envoy on port {demo.ports.envoy}" in done.stderr
+    assert demo.files.settings.read_bytes() == before
+
+
+def test_edits_are_told_of_in_the_terminal(demo: RunningDemo) -> None:
+    """Taken, refused with the problem, and mended."""
+    edited = demo.policies / "shop" / "web.yaml"
+    good = edited.read_text()
+    seen = len(demo.output.read_text())
+
+    def told(text: str) -> None:
+        wait_until(lambda: text in demo.output.read_text()[seen:], 10, f"{text!r} in the output")
+
+    edited.write_text(good + "# An edit.\n")
+    told("edit taken: 3 services")
+    edited.write_text(good + "# An edit.\nrulse: []\n")
+    told("edit refused, problems: 1; revision")
+    told("unknown field `rulse`")
+    edited.write_text(good + "# An edit.\n")
+    told("mended: as before the edit")
+    edited.write_text(good)
+
+
+def test_broken_policies_are_shown_before_anything_starts(tmp_path: Path) -> None:
+    """As `authz validate` shows them, with the names of the demo's configuration."""
+    policies = shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    orders = policies / "shop" / "orders.yaml"
+    orders.write_text(orders.read_text().replace("issuer: corp", "issuer: cropp", 1))
+    broken = Demo(Files(tmp_path / "run"), free_ports(), policies)
+    done = subprocess.run(command(broken), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "did you mean `corp`" in done.stderr
+    assert "orders.yaml:" in done.stderr
+    assert not broken.files.authz_log.exists()
+
+
+@pytest.mark.parametrize("port", ["10000x", ""])
+def test_a_port_that_is_no_number_is_refused(port: str) -> None:
+    """By make, which says what to write."""
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    done = subprocess.run(["make", "run", f"PORT={port}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"PORT={port} is no port" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
