@@ -3,6 +3,7 @@
 import re
 
 from authz_server.documents.suggest import did_you_mean
+from authz_server.policy.conditions import habits
 from authz_server.policy.conditions.environment import MAPS, MESSAGES, SCALARS
 from authz_server.policy.conditions.rejection import ConditionError, rejection
 
@@ -21,6 +22,8 @@ FUNCTIONS = (
 # fmt: on
 """What conditions may call, macros included."""
 
+_METHODS = frozenset({"contains", "endsWith", "matches", "startsWith", "within"})
+"""Those that other languages write between two values."""
 _COMPLAINT = re.compile(r"^(?:INVALID_ARGUMENT: )?ERROR: <input>:(-?\d+):(-?\d+): (.*)$", re.MULTILINE)
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _UNDEFINED_FIELD = re.compile(r"undefined field '([^']*)' not found in struct '([^']*)'")
@@ -40,7 +43,17 @@ _CONVERSIONS = {
     "double": "convert one of them, for example with string(…)",
     "bool": "write bools without quotes",
 }
-_OTHER_LANGUAGES = {"and": "&&", "or": "||", "not": "!", "=": "==", "&": "&&", "|": "||", "AND": "&&", "OR": "||"}
+_OTHER_LANGUAGES = {
+    "and": "&&",
+    "or": "||",
+    "not": "!",
+    "=": "==",
+    "&": "&&",
+    "|": "||",
+    "AND": "&&",
+    "OR": "||",
+    "is": "==",
+}
 
 
 def translate(source: str, engine_message: str) -> ConditionError:
@@ -52,8 +65,13 @@ def translate(source: str, engine_message: str) -> ConditionError:
     complaints = [(int(line), int(column), text) for line, column, text in _COMPLAINT.findall(engine_message)]
     if not complaints:
         return rejection(source, 0, len(source), engine_message.partition("\n")[0])
+    # What has a part that is wrong itself says nothing that helps.
+    complaints = [complaint for complaint in complaints if "*error*" not in complaint[2]] or complaints
     line, column, text = min(complaints, key=lambda complaint: complaint[:2])
     offset = sum(len(before) + 1 for before in source.split("\n")[: line - 1]) + column - 1
+    if (keyed := habits.keyed_name(source, offset)) is not None:
+        start, name, hint = keyed
+        return rejection(source, start, len(name), f"the name `{name}` cannot stand behind a dot", hint)
     return _translated(source, offset, text.removesuffix(" [INVALID_ARGUMENT]"))
 
 
@@ -65,7 +83,9 @@ def _translated(source: str, offset: int, text: str) -> ConditionError:
     if match := _NO_OVERLOAD.match(text):
         return _no_overload(source, offset, match[1], match[2])
     if match := _NOT_SELECTABLE.match(text):
-        return rejection(source, offset, 1, f"a value of type {type_name(match[1])} has no fields")
+        kind = type_name(match[1])
+        hint = habits.field_of(source, offset, kind)
+        return rejection(source, offset, 1, f"a value of type {kind} has no fields", hint)
     if match := _MISSING.match(text):
         return rejection(source, offset, 1, f"`{match[1][1:-1]}` is missing")
     if match := _UNRECOGNIZED.match(text):
@@ -81,13 +101,17 @@ def _undeclared(source: str, offset: int, name: str) -> ConditionError:
         start = source.rfind(name, 0, offset)
         if name in FUNCTIONS:
             return rejection(source, start, len(name), f"`{name}` does not take these arguments")
-        hint = did_you_mean(name, [function.rpartition(".")[2] for function in FUNCTIONS])
+        hint = habits.FUNCTIONS.get(name) or did_you_mean(name, [function.rpartition(".")[2] for function in FUNCTIONS])
         return rejection(source, start, len(name), f"unknown function `{name}`", hint)
     # Of `usr.subject` the engine points at the dot.
     root = name.removeprefix(".").partition(".")[0]
     start = source.rfind(root, 0, offset + len(root))
     if root in _OTHER_LANGUAGES:
         return _foreign(source, start, root)
+    if root in habits.WORDS:
+        return rejection(source, start, len(root), f"unknown variable `{root}`", habits.WORDS[root])
+    if root.isupper():
+        return rejection(source, start, len(root), f"unknown variable `{root}`", f'a text has quotes: "{root}"')
     known = {variable.partition(".")[0] for variable in (*MESSAGES, *MAPS, *SCALARS)}
     return rejection(source, start, len(root), f"unknown variable `{root}`", did_you_mean(root, known, _list(known)))
 
@@ -112,11 +136,22 @@ def _no_overload(source: str, offset: int, function: str, types: str) -> Conditi
     operator = _OPERATOR.fullmatch(function)
     if operator is None:
         start = source.rfind(function, 0, offset)
-        return rejection(source, start, len(function), f"`{function}` cannot be applied to {listed}")
+        hint = habits.contained(source, offset) if function == "contains" and names[0].startswith("list") else ""
+        return rejection(source, start, len(function), f"`{function}` cannot be applied to {listed}", hint)
     symbol = operator[1].strip("_")
-    hint = next((hint for kind, hint in _CONVERSIONS.items() if kind in names and "string" in names), "")
+    hint = _operator_hint(source, offset, symbol, names)
     verb = "compare" if symbol in ("==", "!=", "<", "<=", ">", ">=") else "be applied to"
     return rejection(source, offset, len(symbol), f"`{symbol}` cannot {verb} {listed}", hint)
+
+
+def _operator_hint(source: str, offset: int, symbol: str, names: list[str]) -> str:
+    if symbol in ("==", "!=") and set(names) == {"list(string)", "string"}:
+        return habits.membership(source, offset, symbol)
+    if symbol == "in" and names == ["string", "string"]:
+        return habits.element(source, offset)
+    if symbol in ("<", "<=", ">", ">=") and set(names) == {"int", "string"}:
+        return "make a number of the text with int(…)"
+    return next((hint for kind, hint in _CONVERSIONS.items() if kind in names and "string" in names), "")
 
 
 def _unrecognized(source: str, offset: int, text: str) -> ConditionError:
@@ -126,6 +161,8 @@ def _unrecognized(source: str, offset: int, text: str) -> ConditionError:
         return rejection(source, offset, len(source), "the quoted text does not end", hint)
     if character in _OTHER_LANGUAGES:
         return _foreign(source, offset, character)
+    if (stray := habits.stray_character(character)) is not None:
+        return rejection(source, offset, 1, *stray)
     return rejection(source, offset, 1, f"unexpected character `{character or text}`")
 
 
@@ -137,7 +174,8 @@ def _unexpected(source: str, offset: int, word: str) -> ConditionError:
     before = source[:offset].split()
     if before and before[-1] in _OTHER_LANGUAGES:
         return _foreign(source, source.rfind(before[-1], 0, offset), before[-1])
-    return rejection(source, offset, len(word), f"unexpected `{word}`")
+    hint = f"write `.{word}(…)` behind the value" if word in _METHODS else habits.unexpected_word(source, offset, word)
+    return rejection(source, offset, len(word), f"unexpected `{word}`", hint)
 
 
 def _foreign(source: str, offset: int, word: str) -> ConditionError:
