@@ -17,7 +17,9 @@ def show(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False,
 ) -> None:
-    """Print the effective configuration: the file, the environment over it, defaults, paths made absolute.
+    """Print the configuration as it is in effect.
+
+    That is the file, the environment over it, and defaults, with paths made absolute.
 
     \b
     Examples:

@@ -28,11 +28,16 @@ def load(config: Path | None) -> LoadedSettings:
 
 def load_or_exit(config: Path | None) -> Settings:
     """The configuration; with a bad one, print what is wrong and exit with 1."""
+    return load_with_file_or_exit(config)[0]
+
+
+def load_with_file_or_exit(config: Path | None) -> tuple[Settings, Path | None]:
+    """The configuration and its file, if there is one; with a bad one, print what is wrong and exit with 1."""
     loaded = load(config)
     if loaded.settings is None:
         print_problems(loaded.problems)
         raise typer.Exit(1)
-    return loaded.settings
+    return loaded.settings, loaded.file
 
 
 def print_problems(problems: Iterable[Problem]) -> None:

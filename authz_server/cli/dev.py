@@ -1,5 +1,7 @@
 """`authz dev`: identities for development, and the demo."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -14,6 +16,7 @@ from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
 
 if TYPE_CHECKING:
     from authz_server.dev.ca import DevelopmentCa
+    from authz_server.dev.issuer import DevelopmentIssuer
 
 # What the commands need is imported by them: Envoy's types alone take half a second, which a token need not wait for.
 
@@ -27,7 +30,7 @@ DEFAULT_KEY = Path("certs/issuer.key")
 def issue_certificates(
     identities: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME=SPIFFE_ID]...", help="Certificates to issue: NAME.pem, NAME.key."),
+        typer.Argument(metavar="NAME=SPIFFE_ID", help="Certificates to issue: NAME.pem, NAME.key."),
     ] = None,
     directory: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("certs"),
     trust_domain: Annotated[str, typer.Option(help="The trust domain of a CA that is made.")] = TRUST_DOMAIN,
@@ -35,22 +38,30 @@ def issue_certificates(
     dns: Annotated[list[str] | None, typer.Option(help="A host name for Envoy's certificate; repeatable.")] = None,
     renew: Annotated[bool, typer.Option("--renew", help="Stay, and renew everything at half its life.")] = False,
 ) -> None:
-    """Issue certificates of one hour from a development CA, which is made where there is none."""
+    """Issue certificates of one hour from a development CA.
+
+    The CA is made where there is none.
+
+    \b
+    Example:
+      authz dev ca web=spiffe://shop.example/web --envoy spiffe://shop.example/envoy --dns '*.shop.example'
+    """
     from authz_server.dev.files import write_file
     from authz_server.dev.renewal import Holder, keep_renewed, to_envoy, to_pem_files
     from authz_server.dev.renewal import renew as issue
     from authz_server.dev.signals import stopped_by_signals
     from authz_server.envoy.config_secrets import bundles_secret
 
-    _warn(f"the CA in {directory} gives any identity to whoever can read its key.")
     named = [_named(text) for text in identities or ()]
     holders = [Holder(spiffe_id, to_pem_files(directory, name)) for name, spiffe_id in named]
     if envoy:
         holders.append(Holder(_spiffe_id(envoy), to_envoy(directory / "envoy"), tuple(dns or ())))
-    ca = _ca(directory, trust_domain)
-    if envoy:
-        write_file(directory / "envoy" / "bundles.yaml", bundles_secret([ca.bundle_pem]))
-    due = issue(ca, holders)
+    _warn(f"the CA in {directory} gives any identity to whoever can read its key.")
+    with _writing(directory, "--directory"):
+        ca = _ca(directory, trust_domain)
+        if envoy:
+            write_file(directory / "envoy" / "bundles.yaml", bundles_secret([ca.bundle_pem]))
+        due = issue(ca, holders)
     if renew:
         with stopped_by_signals():
             keep_renewed(ca, holders, due, Event())
@@ -72,37 +83,37 @@ def sign_token(
     key: KeyOption = DEFAULT_KEY,
 ) -> None:
     """Print a token signed with the development issuer's key."""
-    from authz_server.dev.issuer import load_issuer
-
-    _warn(f"the key {key} signs any token for whoever can read it.")
     issued, life = datetime.now(UTC) - _duration(age, "--age"), _duration(lifetime, "--lifetime")
     claims: dict[str, object] = {"sub": subject}
     if scope:
         claims["scope"] = " ".join(scope)
     claims |= {name: values for name, values in (("roles", role), ("groups", group)) if values}
     claims |= dict(_claim(text) for text in claim or ())
-    try:
-        signer = load_issuer(key)
-    except FileNotFoundError:
-        raise typer.BadParameter(f"there is no {key}; `authz dev keys` makes one", param_hint="--key") from None
-    except ValueError:
-        raise _unreadable(key, "authz dev keys") from None
+    signer = _issuer(key)
+    if signer is None:
+        raise typer.BadParameter(f"there is no {key}; `authz dev keys` makes one", param_hint="--key")
+    _warn(f"the key {key} signs any token for whoever can read it.")
     typer.echo(signer.token(issuer, audience, claims, life, issued))
 
 
 @app.command("keys")
 def print_keys(key: KeyOption = DEFAULT_KEY) -> None:
-    """Print the development issuer's public keys (JWKS), making its key where there is none."""
-    from authz_server.dev.issuer import create_issuer, load_issuer
+    """Print the development issuer's public keys (JWKS).
 
-    _warn(f"the key {key} signs any token for whoever can read it.")
-    try:
-        issuer = load_issuer(key)
-    except FileNotFoundError:
+    Its private key is made where there is none.
+
+    \b
+    Example:
+      authz dev keys > certs/jwks.json
+    """
+    from authz_server.dev.issuer import create_issuer
+
+    issuer = _issuer(key)
+    if issuer is None:
         issuer = create_issuer()
-        issuer.write(key)
-    except ValueError:
-        raise _unreadable(key, "authz dev keys") from None
+        with _writing(key, "--key"):
+            issuer.write(key)
+    _warn(f"the key {key} signs any token for whoever can read it.")
     typer.echo(msgspec.json.format(msgspec.json.encode(issuer.jwks()), indent=2).decode())
 
 
@@ -115,7 +126,10 @@ def demo(
         Path | None, typer.Option(exists=True, dir_okay=False, help="An Envoy instead of the installed wheel's.")
     ] = None,
 ) -> None:
-    """Run a real Envoy with mTLS in front of sample services, with this server deciding; Ctrl-C ends it."""
+    """Run Envoy with mTLS, sample services and this server.
+
+    Envoy asks the server about every request; commands to try are printed. Ctrl-C ends it.
+    """
     from authz_server.dev.demo import DemoError, installed_envoy, run_demo
     from authz_server.dev.demo_setup import Demo
     from authz_server.dev.layout import Files, Ports
@@ -139,14 +153,35 @@ def _ca(directory: Path, trust_domain: str) -> "DevelopmentCa":
     except FileNotFoundError:
         pass
     except ValueError:
-        raise _unreadable(directory / "ca.pem", "authz dev ca") from None
+        problem = f"{directory / 'ca.pem'} and ca.key are not what `authz dev ca` writes; name another directory"
+        raise typer.BadParameter(problem, param_hint="--directory") from None
     ca = create_ca(trust_domain)
     ca.write(directory)
     return ca
 
 
-def _unreadable(path: Path, command: str) -> typer.BadParameter:
-    return typer.BadParameter(f"{path} is not what `{command}` writes; remove it, and another is made")
+def _issuer(key: Path) -> "DevelopmentIssuer | None":
+    """The issuer whose key is in the file; None where there is no file."""
+    from authz_server.dev.issuer import load_issuer
+
+    try:
+        return load_issuer(key)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise typer.BadParameter(f"{key} cannot be read: {error.strerror}", param_hint="--key") from None
+    except ValueError:
+        problem = f"{key} is no key that `authz dev keys` made; name another file"
+        raise typer.BadParameter(problem, param_hint="--key") from None
+
+
+@contextmanager
+def _writing(path: Path, option: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        problem = f"{path} cannot be used: {error.strerror}: {error.filename}"
+        raise typer.BadParameter(problem, param_hint=option) from None
 
 
 def _warn(why: str) -> None:

@@ -45,7 +45,16 @@ def write_config(
         str | None, typer.Option(help="The SPIFFE ID of the server's certificate; makes Envoy speak mTLS to Check.")
     ] = None,
 ) -> None:
-    """Write an Envoy configuration for the server's settings; by default, with the demo's services behind it."""
+    """Write an Envoy configuration for the server's settings.
+
+    Without --upstream, the demo's services are behind it. Envoy watches two files in the directory of --secrets:
+    certificate.yaml, its own certificate and key, and bundles.yaml, the authorities whose certificates it lets in.
+    `authz dev ca --envoy` writes both for development.
+
+    \b
+    Example:
+      authz envoy config --upstream orders.shop.example=127.0.0.1:8080 --output envoy.yaml
+    """
     # Envoy's types take half a second to import, which no other command need wait for.
     from authz_server.envoy.config import to_yaml
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from authz_server.cli.configuration import ConfigOption, load_or_exit, policies_in_words
+from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, policies_in_words
 
 if TYPE_CHECKING:
     from authz_server.control.server import Started
@@ -23,7 +23,7 @@ def serve(config: ConfigOption = None) -> None:
       authz serve --config authz.yaml
       AUTHZ_WORKERS=2 authz serve              every key can be a variable
     """
-    settings = load_or_exit(config)
+    settings, file = load_with_file_or_exit(config)
     # Other commands need not wait for what only the server imports.
     from authz_server.control.errors import CannotStart
     from authz_server.control.server import run_server
@@ -35,7 +35,7 @@ def serve(config: ConfigOption = None) -> None:
 
     configure_logs(settings.log.level, settings.log.format)
     try:
-        run_server(settings, announce)
+        run_server(settings, file, announce)
     except CannotStart as error:
         typer.echo(f"authz: {error}", err=True)
         raise typer.Exit(1) from None

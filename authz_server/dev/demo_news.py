@@ -21,9 +21,12 @@ class PolicyNews:
 
     def lines(self) -> Iterator[str]:
         """What there is to say since the last call."""
-        with self._log.open("rb") as stream:
-            stream.seek(self._read)
-            text = stream.read()
+        try:
+            with self._log.open("rb") as stream:
+                stream.seek(self._read)
+                text = stream.read()
+        except FileNotFoundError:
+            return
         # A line that is still being written is read the next time.
         complete = text[: text.rfind(b"\n") + 1]
         self._read += len(complete)

@@ -38,6 +38,14 @@ def test_every_command_says_that_it_is_for_development(arguments: tuple[str, ...
     assert "FOR DEVELOPMENT ONLY" in run(*arguments).stderr
 
 
+def test_wrong_usage_is_not_warned_about() -> None:
+    """The error is not to be looked for behind a warning."""
+    run("keys")
+    assert run("token", "--subject", "ann").stderr.count("FOR DEVELOPMENT ONLY") == 1
+    assert "FOR DEVELOPMENT ONLY" not in run("token", "--subject", "ann", "--lifetime", "5").stderr
+    assert "FOR DEVELOPMENT ONLY" not in run("ca", "web").stderr
+
+
 def test_a_ca_is_made_once_and_signs_on() -> None:
     """A second call uses the CA of the first."""
     assert run("ca", f"web={WEB}").exit_code == 0
@@ -60,6 +68,7 @@ def test_a_file_that_is_something_else_is_named(file: str, arguments: tuple[str,
     result = run(*arguments)
     assert result.exit_code == 2
     assert file in result.output
+    assert "remove" not in result.output
     assert Path("certs", file).read_text() == "something else"
 
 
@@ -108,12 +117,16 @@ def test_a_token_can_be_old() -> None:
         (("token", "--subject", "ann"), "authz dev keys"),
         (("token", "--subject", "ann", "--lifetime", "5"), "--lifetime"),
         (("token", "--subject", "ann", "--claim", "customer"), "--claim"),
+        (("token", "--subject", "ann", "--key", "."), ". cannot be read"),
+        (("keys", "--key", "file/issuer.key"), "file/issuer.key cannot be"),
+        (("ca", "--directory", "file"), "file cannot be used"),
         (("demo", "--port", "80"), "--port"),
         (("demo",), "policies"),
     ],
 )
 def test_wrong_usage_says_what_to_write(arguments: tuple[str, ...], message: str) -> None:
-    """Exit code 2, and a sentence that helps."""
+    """Exit code 2, and a sentence that helps, alone where nothing was signed."""
+    Path("file").touch()
     result = run(*arguments)
     assert result.exit_code == 2, result.output
     assert message in result.output

@@ -8,12 +8,23 @@ from typer.testing import CliRunner
 from authz_server.cli import app
 
 
-@pytest.mark.parametrize("command", [["serve"], ["validate"], ["config", "show"], ["config", "schema"]])
+@pytest.mark.parametrize(
+    "command",
+    [["serve"], ["validate"], ["config", "show"], ["config", "schema"], ["check"], ["dev", "ca"], ["dev", "keys"]],
+)
 def test_help_has_examples(command: list[str]) -> None:
     """As somebody would type them."""
     result = CliRunner().invoke(app, [*command, "--help"])
     assert result.exit_code == 0
     assert f"\n    authz {' '.join(command)}" in result.stdout
+
+
+@pytest.mark.parametrize("group", [[], ["config"], ["envoy"], ["dev"]])
+def test_no_sentence_of_a_list_of_commands_is_cut(group: list[str]) -> None:
+    """On a terminal of 80 columns."""
+    result = CliRunner().invoke(app, [*group, "--help"], terminal_width=80)
+    assert "Commands:" in result.stdout
+    assert "..." not in result.stdout.partition("Commands:")[2]
 
 
 def test_the_version_is_that_of_the_package() -> None:

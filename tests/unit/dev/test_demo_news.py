@@ -63,6 +63,12 @@ def test_what_is_no_event_is_passed_over(log: Path) -> None:
     assert list(PolicyNews(log).lines()) == []
 
 
+def test_a_log_that_is_removed_is_no_news(log: Path) -> None:
+    """`make clean` may run beside the demo."""
+    log.unlink()
+    assert list(PolicyNews(log).lines()) == []
+
+
 def test_nothing_acts_on_the_terminal(log: Path) -> None:
     """Not even what stands in a policy."""
     written(log, {"event": "policy_problem", "problem": "a\x1b[2Jb", "source": ""})
