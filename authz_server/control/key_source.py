@@ -1,6 +1,10 @@
 """Fetches the keys of an issuer over HTTP, within bounds of time and size."""
 
 import asyncio
+import os
+import ssl
+from collections.abc import Iterator
+from socket import gaierror
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -17,7 +21,7 @@ _DISCOVERY_PATH = "/.well-known/openid-configuration"
 
 
 class FetchFailed(Exception):
-    """The keys cannot be had; says why, without anything that the other side sent."""
+    """The keys cannot be had; says from which host and why, and nothing else that the other side sent."""
 
 
 class KeySource(Protocol):
@@ -65,8 +69,9 @@ class DiscoverySource:
 
 
 async def _get(url: str) -> bytes:
+    place = urlsplit(url)
     # What an operator says about proxies is for what is outside this machine.
-    outside = not is_loopback_host(urlsplit(url).hostname or "")
+    outside = not is_loopback_host(place.hostname or "")
     try:
         async with (
             asyncio.timeout(FETCH_S),
@@ -77,10 +82,13 @@ async def _get(url: str) -> bytes:
             ) as response,
         ):
             return await _body(response)
-    except TimeoutError:
-        raise FetchFailed(f"no whole answer within {FETCH_S:g} s") from None
+    # A URL's path and query can hold what is secret, its host cannot.
+    except FetchFailed as error:
+        raise FetchFailed(f"{place.netloc}: {error}") from None
+    except (TimeoutError, httpx2.TimeoutException):
+        raise FetchFailed(f"{place.netloc}: no whole answer within {FETCH_S:g} s") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-        raise FetchFailed(f"the request failed ({type(error).__name__})") from None
+        raise FetchFailed(f"{place.netloc}: {_words(error)}") from None
 
 
 async def _body(response: httpx2.Response) -> bytes:
@@ -94,3 +102,37 @@ async def _body(response: httpx2.Response) -> bytes:
         if len(body) > MAX_DOCUMENT_BYTES:
             raise FetchFailed(f"the answer is larger than {MAX_DOCUMENT_BYTES} bytes")
     return bytes(body)
+
+
+def _words(error: BaseException) -> str:
+    """Why a request failed, for people; libraries put the reason that says most below others."""
+    for cause in _causes(error):
+        if isinstance(cause, gaierror):
+            return "the name is not found"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its TLS certificate is not trusted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return "no TLS connection can be made"
+        if isinstance(cause, OSError) and cause.strerror and cause.errno is not None:
+            return (
+                "the connection is refused" if isinstance(cause, ConnectionRefusedError) else os.strerror(cause.errno)
+            )
+    if isinstance(error, httpx2.ProxyError):
+        return "the proxy does not connect"
+    if isinstance(error, httpx2.ConnectError):
+        return "no connection can be made"
+    if isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError):
+        return "the connection ended before the whole answer, or what came is not HTTP"
+    return "the request failed"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    causes = [error]
+    while causes:
+        cause = causes.pop(0)
+        yield cause
+        if isinstance(cause, BaseExceptionGroup):
+            causes += cause.exceptions
+        below = cause.__cause__ or cause.__context__
+        if below is not None:
+            causes.append(below)

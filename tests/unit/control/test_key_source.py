@@ -3,13 +3,18 @@
 import asyncio
 import gzip
 import json
+import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socket import gaierror
 
+import httpx2
 import pytest
 
 from authz_server.control import key_source
 from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
+from authz_server.dev.ca import create_ca
 from authz_server.identity.keys import MAX_DOCUMENT_BYTES
 from tests.unit.control.issuer_server import Answer, IssuerServer, answer, issuer_server
 
@@ -44,7 +49,7 @@ BAD_ANSWERS: dict[str, tuple[Answer, str]] = {
     "too large": (answer(b" " * (MAX_DOCUMENT_BYTES + 1)), "larger than 1048576 bytes"),
     "compressed": (answer(gzip.compress(b"{}"), content_encoding="gzip"), "compressed"),
     "slow": (trickle, "no whole answer within 0.2 s"),
-    "cut": (answer(b"{}", content_length="10"), r"the request failed \(RemoteProtocolError\)"),
+    "cut": (answer(b"{}", content_length="10"), "the connection ended before the whole answer"),
 }
 
 
@@ -53,16 +58,50 @@ def test_a_bad_answer_is_refused(issuer: IssuerServer, monkeypatch: pytest.Monke
     """With what was wrong, and in bounded time and memory."""
     monkeypatch.setattr(key_source, "FETCH_S", 0.2 if case == "slow" else 5.0)
     issuer.answers["/jwks"], message = BAD_ANSWERS[case]
-    with pytest.raises(FetchFailed, match=message):
+    with pytest.raises(FetchFailed, match=f"^{issuer.url.removeprefix('http://')}: .*{message}"):
         asyncio.run(UrlSource(f"{issuer.url}/jwks").fetch())
 
 
 def test_an_issuer_that_is_down_is_a_failure() -> None:
-    """Nobody listens there."""
+    """Nobody listens there; what a query holds is not told."""
     with issuer_server() as server:
         url = server.url
-    with pytest.raises(FetchFailed, match="ConnectError"):
-        asyncio.run(UrlSource(f"{url}/jwks").fetch())
+    with pytest.raises(FetchFailed, match=f"^{url.removeprefix('http://')}: the connection is refused$"):
+        asyncio.run(UrlSource(f"{url}/jwks?key=secret").fetch())
+
+
+def test_an_issuer_whose_certificate_nobody_signed_is_not_believed(tmp_path: Path) -> None:
+    """Its host is named, and that it is its certificate that is wrong."""
+    svid = create_ca("shop.example").issue("spiffe://shop.example/issuer", dns_names=["localhost"])
+    (tmp_path / "both.pem").write_text(svid.certificate_pem + svid.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "both.pem")
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context) as server:
+            port = server.sockets[0].getsockname()[1]
+            await UrlSource(f"https://localhost:{port}/jwks").fetch()
+
+    with pytest.raises(FetchFailed, match=r"^localhost:\d+: its TLS certificate is not trusted: unable to get local"):
+        asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (gaierror(-2, "Name or service not known"), "the name is not found"),
+        (ExceptionGroup("all", [ConnectionRefusedError(111, "Connect call failed")]), "the connection is refused"),
+        (OSError(113, "Connect call failed ('10.0.0.1', 443)"), "No route to host"),
+        (ssl.SSLError(1, "wrong version number"), "no TLS connection can be made"),
+        (ValueError("what else there may be"), "no connection can be made"),
+    ],
+)
+def test_a_failure_is_told_in_words(cause: Exception, words: str) -> None:
+    """By the reason below those that say less, without names of types."""
+    error = httpx2.ConnectError("All connection attempts failed")
+    error.__cause__ = OSError("All connection attempts failed")
+    error.__cause__.__cause__ = cause
+    assert key_source._words(error) == words
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/realms/shop"])
