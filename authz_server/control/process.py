@@ -26,6 +26,8 @@ from authz_server.worker.messages import (
 
 _MAX_MESSAGE_BYTES = 1024 * 1024
 _MAX_UNREAD = 16
+LAST_STEPS_S = 1.0
+"""From the end of a worker's socket to that of its process."""
 
 Answer = TypeVar("Answer")
 
@@ -109,6 +111,9 @@ class WorkerProcess:
 
     async def kill(self) -> int:
         """End it at once if it still runs; returns the exit code, negative for a signal."""
+        if self._receiving.done():
+            # A signal to a process that is just ending would hide how it ended.
+            await self.exited_within(LAST_STEPS_S)
         with suppress(ProcessLookupError):
             self._process.kill()
         code = await self._process.wait()

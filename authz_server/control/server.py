@@ -3,8 +3,9 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -18,12 +19,14 @@ from authz_server.control.admin import HttpServer, admin_app, probes_app
 from authz_server.control.audit import AuditTask
 from authz_server.control.endpoints import EndpointsFile
 from authz_server.control.errors import CannotStart
-from authz_server.control.lock import DirectoryLock
+from authz_server.control.lock import DirectoryLock, Locked
 from authz_server.control.policies import PolicyDirectory, known_names
 from authz_server.control.publisher import Publisher
 from authz_server.control.readiness import Policies, Readiness, Workers, readiness
 from authz_server.control.reloader import Reloader
 from authz_server.control.settings import Settings
+from authz_server.control.settings.load import DEFAULT_FILE
+from authz_server.control.settings_check import unusable_group, unusable_tls
 from authz_server.control.supervisor import Supervisor
 from authz_server.control.trust import Trust
 from authz_server.control.watcher import watch
@@ -53,38 +56,45 @@ class Started(Struct, frozen=True, kw_only=True):
     rules: int
 
 
-def run_server(settings: Settings, announce: Callable[[Started], None]) -> None:
-    """Serve until SIGTERM or SIGINT, and drain; `announce` is called once. Raises CannotStart."""
+def run_server(settings: Settings, file: Path | None, announce: Callable[[Started], None]) -> None:
+    """Serve until SIGTERM or SIGINT, and drain; `announce` is called once. Raises CannotStart.
+
+    `file` is where the settings come from, if anywhere.
+    """
     with ExitStack() as held:
-        try:
-            server = _Server(settings, held)
-        except OSError as error:
-            place = f"{error.filename}: " if error.filename else ""
-            raise CannotStart(f"{place}{error.strerror or error}") from None
+        server = _Server(settings, file, held)
         asyncio.run(server.run(announce))
 
 
 class _Server:
-    def __init__(self, settings: Settings, held: ExitStack) -> None:
-        """Take what only one server can have. Raises CannotStart, OSError."""
+    def __init__(self, settings: Settings, file: Path | None, held: ExitStack) -> None:
+        """Take what only one server can have. Raises CannotStart."""
         self._settings = settings
+        self._file = file
         directory = settings.run_directory
-        _lock([directory, socket_directory(settings.listen.address)], held)
-        self._metrics = ControlMetrics(directory / "metrics")
-        self._writer = AuditWriter(settings.audit.file.path, settings.audit.file.rotate, settings.audit.file.keep)
+        _check_files(settings)
+        _lock(settings, held)
+        with _setting("audit.file.path"):
+            self._writer = AuditWriter(settings.audit.file.path, settings.audit.file.rotate, settings.audit.file.keep)
         held.callback(self._writer.close)
-        self._rings = Rings(directory / "rings", RING_BYTES)
+        with _setting("run_directory"):
+            self._metrics = ControlMetrics(directory / "metrics")
+            self._rings = Rings(directory / "rings", RING_BYTES)
         held.callback(self._rings.close)
         # Workers whose control process was killed finish their calls first, and hold their addresses until then.
         predecessors = any(ring.has_producer() for _, ring in self._rings)
-        self._workers = all_worker_settings(settings, self._rings.create, directory / "metrics")
-        _prepare_addresses(self._workers, patience_s=_PREDECESSORS_S if predecessors else 0.0)
-        self._admin_socket = held.enter_context(listen_on(settings.admin.listen))
+        with _setting("run_directory"):
+            self._workers = all_worker_settings(settings, self._rings.create, directory / "metrics")
+        with _setting("listen.address"):
+            _prepare_addresses(self._workers, patience_s=_PREDECESSORS_S if predecessors else 0.0)
+        with _setting("admin.listen"):
+            self._admin_socket = held.enter_context(listen_on(settings.admin.listen))
         self._probe_socket = None
         if settings.probes is not None:
-            self._probe_socket = held.enter_context(listen_on(settings.probes.listen))
+            with _setting("probes.listen"):
+                self._probe_socket = held.enter_context(listen_on(settings.probes.listen))
         self._endpoints = EndpointsFile(settings.listen.endpoints_file)
-        self._draining = False
+        self._started = self._draining = False
 
     async def run(self, announce: Callable[[Started], None]) -> None:
         """Serve until a signal says to stop."""
@@ -109,20 +119,23 @@ class _Server:
             await _until(stop, self._work(supervisor, announce))
         finally:
             self._draining = True
-            structlog.get_logger().info("draining")
+            if self._started:
+                structlog.get_logger().info("draining")
             await supervisor.drain(DRAIN_S)
             draining.cancel()
             await asyncio.gather(draining, return_exceptions=True)
             await audit.finish()
             for server in http:
                 await server.stop()
-            structlog.get_logger().info("stopped")
+            if self._started:
+                structlog.get_logger().info("stopped")
 
     async def _work(self, supervisor: Supervisor, announce: Callable[[Started], None]) -> None:
         await supervisor.start()
+        self._started = True
         # Before anything is announced, so that it can be told what was loaded.
         await self._reloader.step()
-        announce(self._started(supervisor))
+        self._announce(self._start_of(supervisor), announce)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reloader.run())
             group.create_task(self._trust.run())
@@ -169,7 +182,17 @@ class _Server:
         active = self._publisher.active
         return Policies(None if active is None else active.plan.revision, len(self._policies.problems))
 
-    def _started(self, supervisor: Supervisor) -> Started:
+    def _announce(self, started: Started, announce: Callable[[Started], None]) -> None:
+        structlog.get_logger().info(
+            "serving",
+            addresses=[str(address) for address in started.addresses],
+            admin=str(started.admin),
+            configuration=f"defaults, no {DEFAULT_FILE} here" if self._file is None else str(self._file.absolute()),
+            version=version("authz-server"),
+        )
+        announce(started)
+
+    def _start_of(self, supervisor: Supervisor) -> Started:
         plan = self._publisher.active.plan if self._publisher.active is not None else None
         return Started(
             addresses=tuple(dict.fromkeys(address for _, address in sorted(supervisor.addresses.items()))),
@@ -195,9 +218,32 @@ async def _until(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None
     await asyncio.gather(working, return_exceptions=True)
 
 
-def _lock(directories: list[Path | None], held: ExitStack) -> None:
-    for directory in dict.fromkeys(directory.resolve() for directory in directories if directory is not None):
-        held.enter_context(DirectoryLock(directory))
+@contextmanager
+def _setting(key: str) -> Iterator[None]:
+    """What cannot be had is told with the key of the configuration that asks for it. Raises CannotStart."""
+    try:
+        yield
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise CannotStart(f"{key}: {place}{error.strerror or error}") from None
+    except (AddressTaken, Locked) as error:
+        raise CannotStart(f"{key}: {error}") from None
+
+
+def _check_files(settings: Settings) -> None:
+    unusable = [*unusable_group(settings), *([] if settings.tls is None else unusable_tls(settings.tls))]
+    if unusable:
+        raise CannotStart("\nauthz: ".join(map(str, unusable)))
+
+
+def _lock(settings: Settings, held: ExitStack) -> None:
+    directories = {"run_directory": settings.run_directory, "listen.address": socket_directory(settings.listen.address)}
+    locked = set()
+    for key, directory in directories.items():
+        with _setting(key):
+            if directory is not None and directory.resolve() not in locked:
+                held.enter_context(DirectoryLock(directory.resolve()))
+                locked.add(directory.resolve())
 
 
 def _prepare_addresses(workers: list[WorkerSettings], patience_s: float) -> None:

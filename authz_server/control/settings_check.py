@@ -60,41 +60,40 @@ def unusable_group(settings: Settings) -> Iterator[Unusable]:
 
 def unusable_tls(tls: TlsSettings) -> Iterator[Unusable]:
     """The files of the Check listener's TLS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     files = [*_unreadable(("tls", "certificate"), tls.certificate), *_unreadable(("tls", "key"), tls.key)]
-    yield from files or _certificate_and_key(tls, context)
+    yield from files or _certificate_and_key(tls)
     if tls.client_ca is not None:
         key = ("tls", "client_ca")
         unreadable = [*_unreadable(key, tls.client_ca)]
         yield from unreadable
-        try:
-            if not unreadable:
-                context.load_verify_locations(tls.client_ca)
-        except (OSError, ValueError):
+        if not unreadable and not _has_certificates(tls.client_ca):
             yield Unusable(key, f"{tls.client_ca} holds no certificates", "write the authorities as PEM")
 
 
-def _certificate_and_key(tls: TlsSettings, context: ssl.SSLContext) -> Iterator[Unusable]:
+def _certificate_and_key(tls: TlsSettings) -> Iterator[Unusable]:
     certificate, key = ("tls", "certificate"), ("tls", "key")
     try:
-        # Each for itself first: OpenSSL does not say which of the two it cannot use.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(tls.certificate)
-    except (OSError, ValueError):
-        yield Unusable(
-            certificate, f"{tls.certificate} holds no certificate", "write the chain as PEM, the server's first"
-        )
-        return
-    try:
-        context.load_cert_chain(tls.certificate, tls.key, password="")
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key, password="")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        # OpenSSL does not say which of the two it cannot use.
+        if not _has_certificates(tls.certificate):
+            message = f"{tls.certificate} holds no certificate"
+            yield Unusable(certificate, message, "write the chain as PEM, the server's first")
+        elif reason == "KEY_VALUES_MISMATCH":
             yield Unusable(key, f"{tls.key} is not the key of the certificate in {tls.certificate}")
-        elif b"PRIVATE KEY-----" not in tls.key.read_bytes():
+        elif b"PRIVATE KEY-----" not in read_trust_file(tls.key):
             yield Unusable(key, f"{tls.key} holds no private key", "write it as PEM")
         else:
-            yield Unusable(key, f"{tls.key} cannot be used: {error.reason}", "write a key without a pass phrase as PEM")
-    except (OSError, ValueError) as error:
-        yield Unusable(key, f"{tls.key} cannot be used: {error}")
+            yield Unusable(key, f"{tls.key} cannot be used: {reason}", "write a key without a pass phrase as PEM")
+
+
+def _has_certificates(path: Path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _key_file(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:

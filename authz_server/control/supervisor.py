@@ -9,13 +9,10 @@ import structlog
 from msgspec import Struct
 
 from authz_server.control.errors import CannotStart
-from authz_server.control.process import WorkerGone, WorkerProcess, spawn_worker
+from authz_server.control.process import LAST_STEPS_S, WorkerGone, WorkerProcess, spawn_worker
 from authz_server.control.publisher import NotActivated, Publisher
 from authz_server.worker.address import Address
 from authz_server.worker.messages import Broken, Listening, WorkerSettings
-
-_LAST_STEPS_S = 1.0
-"""From the end of a worker's socket to that of its process."""
 
 
 class Patience(Struct, frozen=True):
@@ -122,7 +119,9 @@ class Supervisor:
                 raise CannotStart(said.problem)
             self._addresses[settings.slot] = said.address
             await self._publisher.add(worker)
-        except (WorkerGone, NotActivated) as error:
+        except WorkerGone as error:
+            raise CannotStart(f"{error} (exit code {await self._end(worker)})") from None
+        except NotActivated as error:
             await self._end(worker)
             raise CannotStart(str(error)) from None
         except CannotStart:
@@ -137,11 +136,11 @@ class Supervisor:
             try:
                 await worker.ping(self._patience.answer)
             except WorkerGone as error:
-                if not await worker.ended_within(_LAST_STEPS_S):
+                if not await worker.ended_within(LAST_STEPS_S):
                     return f"{error}, and was killed"
             if await worker.ended_within(self._patience.heartbeat):
                 # Its own end says more than ours would.
-                return _ending(await worker.exited_within(_LAST_STEPS_S))
+                return _ending(await worker.exited_within(LAST_STEPS_S))
 
     async def _end(self, worker: WorkerProcess) -> int:
         self._publisher.remove(worker)

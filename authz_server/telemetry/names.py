@@ -95,6 +95,9 @@ LOG_KEYS = {
     LOGGER: "the library that speaks, where it is not we",
     EXCEPTION: "a traceback",
     WORKER: "slot of the worker",
+    "addresses": "where the workers listen",
+    "admin": "where `/livez`, `/readyz` and `/metrics` are",
+    "configuration": "path of its file, or that there is none",
     "decision_id": "as in the audit record",
     "error": "type of an error, or what it says where that holds nothing of a request",
     "file": "path of the file that it is about",
@@ -109,6 +112,7 @@ LOG_KEYS = {
     "rules": "how many, in all services",
     "services": "how many",
     SOURCE: "a line of a policy file, and what is wrong in it underlined",
+    "version": "of the server",
     "where": "file and line of a defect",
 }
 """Each key of a log line, and what it holds."""

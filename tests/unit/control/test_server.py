@@ -4,6 +4,7 @@ import os
 import signal
 import stat
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import grpc
@@ -252,7 +253,51 @@ def test_a_directory_that_cannot_be_written_is_named(other: Served) -> None:
     other.prepare(run_directory="file")
     ended = run_to_its_end(other.config, {"AUTHZ_LOG__LEVEL": "error"})
     assert ended.returncode == 1
-    assert ended.stderr == f"authz: {other.directory}/file: File exists\n"
+    assert ended.stderr == f"authz: run_directory: {other.directory}/file: File exists\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"audit": {"file": {"path": "authz.yaml/a.jsonl"}}}, "audit.file.path: {}/authz.yaml: File exists"),
+        (
+            {"tls": {"certificate": "authz.yaml", "key": "none"}},
+            "tls.key: {}/none cannot be read: No such file or directory",
+        ),
+        (
+            {"tls": {"certificate": "authz.yaml", "key": "authz.yaml"}},
+            "tls.certificate: {}/authz.yaml holds no certificate; write the chain as PEM, the server's first",
+        ),
+        ({"admin": {"listen": "unix:none/a.sock"}}, "admin.listen: cannot listen on unix:{}/none/a.sock: "),
+        ({"run_directory": "authz.yaml/run"}, "run_directory: {}/authz.yaml/run: Not a directory"),
+    ],
+)
+def test_what_cannot_be_had_is_told_with_its_key(other: Served, settings: dict[str, object], message: str) -> None:
+    """In the one line that the server writes."""
+    other.prepare(**settings)
+    ended = run_to_its_end(other.config)
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("authz: " + message.format(other.directory))
+
+
+def test_a_server_whose_workers_cannot_start_has_nothing_to_drain(other: Served) -> None:
+    """It says why, and not that it was running."""
+    (other.directory / "check-0.sock").mkdir()
+    other.prepare(listen="unix:check-{worker}.sock")
+    ended = run_to_its_end(other.config)
+    assert ended.returncode == 1
+    assert "authz: " in ended.stderr
+    assert "draining" not in ended.stderr
+
+
+def test_the_start_is_logged_with_its_addresses(served: Served) -> None:
+    """And by which configuration."""
+    [line] = served.events("serving")
+    assert line["addresses"] == [str(address) for address in served.endpoints()]
+    assert line["admin"] == f"unix:{served.directory}/admin.sock"
+    assert line["configuration"] == str(served.config)
+    assert line["version"] == version("authz-server")
 
 
 def test_the_policy_of_these_tests_is_what_runs(served: Served) -> None:
