@@ -50,7 +50,7 @@ def compose(source: Source) -> tuple[Document | None, list[Problem]]:
     except _StopError:
         return None, composer.problems
     except MarkedYAMLError as error:
-        return None, [*composer.problems, syntax_problem(source, error)]
+        return None, [*composer.problems, syntax_problem(source, error, composer.last)]
     return Document(root), composer.problems
 
 
@@ -65,6 +65,8 @@ class _Field(NamedTuple):
 class _Composer:
     def __init__(self, source: Source) -> None:
         self.problems: list[Problem] = []
+        self.last: ScalarEvent | None = None
+        """The last scalar that was read."""
         self._source = source
         self._values = 0
         self._root: Node | None = None
@@ -76,6 +78,8 @@ class _Composer:
     def run(self) -> Node:
         parser = CSafeLoader(self._source.text)
         while (event := parser.get_event()) is not None:
+            if isinstance(event, ScalarEvent):
+                self.last = event
             if isinstance(event, NodeEvent):
                 parent = self._open[-1] if self._open else None
                 if parent is not None and self._fields[-1] is None and isinstance(parent.value, dict):

@@ -40,6 +40,8 @@ def plain_value(text: str) -> Value:
     """The value of a plain scalar. Raises InvalidValue where readers of YAML disagree about it."""
     if text in _SIMPLE:
         return _SIMPLE[text]
+    if "\u00a0" in (text[0], text[-1]):
+        raise InvalidValue("there is a no-break space", hint="write a plain space")
     first = text[0]
     if first.isdecimal() or first in "-+.":
         return _numeric(text)

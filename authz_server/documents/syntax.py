@@ -3,7 +3,9 @@
 from typing import NamedTuple
 
 from yaml import MarkedYAMLError
+from yaml.events import ScalarEvent
 
+from authz_server.documents.mistakes import INDENTATION, likely_mistake
 from authz_server.documents.problem import Position, Problem
 from authz_server.documents.source import Source
 
@@ -21,7 +23,6 @@ class _Explanation(NamedTuple):
 
 _QUOTE = "put a text that begins with a special character in quotes"
 _BACKSLASH = r"write a backslash as \\, or use single quotes"
-_INDENT = "mend the indentation"
 
 _EXPLANATIONS = (
     _Explanation("found a tab", "", "a tab is no indentation in YAML", "use spaces"),
@@ -41,7 +42,7 @@ _EXPLANATIONS = (
         "mapping values are not allowed",
         "",
         "a `:` is not expected here",
-        f"put a text that holds `: ` in quotes, or {_INDENT}",
+        f"put a text that holds `: ` in quotes, or {INDENTATION}",
     ),
     _Explanation(
         "could not find expected ':'",
@@ -56,8 +57,8 @@ _EXPLANATIONS = (
         "a list item is not expected here",
         "begin the list on a line of its own, below its field",
     ),
-    _Explanation("expected '-'", "", "this stands among the items of a list", f"begin it with `- `, or {_INDENT}"),
-    _Explanation("did not find expected key", "", "this does not line up with the fields above it", _INDENT),
+    _Explanation("expected '-'", "", "this stands among the items of a list", f"{INDENTATION}, or begin it with `- `"),
+    _Explanation("did not find expected key", "", "this does not line up with the fields above it", INDENTATION),
     _Explanation("mapping keys are not allowed", "", "a `?` is not expected here", _QUOTE),
     _Explanation("',' or ']'", "", "the `[` is never closed, or a `,` is missing", "the list ends with `]`", True),
     _Explanation("',' or '}'", "", "the `{` is never closed, or a `,` is missing", "the fields end with `}`", True),
@@ -67,8 +68,10 @@ _EXPLANATIONS = (
 )
 
 
-def syntax_problem(source: Source, error: MarkedYAMLError) -> Problem:
-    """The problem that made libyaml give up."""
+def syntax_problem(source: Source, error: MarkedYAMLError, last: ScalarEvent | None = None) -> Problem:
+    """The problem that made libyaml give up; `last` is the last scalar that it read."""
+    if (mistake := likely_mistake(source, error, last)) is not None:
+        return source.problem(mistake.position, "yaml_syntax", mistake.message, mistake.hint)
     position = _position(source, error.problem_mark)
     line, at = source.line(position.line), position.column - 1
     character, before = line[at : at + 1], line[:at].rstrip()

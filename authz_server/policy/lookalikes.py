@@ -49,6 +49,8 @@ def lookalike(text: str) -> Lookalike | None:
         where = "beginning" if at_beginning else "end"
         offset = 0 if at_beginning else len(text.rstrip())
         return Lookalike(offset, 1, f"there is a blank at the {where} of the path", "remove it")
+    if "\u00a0" in text:
+        return Lookalike(text.index("\u00a0"), 1, "there is a no-break space", "write a plain space")
     for pattern, hint in _REGEX:
         if found := pattern.search(text):
             return Lookalike(found.start(), len(found.group()), _NO_REGEX, hint)

@@ -25,6 +25,10 @@ _KINDS: dict[str, CaptureKind] = {"int": "int", "uuid": "uuid"}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _CEL_KEYWORDS = frozenset(("in", "true", "false", "null"))
+_BRACES = (
+    ("{", "the `{` is never closed in this segment", "write `}` behind the name, such as `{order_id}`"),
+    ("}", "the `}` closes nothing in this segment", "write `{` before the name, such as `{order_id}`"),
+)
 # What a segment of a canonical path never holds, decoded as it is.
 _NEVER_IN_A_SEGMENT = re.compile(r"[\x00-\x1f\x7f-\x9f\\%;?#]")
 
@@ -158,6 +162,10 @@ def _segment(text: str, offset: int, captures: list[str]) -> Literal | Capture:
             raise PatternError(message, offset=offset, length=len(text), hint="write the path without it")
         return Literal(_literal(text, offset))
     prefix = _literal(text[:begin], offset)
+    if "{" in text[end + 1 :]:
+        hint = "a segment has one capture, such as `{name}`, with text before or after it"
+        place = text.index("{", end)
+        raise PatternError("a second `{` is not expected here", offset=offset + place, length=1, hint=hint)
     suffix = _literal(text[end + 1 :], offset + end + 1)
     name, colon, kind = text[begin + 1 : end].partition(":")
     name = _capture_name(name, offset + begin + 1, captures)
@@ -182,11 +190,9 @@ def _capture_name(name: str, offset: int, captures: list[str]) -> str:
 
 
 def _literal(text: str, offset: int) -> str:
-    for character in "{}":
+    for character, message, hint in _BRACES:
         if character in text:
-            hint = "a segment has one capture, such as `{name}`, with text before or after it"
-            place = offset + text.index(character)
-            raise PatternError(f"a `{character}` is not expected here", offset=place, length=1, hint=hint)
+            raise PatternError(message, offset=offset + text.index(character), length=1, hint=hint)
     if "*" in text:
         hint = "write `{name}` for one segment, and `/**` at the end for one or more"
         raise PatternError("`*` has no meaning here", offset=offset + text.index("*"), length=1, hint=hint)

@@ -60,6 +60,8 @@ class Expressions:
             hint = f"a constant has quotes of its own: \"'{source}'\""
         lines = source.split("\n")
         offset = sum(len(line) + 1 for line in lines[: compiled.line - 1]) + compiled.column - 1
+        if offset + compiled.length >= len(source.rstrip()) and _is_cut_by_a_comment(document, path):
+            hint = "a ` #` begins a comment in YAML: put all of the expression in quotes"
         self._report(
             document.problem_within(
                 path, "invalid_condition", compiled.message, hint, offset=offset, length=compiled.length
@@ -74,3 +76,9 @@ class Expressions:
             return self._compiler.text(source, captures)
         except ConditionError as error:
             return error
+
+
+def _is_cut_by_a_comment(document: Document, path: FieldPath) -> bool:
+    node = document.find(path)
+    behind = node.source.text[node.span.end.index :].partition("\n")[0]
+    return node.style == "" and behind.lstrip(" ").startswith("#")

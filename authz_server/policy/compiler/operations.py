@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from authz_server.documents.suggest import listing, quoted
 from authz_server.documents.tree import Document, FieldPath
 from authz_server.policy.compiler.names import Report
-from authz_server.policy.patterns import Literal, PathTemplate, parse_path_template
+from authz_server.policy.patterns import Literal, PathTemplate, PatternError, parse_path_template
 from authz_server.policy.plan import GrpcItem, OperationItem
 from authz_server.policy.schema import Operation
 
@@ -42,6 +42,21 @@ def compile_operations(
 def captures_of(items: Iterable[Operation]) -> frozenset[str]:
     """The captures of all path templates."""
     return frozenset(name for item in items for text in item.paths for name in parse_path_template(text).captures)
+
+
+def captures_of_raw(items: object) -> tuple[frozenset[str], bool]:
+    """The captures of a `to` that may be wrong anywhere; and whether these are all of them."""
+    captures: set[str] = set()
+    complete = items is None or isinstance(items, list)
+    for item in items if isinstance(items, list) else ():
+        paths = item.get("paths", []) if isinstance(item, dict) else None
+        complete = complete and isinstance(paths, list)
+        for text in paths if isinstance(paths, list) else ():
+            try:
+                captures |= parse_path_template(text).captures if isinstance(text, str) else set()
+            except PatternError:
+                complete = False
+    return frozenset(captures), complete
 
 
 def _item(item: Operation) -> OperationItem:

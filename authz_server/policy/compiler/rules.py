@@ -1,8 +1,7 @@
 """Compiles rules."""
 
+import re
 from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from authz_server.documents.problem import Position
 from authz_server.documents.suggest import quoted
@@ -11,13 +10,13 @@ from authz_server.policy.compiler.answers import AnswerCompiler
 from authz_server.policy.compiler.callers import Callers, Folders
 from authz_server.policy.compiler.expressions import Expressions
 from authz_server.policy.compiler.names import Report
-from authz_server.policy.compiler.operations import captures_of, compile_operations
+from authz_server.policy.compiler.operations import captures_of, captures_of_raw, compile_operations
 from authz_server.policy.parsing import ParsedFile
 from authz_server.policy.plan import AnswerItem, CallerItem, Rule
-from authz_server.policy.schema import Guardrail, Operation
+from authz_server.policy.schema import Guardrail
 from authz_server.policy.schema import Rule as RuleModel
 
-_OPERATIONS = TypeAdapter(list[Operation])
+_CAPTURE = re.compile(r"\bpath(?:\s*\.\s*|\s*\[\s*[\"'])([A-Za-z_][A-Za-z0-9_]*)")
 
 
 class RuleCompiler:
@@ -87,13 +86,13 @@ class RuleCompiler:
     def _check_conditions(self, document: Document, path: FieldPath) -> None:
         """Check what can be checked of a rule that is wrong elsewhere, so that all errors show at once."""
         raw: Any = document.find(path).value
-        when = raw.get("when") if isinstance(raw, dict) else None
-        sources = when if isinstance(when, list) else [when]
-        try:
-            captures = captures_of(_OPERATIONS.validate_python(raw.get("to", []) if isinstance(raw, dict) else []))
-        except ValidationError:
+        if not isinstance(raw, dict):
             return
-        for index, source in enumerate(sources):
+        when = raw.get("when")
+        known, complete = captures_of_raw(raw.get("to"))
+        for index, source in enumerate(when if isinstance(when, list) else [when]):
             place = (*path, "when", index) if isinstance(when, list) else (*path, "when")
             if isinstance(source, str) and source.strip() and not document.find(place).refused:
+                # What a path was to capture that is wrong itself, nobody knows.
+                captures = known if complete else known | frozenset(_CAPTURE.findall(source))
                 self._expressions.condition(document, place, source, captures)
