@@ -58,9 +58,9 @@ def run_demo(demo: Demo, envoy: str, say: Callable[[str], None]) -> None:
     with stopped_by_signals(), ExitStack() as stack:
         _claim(stack, demo)
         _need_free_ports(demo.ports)
+        identities = write_identities(demo)
         write_configurations(demo)
         _need_good_policies(demo)
-        identities = write_identities(demo)
         _start_services(stack, demo, identities)
         authz = _start_authz(stack, demo)
         proxy = _start_envoy(stack, demo, envoy)

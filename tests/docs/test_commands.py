@@ -1,6 +1,8 @@
 """The commands in the documentation are run, here or by another test that is named here."""
 
 import ast
+import functools
+import os
 import re
 import shutil
 import subprocess
@@ -9,20 +11,28 @@ from pathlib import Path
 
 import pytest
 
+from authz_server.control.endpoints import EndpointsFile
+from authz_server.control.settings import load_settings
 from authz_server.dev.ca import create_ca
 from authz_server.dev.demo_setup import Demo
 from authz_server.dev.demo_tries import Commands, tries
 from authz_server.dev.layout import Files, Ports
+from authz_server.worker.address import TcpAddress
 from tests.docs.markdown import PAGES, ROOT, Block, blocks_of, code_spans
 
 QUICK_START = ROOT / "docs" / "quick-start.md"
 AUTHZ = Path(sys.executable).with_name("authz")
 DEMO = Demo(Files(Path("run/demo")), Ports(), Path("policies"))
+COMPOSE = ROOT / "deploy" / "docker-compose.yaml"
 COMPOSE_UP = "docker compose -f deploy/docker-compose.yaml up"
 RUN_ELSEWHERE = {
     "tail -n 1 run/demo/decisions.jsonl": "tests/envoy/test_demo.py::test_every_decision_is_on_record",
     "authz serve --config authz.yaml": "tests/unit/control/test_server.py::test_it_is_alive_and_ready",
     "authz validate --config authz.yaml": "tests/docs/test_commands.py::test_a_configuration_of_the_pages_is_good",
+    "pip install .": "tests/docs/test_commands.py::test_the_clone_can_be_installed",
+    "docker build -f deploy/Dockerfile -t authz-server .": (
+        "tests/compose/test_compose.py::test_a_request_through_envoy_is_answered_and_recorded_once"
+    ),
     COMPOSE_UP: "tests/compose/test_compose.py::test_a_request_through_envoy_is_answered_and_recorded_once",
 }
 """Command -> the test that runs it, or does what it does."""
@@ -45,10 +55,57 @@ def _commands_of(block: Block) -> list[str]:
 @pytest.mark.parametrize("block", SHELL_BLOCKS, ids=str)
 def test_every_command_is_run_by_a_test(block: Block) -> None:
     """A command is one that the demo prints, one that is run below, a target of make, or one that is run elsewhere."""
-    if "run" in block.attributes or block.text.strip() in _demo_commands():
+    if {"run", "own", "compose"} & block.attributes.keys() or block.text.strip() in _demo_commands():
         return
     commands = [command for command in _commands_of(block) if not command.startswith("make ")]
     assert [command for command in commands if command not in RUN_ELSEWHERE] == []
+
+
+def test_the_commands_for_containers_are_those_of_the_compose_file() -> None:
+    """The tests of the compose file ask in the same way: identities and a token from the container that makes them."""
+    [block] = [block for block in SHELL_BLOCKS if "compose" in block.attributes]
+    comment = "\n".join(line.removeprefix("#").strip() for line in COMPOSE.read_text().splitlines())
+    assert [line for line in block.text.splitlines() if line.strip() not in comment.splitlines()] == []
+    assert subprocess.run(["bash", "-n", "-c", block.text], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("block", [block for block in SHELL_BLOCKS if "own" in block.attributes], ids=str)
+def test_a_server_of_ones_own_gets_its_identities(block: Block, tmp_path: Path) -> None:
+    """The commands run in a directory that has the page's configuration and policies; Envoy accepts what they write."""
+    name = block.attributes["own"]
+    [settings] = [each for each in blocks_of(ROOT / block.page) if each.attributes.get("settings") == name]
+    (tmp_path / name).write_text(settings.text)
+    shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    path = f"{AUTHZ.parent}{os.pathsep}{os.environ['PATH']}"
+    run = functools.partial(
+        subprocess.run, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    done = run(["bash", "-e", "-c", block.text])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not checked" not in done.stdout
+    written = {str(file.relative_to(tmp_path)) for file in (tmp_path / "certs").rglob("*") if file.is_file()}
+    callers = {"ca.pem", "ca.key", "web.pem", "web.key", "issuer.key", "jwks.json"}
+    assert written == {f"certs/{file}" for file in callers | {"envoy/certificate.yaml", "envoy/bundles.yaml"}}
+    if shutil.which("envoy", path=path) is None:
+        pytest.skip("needs Envoy, which `make install` brings on Linux")
+    # The server writes it, and is started first.
+    settings_of = load_settings(tmp_path / name, {}).settings
+    assert settings_of is not None
+    EndpointsFile(settings_of.listen.endpoints_file).write({0: TcpAddress("127.0.0.1", 9001)})
+    accepted = run(["envoy", "--mode", "validate", "-c", "envoy.yaml"])
+    assert accepted.returncode == 0, accepted.stderr
+
+
+def test_the_clone_can_be_installed(tmp_path: Path) -> None:
+    """Its wheel has the command; the packages that it needs are those of this environment."""
+    pip = [sys.executable, "-m", "pip"]
+    if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("needs pip")
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(tmp_path)]
+    subprocess.run([*pip, "install", *options, str(ROOT)], check=True, timeout=120)
+    command = [str(tmp_path / "bin" / "authz"), "--version"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
 
 
 def test_the_tests_that_run_commands_elsewhere_exist() -> None:
@@ -90,9 +147,14 @@ def test_a_command_prints_what_the_page_shows(block: Block) -> None:
     assert re.sub(r"\b[0-9a-f]{32}\b", "…", done.stdout + done.stderr) == shown.text
 
 
-@pytest.mark.parametrize(
-    "block", [block for page in PAGES for block in blocks_of(page) if "settings" in block.attributes], ids=str
-)
+def _settings_without_commands() -> list[Block]:
+    """Those with commands beside them are validated by these."""
+    own = {block.attributes.get("own") for block in SHELL_BLOCKS}
+    blocks = [block for page in PAGES for block in blocks_of(page) if "settings" in block.attributes]
+    return [block for block in blocks if block.attributes["settings"] not in own]
+
+
+@pytest.mark.parametrize("block", _settings_without_commands(), ids=str)
 def test_a_configuration_of_the_pages_is_good(block: Block, tmp_path: Path) -> None:
     """`authz validate` has nothing to say about it, with the policies of the project and a bundle beside it."""
     name = block.attributes["settings"]
