@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+# Verifying loads it otherwise, with the first token or certificate that a new worker sees.
+import cryptography.hazmat.backends.openssl.backend  # noqa: F401
+
 from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.keys import parse_jwks
