@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from authz_server.cli.configuration import ConfigOption, load_or_exit
+from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit
 from authz_server.errors import Refused
 from authz_server.identity.settings import IdentitySettings, TrustDomain
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
@@ -69,11 +69,13 @@ def check(
     """
     # The engine takes a moment to import, which other commands need not wait for.
     from authz_server.cli.decision import decided, in_words, record
+    from authz_server.control.policies import known_names
     from authz_server.control.worker_settings import identity_settings
+    from authz_server.policy.loader import load_policies
 
     if request is not None:
         _refuse_other_options(context)
-    settings = load_or_exit(config)
+    settings, file = load_with_file_or_exit(config)
     if request is None:
         if token and not settings.issuers:
             typer.echo("authz: no issuer is known, so no token is valid: name the configuration (--config)", err=True)
@@ -81,7 +83,10 @@ def check(
         identity = _believing(identity_settings(settings), workload)
     else:
         wanted, identity = _from_file(request), identity_settings(settings)
-    result = decided(wanted, settings, identity, policies)
+    # As in the server, which refuses policies that name what its configuration does not have.
+    known = None if file is None else known_names(settings)
+    loaded = load_policies(policies or settings.policies.directory, known)
+    result = decided(wanted, settings, identity, loaded)
     typer.echo(record(result, explain) if as_json else in_words(result, explain))
     raise typer.Exit(ALLOW if result.decision.allowed else DENY)
 

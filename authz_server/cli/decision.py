@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from secrets import token_bytes
 
 import msgspec
@@ -26,7 +25,7 @@ from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import ConditionRuntime, Evaluation
 from authz_server.policy.explain import Explanation, RuleOutcome
 from authz_server.policy.index import PolicyIndex
-from authz_server.policy.loader import load_policies
+from authz_server.policy.loader import Loaded
 from authz_server.policy.plan import Plan
 from authz_server.request.operation import canonical_operation
 from authz_server.snapshot import Caches, Snapshot, build_verifiers
@@ -62,9 +61,8 @@ class Decided(Struct, frozen=True):
         ]
 
 
-def decided(request: Request, settings: Settings, identity: IdentitySettings, policies: Path | None) -> Decided:
+def decided(request: Request, settings: Settings, identity: IdentitySettings, loaded: Loaded) -> Decided:
     """The decision about one request now; with broken policies, print what is wrong and exit with 1."""
-    loaded = load_policies(policies or settings.policies.directory)
     if loaded.plan is None:
         print_problems(loaded.problems)
         raise typer.Exit(1)

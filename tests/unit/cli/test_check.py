@@ -170,6 +170,16 @@ def test_a_token_that_nobody_can_verify_is_explained() -> None:
     assert "--config" in result.stderr
 
 
+def test_policies_that_the_server_would_refuse_decide_nothing(directory: Path) -> None:
+    """With a configuration, a trust domain that it does not have is an error in a policy; without one it is not."""
+    (directory / "other.yaml").write_text("workloads: {trust_domains: {other.example: {}}}\n")
+    request = ("--host", "orders.shop.example", "--workload", WEB)
+    assert run(*request).exit_code == 0
+    result = run(*request, "--config", "other.yaml")
+    assert result.exit_code == 1
+    assert "policies/orders.yaml:7:" in result.stderr
+
+
 def test_broken_policies_are_explained(directory: Path) -> None:
     """Exit code 1, with every error and its place."""
     (directory / "policies/orders.yaml").write_text("kind: service\nnaem: orders\n")
