@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler.callers import Callers, Folders
 from authz_server.policy.compiler.conflicts import GUARDRAILS, conflicts, full_name
+from authz_server.policy.compiler.expectations import check_expectations, defined_by
 from authz_server.policy.compiler.expressions import Expressions
 from authz_server.policy.compiler.inputs import inputs_of, set_headers_of
 from authz_server.policy.compiler.names import KnownNames, TooManyProblemsError
@@ -39,6 +40,7 @@ class _Compilation:
         self.problems: list[Problem] = []
         # Folders above before those below, else by name: the order in which files were found never shows.
         self._files = sorted(files, key=lambda parsed: (len(parsed.file.folders), parsed.file.path))
+        self._complete = complete
         self._callers = Callers(known, self._report, all_roles_known=complete)
         self._rules = RuleCompiler(self._callers, Expressions(self._report), self._report)
 
@@ -49,11 +51,20 @@ class _Compilation:
                 self._callers.define(parsed.file.folders, parsed.document, parsed.model.roles)
             elif isinstance(parsed.model, PolicyTests):
                 self._report_all(check_tests(parsed.model, parsed.document))
+        self._check_expectations()
         self._callers.check_roles()
         self._report_all(conflicts(self._files))
         guardrails = self._guardrails()
         services = [self._service(parsed, guardrails) for parsed in self._files if parsed.kind == "service"]
         return tuple(sorted(services, key=lambda service: service.name))
+
+    def _check_expectations(self) -> None:
+        if not self._complete:
+            return
+        tested = [(file.model, file.document) for file in self._files if isinstance(file.model, PolicyTests)]
+        defined = defined_by(self._files if tested else ())
+        for tests, document in tested:
+            self._report_all(check_expectations(tests, document, defined))
 
     def _report(self, problem: Problem) -> None:
         self.problems.append(problem)
