@@ -24,7 +24,6 @@ SERVICE_EXTENSION = "service"
 
 def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     """Decide one request at the time `now` (seconds since the epoch). Waits for nothing."""
-    operation: Operation | None = None
     workload: Workload | None = None
     token: VerifiedToken | None = None
     service: ServiceIndex | None = None
@@ -32,6 +31,9 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     try:
         # 1 Reject what is malformed or ambiguous.
         operation = canonical_operation(request)
+    except Refused as refusal:
+        return refused(request, refusal.reason, refusal.detail, now, snapshot.policies.revision)
+    try:
         # 2 Who is the workload?
         workload = snapshot.verifiers.workloads.identify(request, now)
         # 3 Who is the user? A bad credential does not make the caller anonymous.
@@ -60,12 +62,12 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         workload=workload,
         user=None if token is None else token.user,
         token_hash=None if token is None else token.token_hash,
-        method=request.method,
-        host=_bare_host(request) if operation is None else operation.host,
-        path=_bare_path(request) if operation is None else operation.path_text,
+        method=operation.method,
+        host=operation.host,
+        path=operation.path_text,
         client_ip=client_ip_text(request.client_address),
-        request_id=(request.id if operation is None else operation.id) or None,
-        trace_id=None if operation is None else operation.trace_id,
+        request_id=operation.id or None,
+        trace_id=operation.trace_id,
         inputs=inputs,
         answer=verdict.answer,
     )
@@ -89,10 +91,10 @@ def refused(request: Request, reason: Reason, detail: str, now: float, revision:
 
 def decision_id(now: float) -> str:
     """A UUIDv7 (RFC 9562 section 5.7): in the order of time, unique, and no secret."""
-    value = (int(now * 1000) & 0xFFFFFFFFFFFF) << 80 | random.getrandbits(76)
-    value = value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    time_ms, chance = int(now * 1000), random.getrandbits(74)
+    high, low = time_ms >> 16 & 0xFFFFFFFF, time_ms & 0xFFFF
+    variant, rest = 0x8000 | chance >> 48 & 0x3FFF, chance & 0xFFFFFFFFFFFF
+    return f"{high:08x}-{low:04x}-7{chance >> 62:03x}-{variant:04x}-{rest:012x}"
 
 
 def _bare_path(request: Request) -> str | None:

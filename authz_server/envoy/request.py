@@ -1,5 +1,7 @@
 """From Envoy's CheckRequest to our Request. Every attribute may be missing; nothing is judged here."""
 
+from operator import attrgetter, itemgetter
+
 from google.protobuf.message import DecodeError
 
 from authz_server.errors import Reason, Refused
@@ -9,6 +11,9 @@ from authz_server.pb.envoy.service.auth.v3.attribute_context_pb2 import Attribut
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+# For every header of every request: without a step of the interpreter for each.
+_NAME_AND_RAW_VALUE = attrgetter("key", "raw_value")
+_RAW_VALUE = itemgetter(1)
 
 
 def read_request(payload: bytes) -> Request:
@@ -45,7 +50,9 @@ def _headers(http: AttributeContext.HttpRequest) -> tuple[tuple[tuple[str, bytes
     Envoy fills `header_map` where `encode_raw_headers` is on, else `headers`. Where both are filled, they must
     say the same.
     """
-    raw = tuple([(header.key, header.raw_value or header.value.encode()) for header in http.header_map.headers])
+    raw = tuple(map(_NAME_AND_RAW_VALUE, http.header_map.headers))
+    if not all(map(_RAW_VALUE, raw)):
+        raw = tuple([(header.key, header.raw_value or header.value.encode()) for header in http.header_map.headers])
     if not http.headers:
         return raw, False
     joined = {name: value.encode() for name, value in http.headers.items()}

@@ -1,7 +1,6 @@
 """Which workload calls, by the certificate that the proxy verified."""
 
 from collections.abc import Mapping
-from hashlib import sha256
 
 from msgspec import Struct
 
@@ -39,7 +38,7 @@ class WorkloadVerifier:
         settings: IdentitySettings,
         bundles: Mapping[str, Bundle],
         generation: int,
-        cache: BoundedCache[tuple[int, bytes], CachedLeaf],
+        cache: BoundedCache[tuple[int, str], CachedLeaf],
     ) -> None:
         self._verified_domains = {domain.name: domain.verify for domain in settings.trust_domains}
         self._believes_principal = settings.certificate == "principal"
@@ -61,11 +60,11 @@ class WorkloadVerifier:
     def _by_certificate(self, text: str, principal: str, now: float) -> Workload:
         if len(text) > MAX_CERTIFICATE_CHARACTERS or not text.isascii():
             raise _refused(f"the certificate is longer than {MAX_CERTIFICATE_CHARACTERS} characters or not ASCII")
-        key = (self._generation, sha256(text.encode()).digest())
+        key = (self._generation, text)
         leaf = self._cache.get(key)
         if leaf is None:
             leaf = self._read(text)
-            self._cache.put(key, leaf, _ENTRY_BYTES)
+            self._cache.put(key, leaf, _ENTRY_BYTES + len(text))
         workload = leaf.workload
         if workload is None:
             raise _refused(leaf.fault)

@@ -4,38 +4,26 @@ Every candidate is filed under the most selective thing that its `from` names, s
 costs nothing to the callers of all others. What is found here may fit; `CallerMatch.fits` has the last word.
 """
 
-from collections.abc import Iterable
 from typing import Generic, NamedTuple, TypeVar
 
 from authz_server.identity.spiffe import SpiffePattern
-from authz_server.policy.callers import Caller, CallerMatch, UserMatch
+from authz_server.model import SpiffeId
+from authz_server.policy.callers import ANONYMOUS, ANY_USER, Caller, CallerMatch, Key, UserMatch
 from authz_server.policy.segment_tree import Ending, SegmentTree
 
 Candidate = TypeVar("Candidate")
 
-
-Key = tuple[str, str]
-"""A thing that a caller can have exactly: its kind and value."""
-
-ANONYMOUS: Key = ("anonymous", "")
-ANY_USER: Key = ("user", "")
-
-
-def keys_of(caller: Caller) -> tuple[Key, ...]:
-    """Everything that the caller has; made once for a check and used at every index it meets."""
-    keys: list[Key] = []
-    if caller.workload is not None:
-        keys.append(("workload", caller.workload.id.text))
-    if (user := caller.user) is not None:
-        keys += [ANY_USER, ("subject", user.subject)]
-        keys += [("group", group) for group in user.groups]
-        keys += [("role", role) for role in user.roles]
-        keys += [("scope", scope) for scope in user.scopes]
-    return tuple(keys) or (ANONYMOUS,)
+MAX_REMEMBERED = 256
+"""Workloads for which an index remembers whose patterns fit."""
 
 
 class AnySegment(NamedTuple):
     """`*` in a SPIFFE pattern."""
+
+    @property
+    def fits_all(self) -> bool:
+        """Every segment can stand here."""
+        return True
 
     def fits(self, segment: str) -> bool:
         """Every segment can stand here."""
@@ -43,12 +31,13 @@ class AnySegment(NamedTuple):
 
 
 class CallerIndex(Generic[Candidate]):
-    """Candidates by caller. Built once, then only read."""
+    """Candidates by caller. Built once, then only read, but for what it remembers."""
 
     def __init__(self) -> None:
         self._keyed: dict[Key, list[Candidate]] = {}
         self._patterns: SegmentTree[list[Candidate]] = SegmentTree(list)
         self._has_patterns = False
+        self._by_workload: dict[str, list[Candidate]] = {}
         self._anyone: list[Candidate] = []
 
     def add(self, callers: CallerMatch | None, candidate: Candidate) -> None:
@@ -66,17 +55,26 @@ class CallerIndex(Generic[Candidate]):
                 self._patterns.leaf([selector.trust_domain, *steps], ending).append(candidate)
                 self._has_patterns = True
 
-    def find(self, caller: Caller, keys: Iterable[Key]) -> list[Candidate]:
-        """The candidates that may fit, some perhaps twice; `keys` are `keys_of(caller)`."""
-        found = self._anyone.copy()
+    def find(self, caller: Caller) -> list[Candidate]:
+        """The candidates that may fit, some perhaps twice."""
+        found = self._anyone
         if self._keyed:
-            for key in keys:
-                if (candidates := self._keyed.get(key)) is not None:
-                    found += candidates
+            for key in caller.keys():  # noqa: SIM118  # not a mapping
+                if key in self._keyed:
+                    found = found + self._keyed[key]
         if self._has_patterns and caller.workload is not None:
             spiffe_id = caller.workload.id
-            for candidates in self._patterns.find((spiffe_id.trust_domain, *spiffe_id.segments)):
-                found += candidates
+            fitting = self._by_workload.get(spiffe_id.text)
+            found = found + (self._fitting(spiffe_id) if fitting is None else fitting)
+        return found
+
+    def _fitting(self, spiffe_id: SpiffeId) -> list[Candidate]:
+        """The candidates whose patterns fit; looked up once for the workloads that call again and again."""
+        leaves = self._patterns.find((spiffe_id.trust_domain, *spiffe_id.segments))
+        found = [candidate for candidates in leaves for candidate in candidates]
+        if len(self._by_workload) >= MAX_REMEMBERED:
+            self._by_workload.clear()
+        self._by_workload[spiffe_id.text] = found
         return found
 
 

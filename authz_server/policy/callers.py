@@ -10,13 +10,37 @@ from authz_server.identity.spiffe import SpiffePattern, parse_spiffe_pattern
 from authz_server.model import IpAddress, User, Workload
 from authz_server.policy.plan import CallerItem, Effect, Scalar, UserItem
 
+Key = tuple[str, str]
+"""A thing that a caller can have exactly: its kind and value."""
 
-class Caller(Struct, frozen=True):
-    """Everything about the caller that `from` can ask for."""
+ANONYMOUS: Key = ("anonymous", "")
+ANY_USER: Key = ("user", "")
 
-    workload: Workload | None
-    user: User | None
-    ip: IpAddress | None
+
+class Caller:
+    """Everything about the caller of one request that `from` can ask for."""
+
+    __slots__ = ("_keys", "ip", "user", "workload")
+
+    def __init__(self, workload: Workload | None, user: User | None, ip: IpAddress | None) -> None:
+        self.workload = workload
+        self.user = user
+        self.ip = ip
+        self._keys: list[Key] | None = None
+
+    def keys(self) -> list[Key]:
+        """Everything that the caller has, to look rules up by; made when the first index asks."""
+        if self._keys is None:
+            keys: list[Key] = []
+            if self.workload is not None:
+                keys.append(("workload", self.workload.id.text))
+            if (user := self.user) is not None:
+                keys += [ANY_USER, ("subject", user.subject)]
+                keys += [("group", group) for group in user.groups]
+                keys += [("role", role) for role in user.roles]
+                keys += [("scope", scope) for scope in user.scopes]
+            self._keys = keys or [ANONYMOUS]
+        return self._keys
 
 
 class UserMatch(Struct, frozen=True):

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from authz_server.errors import Reason
 from authz_server.model import Answer
-from authz_server.policy.caller_index import keys_of
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation, EvaluationError
 from authz_server.policy.index import Candidate, ServiceIndex
@@ -27,19 +26,18 @@ def decide(
     service: ServiceIndex, operation: Operation, caller: Caller, evaluation: Evaluation, credential_came: bool
 ) -> Verdict:
     """Ask the rules that fit. `credential_came` is whether the request carried a user's credential at all."""
-    keys = keys_of(caller)
-    for candidate in service.fitting(service.deny, operation, caller, keys):
+    for candidate in service.fitting(service.deny, operation, caller):
         if (verdict := _denial(candidate, operation, evaluation)) is not None:
             return verdict
     errors = []
-    for candidate in service.fitting(service.allow, operation, caller, keys):
+    for candidate in service.fitting(service.allow, operation, caller):
         try:
             if (answer := _permission(candidate, operation, evaluation)) is not None:
                 return Verdict(Reason.ALLOWED, candidate.rule.id, answer)
         except EvaluationError as error:
             errors.append(f"{candidate.rule.id}: {error}")
     detail = "; ".join(errors) or None
-    if not credential_came and service.fitting(service.allow_with_user, operation, caller, keys):
+    if not credential_came and service.fitting(service.allow_with_user, operation, caller):
         return Verdict(Reason.UNAUTHENTICATED, detail=detail)
     return Verdict(Reason.NO_RULE_ALLOWS, detail=detail)
 

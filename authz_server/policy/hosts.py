@@ -1,6 +1,6 @@
 """Finds the service that speaks for a host and path."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from authz_server.model import Path
@@ -36,15 +36,20 @@ class HostIndex(Generic[Service]):
         A path that some service claims but for case or trailing dots belongs to nobody: backends that ignore
         the difference would serve it as that service's, whose rules would not have been asked.
         """
-        folded = tuple([fold_segment(segment) for segment in path.segments])
         for name in _patterns_for(host):
             for key in ((name, port), (name, None)) if port is not None else ((name, None),):
                 for prefix, service in self._claims.get(key, ()):
-                    if path.segments[: len(prefix)] == prefix:
+                    if not prefix or path.segments[: len(prefix)] == prefix:
                         return service
-                    if folded[: len(prefix)] == tuple([fold_segment(segment) for segment in prefix]):
+                    if _is_spelling_of(path.segments, prefix):
                         return None
         return None
+
+
+def _is_spelling_of(segments: Sequence[str], prefix: Sequence[str]) -> bool:
+    """Whether a path begins with a prefix but for the spelling."""
+    begins = zip(segments, prefix, strict=False)
+    return len(segments) >= len(prefix) and all(fold_segment(one) == fold_segment(other) for one, other in begins)
 
 
 def _patterns_for(host: str) -> Iterator[str]:

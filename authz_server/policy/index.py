@@ -9,7 +9,6 @@ from msgspec import Struct
 from authz_server.model import Path
 from authz_server.policy import plan
 from authz_server.policy.answers import BoundAnswer, bind_answer
-from authz_server.policy.caller_index import Key
 from authz_server.policy.callers import Caller, CallerMatch, caller_match
 from authz_server.policy.conditions import ConditionRuntime, Program
 from authz_server.policy.folding import folded_captures
@@ -68,16 +67,11 @@ class ServiceIndex(Struct, frozen=True):
     protected: frozenset[str]
     """Headers that reach the upstream only as a rule sets them."""
 
-    def fitting(
-        self, index: OperationIndex[Candidate], operation: Operation, caller: Caller, keys: Iterable[Key]
-    ) -> list[Candidate]:
+    def fitting(self, index: OperationIndex[Candidate], operation: Operation, caller: Caller) -> list[Candidate]:
         """The candidates of one of the indexes that fit, in the order of their rules."""
-        found = [
-            candidate
-            for callers in index.find(operation)
-            for candidate in callers.find(caller, keys)
-            if candidate.fits(caller, operation)
-        ]
+        found: list[Candidate] = []
+        for callers in index.find(operation):
+            found += [candidate for candidate in callers.find(caller) if candidate.fits(caller, operation)]
         if len(found) > 1:
             found.sort(key=lambda candidate: candidate.rule.order)
         return found

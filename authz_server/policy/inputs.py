@@ -54,8 +54,16 @@ def inputs_of(names: Iterable[str]) -> tuple[Input, ...]:
 
 def read_inputs(evaluation: Evaluation, inputs: Iterable[Input]) -> dict[str, object]:
     """The values that can be had, as JSON can hold them; long ones are cut, and say so."""
-    values = [(name, read(evaluation)) for name, read in inputs]
-    return {name: _bounded(value) for name, value in values if value is not _ABSENT}
+    values: dict[str, object] = {}
+    for name, read in inputs:
+        value = read(evaluation)
+        if value is not _ABSENT:
+            values[name] = value if _is_short(value) else _bounded(value)
+    return values
+
+
+def _is_short(value: object) -> bool:
+    return type(value) is str and len(value) <= MAX_CHARACTERS
 
 
 def _reader(name: str) -> Callable[[Evaluation], object] | None:
@@ -125,6 +133,6 @@ def _bounded(value: object) -> object:
         kept = {str(_bounded(key)): _bounded(item) for key, item in list(value.items())[:MAX_ELEMENTS]}
         return kept if len(value) <= MAX_ELEMENTS else kept | {"cut": f"[+{len(value) - MAX_ELEMENTS} entries]"}
     if isinstance(value, list | tuple):
-        items = [_bounded(item) for item in value[:MAX_ELEMENTS]]
+        items = [item if _is_short(item) else _bounded(item) for item in value[:MAX_ELEMENTS]]
         return items if len(value) <= MAX_ELEMENTS else [*items, f"[+{len(value) - MAX_ELEMENTS} elements]"]
     return value

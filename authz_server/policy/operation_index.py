@@ -22,6 +22,12 @@ class CaptureHole(NamedTuple):
 
     capture: Capture
 
+    @property
+    def fits_all(self) -> bool:
+        """Whether the capture takes every segment; there are no empty ones on the way."""
+        capture = self.capture
+        return capture.kind == "text" and not capture.prefix and not capture.suffix
+
     def fits(self, segment: str) -> bool:
         """Whether the capture accepts the segment."""
         return self.capture.accepts(segment) is not None
@@ -54,12 +60,13 @@ class OperationIndex(Generic[Candidate]):
         else:
             for reading in folded_readings(path):
                 found += self._tree.find(reading)
-        return [
-            callers
-            for by_method in found
-            for method in (operation.method, None)
-            if (callers := by_method.get(method)) is not None
-        ]
+        indexes: list[CallerIndex[Candidate]] = []
+        for by_method in found:
+            if operation.method in by_method:
+                indexes.append(by_method[operation.method])
+            if None in by_method:
+                indexes.append(by_method[None])
+        return indexes
 
     def _steps(self, template: PathTemplate) -> tuple[Sequence[str | Hole], Ending]:
         if template.rest is not None:

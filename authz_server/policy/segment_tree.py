@@ -15,18 +15,36 @@ Ending = Literal["exact", "slash", "rest"]
 class Hole(Protocol):
     """A segment of a pattern that is not a literal; equal holes share a branch."""
 
+    @property
+    def fits_all(self) -> bool:
+        """Whether every segment can stand here, so that none needs to be asked about."""
+        ...
+
     def fits(self, segment: str, /) -> bool:
         """Whether a segment can stand here."""
         ...
 
 
 class _Node(Generic[Leaf]):
-    __slots__ = ("endings", "holes", "literals")
+    __slots__ = ("any", "exact", "holes", "literals", "rest", "slash")
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node[Leaf]] = {}
+        self.any: _Node[Leaf] | None = None
+        """The branch of the hole that takes every segment."""
         self.holes: dict[Hole, _Node[Leaf]] = {}
-        self.endings: dict[Ending, Leaf] = {}
+        self.exact: Leaf | None = None
+        self.slash: Leaf | None = None
+        self.rest: Leaf | None = None
+
+    def branch(self, step: str | Hole) -> "_Node[Leaf]":
+        """The node that a step leads to, made when it is asked for first."""
+        if isinstance(step, str):
+            return self.literals.setdefault(step, _Node())
+        if step.fits_all:
+            self.any = self.any or _Node()
+            return self.any
+        return self.holes.setdefault(step, _Node())
 
 
 class SegmentTree(Generic[Leaf]):
@@ -40,13 +58,12 @@ class SegmentTree(Generic[Leaf]):
         """The leaf of one pattern, made when it is asked for first."""
         node = self._root
         for step in steps:
-            if isinstance(step, str):
-                node = node.literals.setdefault(step, _Node())
-            else:
-                node = node.holes.setdefault(step, _Node())
-        if ending not in node.endings:
-            node.endings[ending] = self._new_leaf()
-        return node.endings[ending]
+            node = node.branch(step)
+        leaf: Leaf | None = getattr(node, ending)
+        if leaf is None:
+            leaf = self._new_leaf()
+            setattr(node, ending, leaf)
+        return leaf
 
     def find(self, segments: Sequence[str], trailing_slash: bool = False) -> list[Leaf]:
         """The leaves of all patterns that the segments fit."""
@@ -55,15 +72,16 @@ class SegmentTree(Generic[Leaf]):
         for segment in segments:
             following: list[_Node[Leaf]] = []
             for node in nodes:
-                if (rest := node.endings.get("rest")) is not None:
-                    found.append(rest)
-                if (literal := node.literals.get(segment)) is not None:
-                    following.append(literal)
+                if node.rest is not None:
+                    found.append(node.rest)
+                if segment in node.literals:
+                    following.append(node.literals[segment])
+                if node.any is not None:
+                    following.append(node.any)
                 if node.holes:
                     following += [branch for hole, branch in node.holes.items() if hole.fits(segment)]
             if not following:
                 return found
             nodes = following
-        ending: Ending = "slash" if trailing_slash else "exact"
-        found += [leaf for node in nodes if (leaf := node.endings.get(ending)) is not None]
-        return found
+        ends = [node.slash if trailing_slash else node.exact for node in nodes]
+        return found + [leaf for leaf in ends if leaf is not None]

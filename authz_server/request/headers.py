@@ -105,6 +105,12 @@ class Headers(Struct, frozen=True):
         values = self._repeated.get(name)
         return self._first.get(name) if values is None else b",".join(values)
 
+    def all_raw(self, *names: str) -> list[bytes | None]:
+        """`raw` of several names."""
+        if self._repeated:
+            return [self.raw(name) for name in names]
+        return list(map(self._first.get, names))
+
     def authorization(self) -> Authorization | None:
         """The credentials, where the scheme is one of ours; any other scheme is somebody else's business.
 

@@ -59,12 +59,14 @@ def canonical_operation(request: Request) -> Operation:
     host, port = canonical_host(request.host)
     is_connect = method == "CONNECT"
     target = canonical_path(request.target, allow_empty=is_connect)
-    _refuse_contradictions(request, headers)
-    content_type = headers.raw("content-type")
+    said_method, said_path, authority, said_host, content_type, upgrade, traceparent, request_id = headers.all_raw(
+        ":method", ":path", ":authority", "host", "content-type", "upgrade", "traceparent", "x-request-id"
+    )
+    _refuse_contradiction(":method", said_method, request.method)
+    _refuse_contradiction(":path", said_path, request.target)
+    _refuse_contradiction(":authority", authority, request.host, fold=True)
+    _refuse_contradiction("host", said_host, request.host, fold=True)
     is_grpc = content_type is not None and _GRPC_CONTENT_TYPE.fullmatch(content_type) is not None
-    upgrade = headers.raw("upgrade")
-    traceparent = headers.raw("traceparent")
-    request_id = headers.raw("x-request-id")
     return Operation(
         method,
         host,
@@ -86,17 +88,11 @@ def canonical_operation(request: Request) -> Operation:
     )
 
 
-def _refuse_contradictions(request: Request, headers: Headers) -> None:
-    """Refuse headers that say another method, path or host than the proxy does."""
-    for name, value in ((":method", request.method), (":path", request.target)):
-        said = headers.raw(name)
-        if said is not None and said != value.encode():
-            raise Refused(Reason.HEADER_CONFLICT, f"the pseudo-header {name} contradicts the request")
-    host = request.host.encode()
-    for name in (":authority", "host"):
-        said = headers.raw(name)
-        if said is not None and said != host and said.lower() != host.lower():
-            raise Refused(Reason.HEADER_CONFLICT, f"the header {name} contradicts the request's host")
+def _refuse_contradiction(name: str, said: bytes | None, value: str, *, fold: bool = False) -> None:
+    """Refuse a header that says another method, path or host than the proxy does."""
+    if said is None or said == value.encode() or (fold and said.lower() == value.lower().encode()):
+        return
+    raise Refused(Reason.HEADER_CONFLICT, f"the header {name} contradicts the request")
 
 
 def _grpc_call(request: Request, target: CanonicalTarget) -> tuple[str, str] | None:

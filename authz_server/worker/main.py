@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,8 +58,7 @@ def run_worker(connection: socket.socket) -> int:
         return 1
     settings = start.settings
     configure_logs(settings.log_level, settings.log_format, worker=settings.slot)
-    if settings.core is not None:
-        os.sched_setaffinity(0, {settings.core})
+    _schedule(settings)
     try:
         worker = _Worker(settings, channel)
         channel.send(Listening(worker.server.start()))
@@ -66,6 +66,15 @@ def run_worker(connection: socket.socket) -> int:
         channel.send(Broken(str(error)))
         return 1
     return worker.run()
+
+
+def _schedule(settings: WorkerSettings) -> None:
+    """Stay on the core of the settings, and let no thread of ours interrupt another in the middle of a call."""
+    if settings.core is not None:
+        os.sched_setaffinity(0, {settings.core})
+    # Only one thread runs Python at a time: one that is woken while another answers could do nothing but wait for it.
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 class _Worker:

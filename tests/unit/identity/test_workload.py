@@ -18,7 +18,7 @@ from tests.unit.identity.certificates import NOW, START, WEB, Authority, pem, ur
 PARTNER = "spiffe://partner.example/ns/a/sa/b"
 BEGIN = START.timestamp()
 
-Cache = BoundedCache[tuple[int, bytes], CachedLeaf]
+Cache = BoundedCache[tuple[int, str], CachedLeaf]
 
 
 def verifier(

@@ -10,6 +10,11 @@ class StartsWith(NamedTuple):
 
     prefix: str
 
+    @property
+    def fits_all(self) -> bool:
+        """Whether every segment does."""
+        return not self.prefix
+
     def fits(self, segment: str) -> bool:
         """Whether the segment begins with the prefix."""
         return segment.startswith(self.prefix)
