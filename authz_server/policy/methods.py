@@ -7,6 +7,8 @@ from authz_server.documents.suggest import quoted
 
 STANDARD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 """RFC 9110 section 9.3 and RFC 5789, without CONNECT, which rules ask for otherwise."""
+_NEARLY_STANDARD = frozenset({"TRACK", "BDELETE"})
+"""What servers have beside the standard, although it looks like a slip: guardrails deny TRACK next to TRACE."""
 
 # RFC 9110 section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
@@ -39,7 +41,7 @@ def checked_method(text: str) -> str:
 def meant_method(text: str) -> str | None:
     """The standard method that a text is one slip of the finger away from: a letter more, less, other or swapped."""
     upper = text.upper()
-    if upper in STANDARD:
+    if upper in STANDARD or upper in _NEARLY_STANDARD:
         return None
     return next((method for method in STANDARD if _is_one_slip(upper, method)), None)
 

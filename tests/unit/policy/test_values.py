@@ -67,7 +67,7 @@ def test_what_is_no_literal_path_cannot_be_a_prefix(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["GET", "M-SEARCH", "X_CUSTOM", "PURGE", "PROPFIND", "ORDERPATCH", "LINK", "QUERY", "SEARCH"]
+    "text", ["GET", "M-SEARCH", "X_CUSTOM", "TRACK", "PURGE", "PROPFIND", "ORDERPATCH", "LINK", "QUERY", "SEARCH"]
 )
 def test_methods_are_upper_case_tokens(text: str) -> None:
     """As RFC 9110 has them; also such as no standard knows."""
