@@ -7,7 +7,7 @@ from yaml import MarkedYAMLError
 from yaml.events import ScalarEvent
 
 from authz_server.documents.problem import Position
-from authz_server.documents.source import Source
+from authz_server.documents.source import MAX_SHOWN_LINE, Source
 from authz_server.documents.tree import Mark
 
 INDENTATION = "mend the indentation"
@@ -72,7 +72,8 @@ def _no_break_space(source: Source, line: int) -> Mistake | None:
 
 
 def _braces(source: Source, line: int) -> Mistake | None:
-    found = _BRACES.search(source.line(line))
+    # A line that is too long to be shown is none that somebody wrote by hand.
+    found = _BRACES.search(source.line(line)[:MAX_SHOWN_LINE])
     if found is None:
         return None
     text = found["text"]

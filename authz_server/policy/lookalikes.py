@@ -23,7 +23,7 @@ _CAPTURES = "write `{name}` for one segment, `{name:int}` for digits, and `/**` 
 
 _REGEX: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"^\^|(?<=^/)\^|\$$"), _WHOLE),
-    (re.compile(r"\([^()]*\|[^()]*\)|\|(?=/)"), _EACH),
+    (re.compile(r"\([^()|]*\|[^()]*\)|\|(?=/)"), _EACH),
     (re.compile(r"\(\?"), _CAPTURES),
     (re.compile(r"\\[A-Za-z./-]"), _CAPTURES),
     (re.compile(r"\.\*|\.\+(?=[/)}?]|$)"), _CAPTURES),

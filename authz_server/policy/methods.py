@@ -13,7 +13,7 @@ _NEARLY_STANDARD = frozenset({"TRACK", "BDELETE"})
 # RFC 9110 section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _ALL = frozenset({"*", "**", ".*", "ANY", "ALL"})
-_SEVERAL = re.compile(r"[A-Za-z]+(?:\s*[,|/ ]\s*[A-Za-z]+)+", re.ASCII)
+_SEVERAL = re.compile(r"[A-Za-z]+(?:(?:\s*[,|/]\s*|\s+)[A-Za-z]+)+", re.ASCII)
 
 
 def checked_method(text: str) -> str:

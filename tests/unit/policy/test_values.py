@@ -75,7 +75,24 @@ def test_methods_are_upper_case_tokens(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "get", "GET /", "*", "ANY", "all", "GETT", "ET", "GTE", "PUTT", "PTACH", "OPTION", "GET|PUT", "P*"]
+    "text",
+    [
+        "",
+        "get",
+        "GET /",
+        "*",
+        "ANY",
+        "all",
+        "GETT",
+        "ET",
+        "GTE",
+        "PUTT",
+        "PTACH",
+        "OPTION",
+        "GET|PUT",
+        "P*",
+        "A" + " " * 50_000,
+    ],
 )
 def test_what_no_request_has_is_no_method(text: str) -> None:
     """Nor what is a letter more, less, other or swapped away from a standard method."""
