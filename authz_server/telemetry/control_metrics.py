@@ -61,6 +61,9 @@ class ControlMetrics:
         """How many workers there are in each state."""
         self._workers.labels("serving").set(serving)
         self._workers.labels("starting").set(starting)
+        # From zero on: the increase to a first sample that is one already would not be seen.
+        for slot in range(serving + starting):
+            self._dropped.labels(str(slot))
 
     def worker_restarted(self) -> None:
         """A worker had to be replaced."""
@@ -83,7 +86,7 @@ class ControlMetrics:
     def keys_age(self, issuer: str, age_s: Callable[[], float]) -> None:
         """Ask this function for the age of an issuer's keys whenever metrics are read; NaN without keys."""
         self._keys_age.labels(issuer).set_function(age_s)
-        # From zero on: the increase to a first sample that is one already would not be seen.
+        # From zero on, as above.
         for result in (_OK, _FAILED):
             self._fetches.labels(issuer, result)
 

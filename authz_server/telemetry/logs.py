@@ -79,6 +79,8 @@ def _ordered(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
     text = _printable(value if isinstance(value, str) else repr(value))
     return text if text and not set(text) & set(' "=') else '"' + text.replace('"', '\\"') + '"'
 

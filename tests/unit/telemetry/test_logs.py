@@ -56,6 +56,18 @@ def test_a_text_line_reads_from_left_to_right() -> None:
     assert rest == 'error    worker_cannot_start worker=1 problem="port \\"9\\" is in use" where=""\n'
 
 
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [("text", 'addresses="127.0.0.1:1, 127.0.0.1:2"'), ("json", '"addresses": ["127.0.0.1:1", "127.0.0.1:2"]')],
+)
+def test_a_list_is_a_text_for_people_and_a_list_for_machines(form: Format, expected: str) -> None:
+    """Its items follow each other, without the marks of a programming language."""
+    stream = io.StringIO()
+    configure_logs(form=form, stream=stream)
+    structlog.get_logger().info("serving", addresses=["127.0.0.1:1", "127.0.0.1:2"])
+    assert expected in stream.getvalue()
+
+
 @pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["terminal", "file"])
 def test_people_read_text_and_machines_json(stream: io.StringIO) -> None:
     """Without a wish the stream decides: text on a terminal, JSON elsewhere."""

@@ -250,6 +250,13 @@ def test_the_age_of_keys_that_never_came_is_no_number(control: ControlMetrics) -
     assert math.isnan(samples(control)['authz_keys_age_seconds{issuer="corp"}'])
 
 
+def test_lost_records_are_counted_from_zero(control: ControlMetrics) -> None:
+    """For each worker there is, before it has lost any."""
+    control.workers(serving=1, starting=1)
+    found = samples(control)
+    assert [found[f'authz_audit_dropped_total{{worker="{slot}"}}'] for slot in (0, 1)] == [0, 0]
+
+
 def test_fetches_of_keys_are_counted_from_zero(control: ControlMetrics) -> None:
     """An alert on an increase sees the first failure as well."""
     control.keys_age("corp", lambda: math.nan)
