@@ -63,7 +63,14 @@ class Reloader:
                 continue
 
     async def step(self) -> None:
-        """Look at all files now, and publish what has changed."""
+        """Look at all files now, and publish what has changed; a failure of ours changes nothing."""
+        try:
+            await self._step()
+        except Exception as error:  # noqa: BLE001  # the border: what decides now goes on deciding, whatever a file does to us
+            self.activation_problem = f"a failure inside ({type(error).__name__})"
+            structlog.get_logger().error("reload_failed", exc_info=True)
+
+    async def _step(self) -> None:
         told_to, self._told_to = self._told_to, False
         was_bad = bool(self._policies.problems)
         await asyncio.to_thread(self._trust.reread, tell_again=told_to)

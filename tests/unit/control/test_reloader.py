@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
 from structlog.testing import capture_logs
 
 from authz_server.control.policies import PolicyDirectory, known_names
@@ -118,6 +119,28 @@ def test_what_could_not_be_activated_is_tried_again_after_a_pause(tmp_path: Path
             await scene.reloader.step()
             assert made.publisher.active is first
             scene.now = RESCAN_S
+            await scene.reloader.step()
+            assert made.publisher.active is not first
+            assert scene.reloader.activation_problem is None
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_of_ours_ends_nothing_and_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What decides goes on deciding, the problem is told, and the next good look mends it."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, 1) as made:
+            scene = Scene(made, tmp_path)
+            await scene.edit(POLICY)
+            first = made.publisher.active
+            with monkeypatch.context() as broken, capture_logs() as logs:
+                broken.setattr(os, "scandir", None)
+                broken.setattr(os, "listdir", None)
+                await scene.edit(POLICY + "# changed\n")
+            assert made.publisher.active is first
+            assert scene.reloader.activation_problem == "a failure inside (TypeError)"
+            assert [line["event"] for line in logs] == ["reload_failed"]
             await scene.reloader.step()
             assert made.publisher.active is not first
             assert scene.reloader.activation_problem is None
