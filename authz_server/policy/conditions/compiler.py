@@ -66,7 +66,7 @@ class ConditionCompiler:
             self._evaluating.deserialize(ast)
         except (ValueError, RuntimeError) as error:
             raise translate(source, "recursion") from error
-        return Expression(source, ast, tuple(sorted(check.reads)), check.builds_lists)
+        return Expression(source, ast, tuple(sorted(check.reads)), check.iterates)
 
 
 def _conversion(source: str, actual: cel.Type, expected: cel.Type) -> str:

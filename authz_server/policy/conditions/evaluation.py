@@ -11,7 +11,7 @@ from authz_server.request.query import UnreadableQuery, parse_query
 
 MAX_ELEMENTS = 256
 MAX_TEXT = 8192
-"""Elements of a list, and characters of a text, that an expression with macros goes through: their product is its cost."""
+"""Elements of a list, and characters of a text, that an expression with macros reads: its cost is their product."""
 
 
 class EvaluationError(Exception):

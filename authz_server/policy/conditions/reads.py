@@ -23,15 +23,15 @@ class ExpressionCheck:
 
     def __init__(self, source: str, parsed: Parsed, captures: frozenset[str], literals: LiteralRules) -> None:
         self.reads: set[str] = set()
-        self.builds_lists = False
-        """Whether it has `map` or `filter`."""
+        self.iterates = False
+        """Whether it has a macro or a function of sets, whose cost grows with the product of what they go through."""
         self._source = source
         self._parsed = parsed
         self._captures = captures
         self._literals = literals
         self._splits: list[Expr] = []
         self._visit(parsed.expr, in_macro=False)
-        if self.builds_lists:
+        if self.iterates:
             for split in self._splits:
                 self._check_split(split)
 
@@ -60,6 +60,8 @@ class ExpressionCheck:
             return
         if call.args:
             self._literals.check_call(self._source, call, self._parsed.start(call.args[-1]))
+        if call.function.startswith("sets."):
+            self.iterates = True
         if call.function == "split":
             self._splits.append(expr)
         self._check_constants(call)
@@ -114,7 +116,7 @@ class ExpressionCheck:
             start = self._source.find(loop.iter_var, offset)
             message = f"`{loop.iter_var}` has a meaning already and cannot name an element"
             raise rejection(self._source, start, len(loop.iter_var), message, "choose another name")
-        self.builds_lists |= loop.accu_init.WhichOneof("expr_kind") == "list_expr"
+        self.iterates = True
         self._visit(loop.iter_range, in_macro=False)
         for part in (loop.accu_init, loop.loop_condition, loop.loop_step, loop.result):
             self._visit(part, in_macro=True)
@@ -163,7 +165,7 @@ class ExpressionCheck:
     def _check_split(self, expr: Expr) -> None:
         limit = expr.call_expr.args[1] if len(expr.call_expr.args) == 2 else None
         if limit is None or not 0 < limit.const_expr.int64_value <= MAX_ELEMENTS:
-            message = f"with map or filter, `split` needs a limit of at most {MAX_ELEMENTS}"
+            message = f"beside a macro, `split` needs a limit of at most {MAX_ELEMENTS}"
             raise self._error(expr, 1, message, "write for example split(',', 100)")
 
     def _key_error(self, expr: Expr, key: str, message: str, hint: str) -> ConditionError:
