@@ -37,11 +37,10 @@ class CallContext(Protocol):
 class CheckService:
     """Answers Check with the snapshot of the moment, which is replaced by one assignment."""
 
-    def __init__(self, record: Recorder, is_overloaded: Callable[[], bool]) -> None:
+    def __init__(self, record: Recorder) -> None:
         self.snapshot: Snapshot | None = None
         self._record = record
         self._responses = ResponseWriter()
-        self._is_overloaded = is_overloaded
         self._log = structlog.get_logger()
 
     def check(self, payload: bytes, context: CallContext) -> bytes:
@@ -73,8 +72,6 @@ class CheckService:
         snapshot = self.snapshot
         request = NO_REQUEST
         try:
-            if self._is_overloaded():
-                raise Refused(Reason.OVERLOADED, "too many calls are waiting")
             request = read_request(payload)
             if snapshot is None:
                 raise Refused(Reason.NOT_READY, "no policies have been loaded yet")

@@ -6,6 +6,8 @@ import sys
 
 # A port that cannot be bound is told to the control process, in words; the library need not shout as well.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+# The thread that answers also reads the sockets; otherwise threads of the library read them and wake it for each call.
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
 from authz_server.worker.main import run_worker
 

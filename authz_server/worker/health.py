@@ -1,43 +1,40 @@
-"""gRPC health (grpc.health.v1) of a worker."""
-
-from typing import Any
+"""gRPC health (grpc.health.v1) of a worker: `Check`, which is what Envoy and Kubernetes ask."""
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]
 
 from authz_server.envoy.service import SERVICE_NAME
+from authz_server.worker.calls import Call, CallRefused
+
+METHOD = "/grpc.health.v1.Health/Check"
 
 _NAMES = ("", SERVICE_NAME)
-
-
-class _Servicer(health.HealthServicer):  # type: ignore[misc]
-    """Watches known names only: the library remembers every name that a client ever asked for."""
-
-    def Watch(self, request: Any, context: grpc.ServicerContext, send_response_callback: Any = None) -> Any:  # noqa: N802, ANN401
-        if request.service not in _NAMES:
-            context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-        return super().Watch(request, context, send_response_callback)
 
 
 class Health:
     """NOT_SERVING until `set_serving`, for the server as a whole and for Check."""
 
     def __init__(self) -> None:
-        self._servicer = _Servicer()
-        self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._status = health_pb2.HealthCheckResponse.NOT_SERVING
+        self._ended = False
 
-    def add_to(self, server: grpc.Server) -> None:
-        """Answer health checks on this server."""
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+    def check(self, payload: bytes, _call: Call) -> bytes:
+        """Answer a health check. Raises CallRefused."""
+        try:
+            name = health_pb2.HealthCheckRequest.FromString(payload).service
+        except DecodeError:
+            raise CallRefused(grpc.StatusCode.INVALID_ARGUMENT, "the message is not a HealthCheckRequest") from None
+        if name not in _NAMES:
+            raise CallRefused(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return bytes(health_pb2.HealthCheckResponse(status=self._status).SerializeToString())
 
     def set_serving(self) -> None:
         """Say SERVING."""
-        self._set(health_pb2.HealthCheckResponse.SERVING)
+        if not self._ended:
+            self._status = health_pb2.HealthCheckResponse.SERVING
 
     def end(self) -> None:
         """Say NOT_SERVING for good."""
-        self._servicer.enter_graceful_shutdown()
-
-    def _set(self, status: int) -> None:
-        for name in _NAMES:
-            self._servicer.set(name, status)
+        self._ended = True
+        self._status = health_pb2.HealthCheckResponse.NOT_SERVING

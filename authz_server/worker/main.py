@@ -4,12 +4,10 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import grpc
 import structlog
 
 from authz_server.audit.recorder import Recorder
@@ -22,6 +20,7 @@ from authz_server.identity.spiffe import InvalidSpiffePattern
 from authz_server.model import Decision
 from authz_server.telemetry.logs import configure_logs
 from authz_server.telemetry.worker_metrics import CacheState, WorkerMetrics
+from authz_server.worker.calls import Call, Handler
 from authz_server.worker.channel import Channel
 from authz_server.worker.messages import (
     ORPHAN_GRACE_S,
@@ -41,8 +40,7 @@ from authz_server.worker.messages import (
     WorkerSettings,
 )
 from authz_server.worker.peers import Peers
-from authz_server.worker.pool import CallPool
-from authz_server.worker.server import CannotListen, CheckHandler, CheckServer
+from authz_server.worker.server import CannotListen, CheckServer
 from authz_server.worker.snapshots import Snapshots
 from authz_server.worker.unknown_keys import UnknownKeys
 
@@ -69,10 +67,10 @@ def run_worker(connection: socket.socket) -> int:
 
 
 def _schedule(settings: WorkerSettings) -> None:
-    """Stay on the core of the settings, and let no thread of ours interrupt another in the middle of a call."""
+    """Stay on the core of the settings, and let no thread of ours interrupt the one that answers."""
     if settings.core is not None:
         os.sched_setaffinity(0, {settings.core})
-    # Only one thread runs Python at a time: one that is woken while another answers could do nothing but wait for it.
+    # Only one thread runs Python at a time: one that is woken meanwhile could do nothing but wait for it.
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
@@ -92,9 +90,8 @@ class _Worker:
             recorder(decision, latency_us)
             metrics.decided(decision, latency_us)
 
-        pool = CallPool()
-        self._service = CheckService(record, pool.is_overloaded)
-        self.server = CheckServer(settings, pool, _handler(self._service, settings))
+        self._service = CheckService(record)
+        self.server = CheckServer(settings, _handler(self._service, settings))
 
     def run(self) -> int:
         """Take messages until the end."""
@@ -132,25 +129,23 @@ def _state(cache: BoundedCache[Any, Any]) -> CacheState:
     return CacheState(len(cache), cache.hits, cache.misses)
 
 
-def _handler(service: CheckService, settings: WorkerSettings) -> CheckHandler:
+def _handler(service: CheckService, settings: WorkerSettings) -> Handler:
     if settings.tls is None or settings.tls.client_ca is None:
         return service.check
     peers = Peers(settings.tls.clients)
 
-    def check(payload: bytes, context: grpc.ServicerContext) -> bytes:
+    def check(payload: bytes, call: Call) -> bytes:
         try:
-            named = peers.may_call(_peer_certificate(context))
+            named = peers.may_call(_peer_certificate(call))
         except Exception as error:  # noqa: BLE001  # the border: an RPC error is no denial to every proxy
             structlog.get_logger().error("peer_check_failed", error=type(error).__name__)
             named = False
         if not named:
             return service.refuse(Reason.WORKLOAD_REFUSED, "the caller of Check is none of `tls.clients`")
-        return service.check(payload, context)
+        return service.check(payload, call)
 
     return check
 
 
-def _peer_certificate(context: grpc.ServicerContext) -> bytes | None:
-    # The stubs say that a property has one value; it has a list of them.
-    properties = cast(Mapping[str, Sequence[bytes]], context.auth_context())
-    return next(iter(properties.get("x509_pem_cert", ())), None)
+def _peer_certificate(call: Call) -> bytes | None:
+    return next(iter(call.auth_context().get("x509_pem_cert", ())), None)

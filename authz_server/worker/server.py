@@ -2,19 +2,18 @@
 
 import os
 import time
-from collections.abc import Callable
-
-import grpc
 
 from authz_server.envoy.service import SERVICE_NAME
 from authz_server.worker.address import Address, TcpAddress
+from authz_server.worker.calls import Call, CallServer, Handler
 from authz_server.worker.credentials import Credentials, UnusableCertificate
+from authz_server.worker.health import METHOD as HEALTH_CHECK
 from authz_server.worker.health import Health
 from authz_server.worker.messages import WorkerSettings
-from authz_server.worker.pool import CallPool
 
 MAX_STREAMS = 1000
 """Calls at once on one connection (RFC 9113 section 5.1.2)."""
+MAX_WAITING_CALLS = 1_000_000
 MAX_METADATA_BYTES = 8 * 1024 * 1024
 """Envoy sends a client's `tracestate` along with Check: no client may choose a size that ends in an RPC error. This is
 the most that Envoy can be told to accept as headers."""
@@ -24,7 +23,7 @@ SHARED_CONNECTION_AGE_MS = 300_000
 QUIET_S = 0.5
 LONGEST_WAIT_FOR_QUIET_S = 3.0
 
-CheckHandler = Callable[[bytes, grpc.ServicerContext], bytes]
+CHECK = f"/{SERVICE_NAME}/Check"
 
 
 class CannotListen(Exception):
@@ -34,16 +33,12 @@ class CannotListen(Exception):
 class CheckServer:
     """Listens as the settings say; health is NOT_SERVING until `set_serving`."""
 
-    def __init__(self, settings: WorkerSettings, pool: CallPool, check: CheckHandler) -> None:
+    def __init__(self, settings: WorkerSettings, check: Handler) -> None:
         self._settings = settings
         self._check = check
         self._calls = 0
         self._health = Health()
-        self._server = grpc.server(pool, options=_options(settings))  # type: ignore[arg-type]  # all it calls is `submit`
-        # Bytes in and bytes out: a deserializer that fails would answer with an RPC error.
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._counted)
-        self._server.add_registered_method_handlers(SERVICE_NAME, {"Check": handler})
-        self._health.add_to(self._server)
+        self._server = CallServer(_options(settings), {CHECK: self._counted, HEALTH_CHECK: self._health.check})
 
     def start(self) -> Address:
         """Listen, and give back the address with the real port. Raises CannotListen."""
@@ -71,11 +66,11 @@ class CheckServer:
         while seen != self._calls and time.monotonic() < quiet_end:
             seen = self._calls
             time.sleep(min(QUIET_S, max(0.0, quiet_end - time.monotonic())))
-        self._server.stop(max(0.0, end - time.monotonic())).wait()
+        self._server.stop(max(0.0, end - time.monotonic()))
 
-    def _counted(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
+    def _counted(self, payload: bytes, call: Call) -> bytes:
         self._calls += 1
-        return self._check(payload, context)
+        return self._check(payload, call)
 
     def _bind(self, address: Address) -> int:
         if isinstance(address, TcpAddress):
@@ -95,8 +90,8 @@ class CheckServer:
     def _add_port(self, address: Address) -> int:
         tls = self._settings.tls
         if tls is None:
-            return self._server.add_insecure_port(str(address))
-        return self._server.add_secure_port(str(address), Credentials(tls).for_server())
+            return self._server.add_port(str(address))
+        return self._server.add_port(str(address), Credentials(tls).for_server())
 
 
 def _options(settings: WorkerSettings) -> list[tuple[str, int]]:
@@ -104,6 +99,9 @@ def _options(settings: WorkerSettings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", int(settings.shared)),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_concurrent_streams", MAX_STREAMS),
+        # Beyond them gRPC answers with an RPC error. Calls that wait are bounded by the streams of each connection.
+        ("grpc.server.max_pending_requests", MAX_WAITING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_WAITING_CALLS),
         # Up to the first, gRPC never refuses; between the two it does at random.
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", 2 * MAX_METADATA_BYTES),

@@ -57,11 +57,9 @@ class Records(list[Decision]):
         self.append(decision)
 
 
-def service_with(
-    snapshot: Snapshot | None, record: Callable[[Decision, int], None], *, overloaded: bool = False
-) -> CheckService:
+def service_with(snapshot: Snapshot | None, record: Callable[[Decision, int], None]) -> CheckService:
     """A service in some state."""
-    service = CheckService(record, lambda: overloaded)
+    service = CheckService(record)
     service.snapshot = snapshot
     return service
 
@@ -84,7 +82,6 @@ def test_an_allowed_request_is_answered_and_recorded_once(snapshot: Snapshot) ->
     ("state", "message", "context", "reason"),
     [
         ({"snapshot": None}, None, None, Reason.NOT_READY),
-        ({"overloaded": True}, None, None, Reason.OVERLOADED),
         ({}, None, Call(remaining_s=0.004), Reason.DEADLINE),
         ({}, None, Call(remaining_s=-1.0), Reason.DEADLINE),
         ({}, b"\xff", None, Reason.MALFORMED_REQUEST),
@@ -96,7 +93,7 @@ def test_what_cannot_be_decided_is_denied_and_recorded(
 ) -> None:
     """Each state has its own reason, and a record."""
     records = Records()
-    service = service_with(state.get("snapshot", snapshot), records.take, overloaded=state.get("overloaded", False))
+    service = service_with(state.get("snapshot", snapshot), records.take)
     response = answered(service, message, context)
     assert response.status.code == OUTCOMES[reason].grpc_code != 0
     assert [decision.reason for decision in records] == [reason]

@@ -47,7 +47,7 @@ start, prepare, activate = (
 )
 snapshots = Snapshots(start.settings, lambda issuer: None)
 snapshots.prepare(prepare)
-service = CheckService(lambda decision, latency_us: None, lambda: False)
+service = CheckService(lambda decision, latency_us: None)
 service.snapshot = snapshots.activate(activate.generation)
 before = set(sys.modules)
 answer = CheckResponse.FromString(service.check((directory / "request").read_bytes(), Context()))

@@ -15,9 +15,10 @@ from authz_server.control.addresses import bound_address, listen_on
 from authz_server.dev.ca import DevelopmentCa, create_ca
 from authz_server.identity.settings import IdentitySettings
 from authz_server.worker.address import Address, TcpAddress, UnixAddress
+from authz_server.worker.calls import Call as ServerCall
+from authz_server.worker.calls import Handler
 from authz_server.worker.messages import WorkerSettings, WorkerTls
-from authz_server.worker.pool import CallPool
-from authz_server.worker.server import MAX_MESSAGE_BYTES, CannotListen, CheckHandler, CheckServer
+from authz_server.worker.server import MAX_MESSAGE_BYTES, CannotListen, CheckServer
 from tests.unit.control.fleet import CHECK, PATIENCE_S, says_serving
 
 ANY_PORT = TcpAddress("127.0.0.1", 0)
@@ -34,15 +35,15 @@ SETTINGS = WorkerSettings(
 Call = Callable[[bytes], bytes]
 
 
-def echo(payload: bytes, _context: grpc.ServicerContext) -> bytes:
+def echo(payload: bytes, _call: ServerCall) -> bytes:
     """Answer with the request."""
     return payload
 
 
 @contextmanager
-def server(handler: CheckHandler = echo, **changes: object) -> Iterator[tuple[CheckServer, Address]]:
+def server(handler: Handler = echo, **changes: object) -> Iterator[tuple[CheckServer, Address]]:
     """A listening server with these settings."""
-    made = CheckServer(structs.replace(SETTINGS, **changes), CallPool(), handler)
+    made = CheckServer(structs.replace(SETTINGS, **changes), handler)
     address = made.start()
     try:
         yield made, address
@@ -90,18 +91,22 @@ def test_health_says_serving_when_told_to() -> None:
         assert says_serving(address)
 
 
-def test_watching_the_health_of_something_unknown_is_refused() -> None:
-    """The library would remember each name for ever."""
-    from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
-
+@pytest.mark.parametrize(
+    ("method", "request_bytes", "code"),
+    [
+        ("/grpc.health.v1.Health/Check", b"\x0a\x05other", grpc.StatusCode.NOT_FOUND),
+        ("/grpc.health.v1.Health/Check", b"\xff", grpc.StatusCode.INVALID_ARGUMENT),
+        ("/grpc.health.v1.Health/Watch", b"", grpc.StatusCode.UNIMPLEMENTED),
+        ("/other.Service/Method", b"", grpc.StatusCode.UNIMPLEMENTED),
+    ],
+)
+def test_what_is_not_known_is_refused(method: str, request_bytes: bytes, code: grpc.StatusCode) -> None:
+    """With the status that gRPC prescribes."""
     with server() as (_, address), grpc.insecure_channel(str(address)) as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="other"))
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         with pytest.raises(grpc.RpcError) as refused:
-            next(watch)
-        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        watch.cancel()
+            call(request_bytes, timeout=PATIENCE_S)
+        assert refused.value.code() is code
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o660])
@@ -117,7 +122,7 @@ def test_a_socket_has_the_mode_of_the_settings(tmp_path: Path, mode: int) -> Non
 def test_a_port_in_use_is_not_shared() -> None:
     """Not even with another gRPC server."""
     with server() as (_, address):
-        second = CheckServer(structs.replace(SETTINGS, address=address), CallPool(), echo)
+        second = CheckServer(structs.replace(SETTINGS, address=address), echo)
         with pytest.raises(CannotListen, match=f"cannot listen on {address}: the address is in use"):
             second.start()
 
@@ -130,11 +135,11 @@ def test_a_port_can_be_shared_when_that_is_wanted() -> None:
         assert call(b"x") == b"x"
 
 
-def test_calls_in_flight_finish_when_it_drains() -> None:
-    """Health says NOT_SERVING meanwhile, and a call that has begun gets its answer."""
+def test_a_call_in_flight_finishes_when_the_server_drains() -> None:
+    """A call that has begun gets its answer, although health has said NOT_SERVING since."""
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(payload: bytes, _context: grpc.ServicerContext) -> bytes:
+    def slow(payload: bytes, _call: ServerCall) -> bytes:
         begun.set()
         assert go_on.wait(PATIENCE_S)
         return payload
@@ -144,10 +149,46 @@ def test_calls_in_flight_finish_when_it_drains() -> None:
         answer = threads.submit(call, b"x")
         assert begun.wait(PATIENCE_S)
         drained = threads.submit(made.drain, PATIENCE_S)
-        assert not says_serving(address)
         go_on.set()
         assert answer.result(PATIENCE_S) == b"x"
         drained.result(PATIENCE_S)
+        with pytest.raises(grpc.RpcError):
+            call(b"x")
+
+
+def test_a_handler_that_fails_ends_its_own_call_alone() -> None:
+    """The thread that answers goes on."""
+
+    def picky(payload: bytes, _call: ServerCall) -> bytes:
+        if payload == b"bad":
+            raise ValueError("a defect")
+        return payload
+
+    with server(picky) as (_, address), client(address) as call:
+        with pytest.raises(grpc.RpcError) as failed:
+            call(b"bad")
+        assert failed.value.code() is grpc.StatusCode.INTERNAL
+        assert call(b"good") == b"good"
+
+
+def test_a_client_that_goes_away_leaves_others_served() -> None:
+    """Whether before the request has come, or before the answer leaves."""
+    with server() as (_, address), grpc.insecure_channel(str(address)) as channel:
+        hanging: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(CHECK)
+        never = threading.Event()
+
+        def nothing() -> Iterator[bytes]:
+            never.wait(PATIENCE_S)
+            yield from ()
+
+        calls = [hanging.future(nothing()) for _ in range(20)]
+        with client(address) as call:
+            assert call(b"x") == b"x"
+        for one in calls:
+            one.cancel()
+        never.set()
+        with client(address) as call:
+            assert call(b"x") == b"x"
 
 
 class Identities:
@@ -190,8 +231,8 @@ def test_over_tls_the_handshake_asks_for_a_certificate_of_the_client_ca(identiti
     """Without one, or with one of another CA, there is no connection."""
     seen: list[list[str]] = []
 
-    def look(payload: bytes, context: grpc.ServicerContext) -> bytes:
-        seen.append(sorted(context.auth_context()))
+    def look(payload: bytes, call: ServerCall) -> bytes:
+        seen.append(sorted(call.auth_context()))
         return payload
 
     other = create_ca("shop.example")
@@ -234,7 +275,7 @@ def test_files_that_cannot_be_used_are_named(identities: Identities, name: str, 
     path.unlink()
     if damage is not None:
         path.write_text(damage)
-    made = CheckServer(structs.replace(SETTINGS, tls=identities.tls), CallPool(), echo)
+    made = CheckServer(structs.replace(SETTINGS, tls=identities.tls), echo)
     with pytest.raises(CannotListen, match=f"cannot use .*{name}"):
         made.start()
 
