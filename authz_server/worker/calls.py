@@ -154,8 +154,11 @@ class CallServer:
         tag = event.tag
         if callable(tag):
             tag(event)
-        elif tag is not None and event.success:
+        elif tag is not None:
+            # Before anything else, whatever became of this one: without it no further call would ever come.
             self._expect(tag)
+            if not event.success:
+                return
             handler = self._handlers.get(tag)
             if handler is None:
                 Call(event, _no_handler).end(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
