@@ -143,7 +143,7 @@ def _handler(service: CheckService, settings: WorkerSettings) -> Handler:
     def check(payload: bytes, call: Call) -> bytes:
         try:
             named = peers.may_call(_peer_certificate(call))
-        except Exception as error:  # noqa: BLE001  # the border: an RPC error is no denial to every proxy
+        except BaseException as error:  # noqa: BLE001  # the border: an RPC error is no denial to every proxy
             structlog.get_logger().error("peer_check_failed", error=type(error).__name__)
             named = False
         if not named:

@@ -99,8 +99,14 @@ def test_what_cannot_be_decided_is_denied_and_recorded(
     assert [decision.reason for decision in records] == [reason]
 
 
-@pytest.mark.parametrize("error", [KeyError("secret"), MemoryError(), RecursionError(), OSError(28, "disk full")])
-def test_a_failure_inside_denies(snapshot: Snapshot, error: Exception, capfd: pytest.CaptureFixture[str]) -> None:
+class Panic(BaseException):
+    """What a library in Rust raises when it gives up; it is no Exception."""
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("secret"), MemoryError(), RecursionError(), OSError(28, "disk full"), Panic("secret")]
+)
+def test_a_failure_inside_denies(snapshot: Snapshot, error: BaseException, capfd: pytest.CaptureFixture[str]) -> None:
     """An allowed request whose record cannot be made is denied, and nothing of the error leaks."""
 
     def broken(decision: Decision, latency_us: int) -> None:
