@@ -85,6 +85,8 @@ class User(Struct, frozen=True):
     """Every claim of the token, integers exact."""
     expires: float = 0.0
     """Seconds since the epoch."""
+    bound: bool = False
+    """The token is bound to a key of the caller, and that was proved (`cnf`, RFC 7800)."""
 
 
 class HeaderChange(Struct, frozen=True):
