@@ -89,11 +89,16 @@ class User(Struct, frozen=True):
     """The token is bound to a key of the caller, and that was proved (`cnf`, RFC 7800)."""
 
 
+HeaderAction = Literal["set", "append", "if_absent", "if_present"]
+"""In place of what is there; beside it; only where nothing is there; only in place of something."""
+
+
 class HeaderChange(Struct, frozen=True):
-    """A header to set, replacing what is there."""
+    """A header to change."""
 
     name: str
     value: str
+    action: HeaderAction = "set"
 
 
 class Answer(Struct, frozen=True, cache_hash=True):

@@ -12,7 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from authz_server.errors import OUTCOMES, PUBLIC_REASON, GrpcCode, Reason
 from authz_server.identity.cache import BoundedCache
-from authz_server.model import Decision, HeaderChange
+from authz_server.model import Decision, HeaderAction, HeaderChange
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, QueryParameter
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
 
@@ -27,7 +27,12 @@ MAX_SHAPE_BYTES = 8 * 1024 * 1024
 # As long as every decision's id, so that the lengths in the message are right, and not to be guessed, so that no
 # text of a policy or token can be taken for it.
 _ID = secrets.token_hex(18).encode()
-_OVERWRITE = HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
+_ACTIONS: dict[HeaderAction, HeaderValueOption.HeaderAppendAction] = {
+    "set": HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+    "append": HeaderValueOption.HeaderAppendAction.APPEND_IF_EXISTS_OR_ADD,
+    "if_absent": HeaderValueOption.HeaderAppendAction.ADD_IF_ABSENT,
+    "if_present": HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS,
+}
 
 
 class ResponseWriter:
@@ -79,7 +84,7 @@ def _response(decision: Decision) -> CheckResponse:
 def _ok(decision: Decision) -> OkHttpResponse:
     answer = decision.answer
     return OkHttpResponse(
-        headers=_headers(answer.set_headers),
+        headers=_request_headers(answer.set_headers),
         headers_to_remove=answer.remove_headers,
         response_headers_to_add=_headers(answer.response_headers),
         query_parameters_to_set=[QueryParameter(key=name, value=value) for name, value in answer.set_query],
@@ -126,10 +131,21 @@ def _challenge(reason: Reason) -> str:
     return 'Bearer error="invalid_token"' if PUBLIC_REASON.get(reason, reason) is Reason.TOKEN_INVALID else "Bearer"
 
 
+def _request_headers(changes: Iterable[HeaderChange]) -> list[HeaderValueOption]:
+    options = _headers(changes)
+    for option in options:
+        if option.append_action == _ACTIONS["append"]:
+            # Of request headers Envoy reads this older field, and does nothing where there is none to append to.
+            option.append.value = True
+    return options
+
+
 def _headers(changes: Iterable[HeaderChange]) -> list[HeaderValueOption]:
     # Envoy reads `value` alone here: what stands in `raw_value` arrives empty.
     return [
-        HeaderValueOption(header=HeaderValue(key=change.name, value=change.value), append_action=_OVERWRITE)
+        HeaderValueOption(
+            header=HeaderValue(key=change.name, value=change.value), append_action=_ACTIONS[change.action]
+        )
         for change in changes
     ]
 

@@ -1,17 +1,26 @@
 """What the answer of a deciding rule changes, computed for one request."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from authz_server.model import Answer, HeaderChange
+from authz_server.model import Answer, HeaderAction, HeaderChange
 from authz_server.policy.conditions import ConditionRuntime, Evaluation, EvaluationError, Program
-from authz_server.policy.plan import AnswerItem, Expression
+from authz_server.policy.plan import AnswerItem, Expression, HeaderItem
 from authz_server.policy.sendable import Place, fault
 
 Text = str | Program
 """A constant, or a program that computes a text."""
+
+
+class BoundHeader(NamedTuple):
+    """A header of an answer."""
+
+    name: str
+    value: Text
+    action: HeaderAction
 
 
 class BoundAnswer(Struct, frozen=True):
@@ -20,11 +29,11 @@ class BoundAnswer(Struct, frozen=True):
     constant: Answer | None
     item: AnswerItem
     remove_headers: tuple[str, ...] = ()
-    set_headers: tuple[tuple[str, Text], ...] = ()
+    set_headers: tuple[BoundHeader, ...] = ()
     set_query: tuple[tuple[str, Text], ...] = ()
-    response_headers: tuple[tuple[str, Text], ...] = ()
+    response_headers: tuple[BoundHeader, ...] = ()
     metadata: tuple[tuple[str, Text], ...] = ()
-    headers: tuple[tuple[str, Text], ...] = ()
+    headers: tuple[BoundHeader, ...] = ()
     body: Text | None = None
     hint: Text | None = None
 
@@ -32,17 +41,21 @@ class BoundAnswer(Struct, frozen=True):
         """The answer for one request. Raises EvaluationError where a value cannot be computed or sent."""
         if self.constant is not None:
             return self.constant
+        headers = evaluation.operation.headers
 
         def text(value: Text) -> str:
             return value if isinstance(value, str) else value.text(evaluation, captures)
 
-        return _computed(self, text)
+        answer = _computed(self, text)
+        settled = tuple([change for each in answer.set_headers for change in _settled(each, headers.has(each.name))])
+        return msgspec.structs.replace(answer, set_headers=settled)
 
 
 def bind_answer(item: AnswerItem, runtime: ConditionRuntime, protected: frozenset[str] = frozenset()) -> BoundAnswer:
     """Load the expressions of an answer.
 
-    `protected` are the names that no client may send to the upstream: those that the answer does not set are removed.
+    `protected` are the names that no client may send to the upstream: those that the answer does not change are
+    removed, and the others replace the client's, whatever the answer says about what is there.
     """
 
     def bind(value: str | Expression) -> Text:
@@ -51,21 +64,25 @@ def bind_answer(item: AnswerItem, runtime: ConditionRuntime, protected: frozense
     def bind_all(values: tuple[tuple[str, str | Expression], ...]) -> tuple[tuple[str, Text], ...]:
         return tuple((name, bind(value)) for name, value in values)
 
+    def bind_headers(headers: tuple[HeaderItem, ...]) -> tuple[BoundHeader, ...]:
+        return tuple([BoundHeader(header.name, bind(header.value), header.action) for header in headers])
+
+    changed = {header.name for header in item.set_headers}
     answer = BoundAnswer(
         constant=None,
         item=item,
-        remove_headers=tuple(sorted(protected.union(item.remove_headers) - {name for name, _ in item.set_headers})),
-        set_headers=bind_all(item.set_headers),
+        remove_headers=tuple(sorted(protected.union(item.remove_headers) - changed)),
+        set_headers=tuple(
+            [h._replace(action="set") if h.name in protected else h for h in bind_headers(item.set_headers)]
+        ),
         set_query=bind_all(item.set_query),
-        response_headers=bind_all(item.response_headers),
+        response_headers=bind_headers(item.response_headers),
         metadata=bind_all(item.metadata),
-        headers=bind_all(item.headers),
+        headers=bind_headers(item.headers),
         body=None if item.body is None else bind(item.body),
         hint=None if item.hint is None else bind(item.hint),
     )
-    pairs = answer.set_headers + answer.set_query + answer.response_headers + answer.metadata + answer.headers
-    values = [value for _, value in pairs] + [answer.body, answer.hint]
-    if any(isinstance(value, Program) for value in values):
+    if item.expressions() or any(header.action != "set" for header in answer.set_headers):
         return answer
     return msgspec.structs.replace(answer, constant=_computed(answer, str))
 
@@ -80,8 +97,8 @@ def _computed(answer: BoundAnswer, text: Callable[[Text], str]) -> Answer:
     def values(place: Place, pairs: tuple[tuple[str, Text], ...]) -> tuple[tuple[str, str], ...]:
         return tuple([(name, value(place, name, computed)) for name, computed in pairs])
 
-    def headers(pairs: tuple[tuple[str, Text], ...]) -> tuple[HeaderChange, ...]:
-        return tuple([HeaderChange(name, found) for name, found in values("header", pairs)])
+    def headers(bound: tuple[BoundHeader, ...]) -> tuple[HeaderChange, ...]:
+        return tuple([HeaderChange(h.name, value("header", h.name, h.value), h.action) for h in bound])
 
     return Answer(
         set_headers=headers(answer.set_headers),
@@ -95,3 +112,10 @@ def _computed(answer: BoundAnswer, text: Callable[[Text], str]) -> Answer:
         headers=headers(answer.headers),
         hint=None if answer.hint is None else value("hint", "hint", answer.hint),
     )
+
+
+def _settled(change: HeaderChange, there: bool) -> list[HeaderChange]:
+    """What to do to a request header: Envoy can set any, and append to one that is there."""
+    if change.action == ("if_absent" if there else "if_present"):
+        return []
+    return [change if change.action == "append" and there else HeaderChange(change.name, change.value)]

@@ -113,20 +113,14 @@ def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_he
     return index
 
 
-def _expressions(rule: plan.Rule) -> list[plan.Expression]:
-    answer = rule.answer
-    pairs = answer.set_headers + answer.set_query + answer.response_headers + answer.metadata + answer.headers
-    values = [rule.condition, answer.body, answer.hint, *(value for _, value in pairs)]
-    return [value for value in values if isinstance(value, plan.Expression)]
-
-
 def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime, protected: frozenset[str]) -> BoundRule:
+    expressions = rule.answer.expressions() + ([] if rule.condition is None else [rule.condition])
     return BoundRule(
         order=order,
         id=rule.id,
         condition=None if rule.condition is None else runtime.load(rule.condition),
         answer=bind_answer(rule.answer, runtime, protected if rule.effect == "allow" else frozenset()),
-        reads_captures=any(name.startswith(("path.", "path[")) for e in _expressions(rule) for name in e.reads),
+        reads_captures=any(name.startswith(("path.", "path[")) for e in expressions for name in e.reads),
     )
 
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from authz_server.model import HeaderAction
+
 Effect = Literal["allow", "deny"]
 Scalar = str | int | float | bool
 
@@ -72,19 +74,34 @@ class OperationItem(Struct, frozen=True):
     connect: bool = False
 
 
+class HeaderItem(Struct, frozen=True):
+    """A header that a rule's `answer` changes; a text is a constant."""
+
+    name: str
+    """Lower case."""
+    value: str | Expression
+    action: HeaderAction = "set"
+
+
 class AnswerItem(Struct, frozen=True):
     """What a rule's `answer` computes; a text is a constant."""
 
-    set_headers: tuple[tuple[str, str | Expression], ...] = ()
+    set_headers: tuple[HeaderItem, ...] = ()
     remove_headers: tuple[str, ...] = ()
     set_query: tuple[tuple[str, str | Expression], ...] = ()
     remove_query: tuple[str, ...] = ()
-    response_headers: tuple[tuple[str, str | Expression], ...] = ()
+    response_headers: tuple[HeaderItem, ...] = ()
     metadata: tuple[tuple[str, str | Expression], ...] = ()
     status: int | None = None
     body: str | Expression | None = None
-    headers: tuple[tuple[str, str | Expression], ...] = ()
+    headers: tuple[HeaderItem, ...] = ()
     hint: str | Expression | None = None
+
+    def expressions(self) -> list[Expression]:
+        """Everything that has to be computed."""
+        headers = [header.value for header in (*self.set_headers, *self.response_headers, *self.headers)]
+        pairs = [value for _, value in self.set_query + self.metadata]
+        return [value for value in (self.body, self.hint, *headers, *pairs) if isinstance(value, Expression)]
 
 
 class Rule(Struct, frozen=True):

@@ -96,15 +96,28 @@ class Operation(Model):
     """CONNECT requests."""
 
 
+class HeaderExpression(Model):
+    """What a header becomes, by what is there: exactly one of these."""
+
+    noun: ClassVar[str] = "a header of `answer`"
+
+    append: Expression | None = Field(default=None, examples=["'authz'"])
+    """One more value, beside those that are there."""
+    if_absent: Expression | None = Field(default=None, examples=["'none'"])
+    """Only where there is no such header."""
+    if_present: Expression | None = Field(default=None, examples=["'hidden'"])
+    """Only in place of one that is there."""
+
+
 class Answer(Model):
     """What the answer changes. Values are CEL expressions of type string; a constant is a CEL text in quotes."""
 
     noun: ClassVar[str] = "`answer`"
 
-    set_headers: Annotated[dict[HeaderName, Expression], NOT_EMPTY] = Field(
+    set_headers: Annotated[dict[HeaderName, Expression | HeaderExpression], NOT_EMPTY] = Field(
         default_factory=dict, examples=[{"x-user": "user.subject"}]
     )
-    """Of allow rules: request headers for the upstream, in place of the client's."""
+    """Of allow rules: request headers for the upstream, in place of the client's unless the value says otherwise."""
     remove_headers: Annotated[list[HeaderName], NOT_EMPTY] = Field(default_factory=list, examples=[["x-debug"]])
     """Of allow rules: request headers that the upstream does not get."""
     set_query: Annotated[dict[Text, Expression], NOT_EMPTY] = Field(
@@ -113,7 +126,7 @@ class Answer(Model):
     """Of allow rules: query parameters for the upstream."""
     remove_query: Annotated[list[Text], NOT_EMPTY] = Field(default_factory=list, examples=[["debug"]])
     """Of allow rules: query parameters that the upstream does not get."""
-    response_headers: Annotated[dict[HeaderName, Expression], NOT_EMPTY] = Field(
+    response_headers: Annotated[dict[HeaderName, Expression | HeaderExpression], NOT_EMPTY] = Field(
         default_factory=dict, examples=[{"x-served-for": "user.subject"}]
     )
     """Of allow rules: headers of the response to the client."""

@@ -100,6 +100,10 @@ class Headers(Struct, frozen=True):
         values = self._repeated.get(name) or (self._bytes(name),)
         return [part.strip(" \t") for value in values for part in _text(name, value).split(",")]
 
+    def has(self, name: str) -> bool:
+        """Whether the header came; `name` is lower case."""
+        return name in self._first
+
     def raw(self, name: str) -> bytes | None:
         """The undecoded value, pseudo-headers included, several joined with commas; None where there is none."""
         values = self._repeated.get(name)

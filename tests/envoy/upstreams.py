@@ -17,7 +17,7 @@ ECHO_METHOD = "/echo.v1.Echo/Say"
 
 
 class Seen(Struct, frozen=True):
-    """A request that reached an upstream; header names in lower case."""
+    """A request that reached an upstream; header names in lower case, repeated ones joined with commas."""
 
     method: str
     path: str
@@ -50,9 +50,10 @@ def http_echo() -> Iterator[Upstream]:
 
     async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        seen = Seen(request.method, scope["raw_path"].decode(), dict(request.headers))
+        headers = {name: ",".join(request.headers.getlist(name)) for name in request.headers}
+        seen = Seen(request.method, scope["raw_path"].decode(), headers)
         upstream.saw(seen)
-        answer = {"path": seen.path, "query": request.url.query, "headers": dict(request.headers)}
+        answer = {"path": seen.path, "query": request.url.query, "headers": headers}
         await JSONResponse(answer)(scope, receive, send)
 
     with serving(echo) as upstream.port:

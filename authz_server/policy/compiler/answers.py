@@ -1,10 +1,14 @@
 """Compiles the `answer` of a rule."""
 
+from collections.abc import Mapping
+from typing import get_args
+
 from authz_server.documents.suggest import listing, quoted
 from authz_server.documents.tree import Document, FieldPath
+from authz_server.model import HeaderAction
 from authz_server.policy.compiler.expressions import Expressions
 from authz_server.policy.compiler.names import Report
-from authz_server.policy.plan import AnswerItem, Effect, Expression
+from authz_server.policy.plan import AnswerItem, Effect, Expression, HeaderItem
 from authz_server.policy.schema import Answer
 from authz_server.policy.sendable import Place, fault
 
@@ -55,18 +59,27 @@ class AnswerCompiler:
                 message = f"the header {quoted(name)} is set and removed"
                 self._complain(("remove_headers", index), "contradiction", message, "to set it replaces the client's")
 
-    def _headers(self, field: str, values: dict[str, str]) -> Texts:
+    def _headers(self, field: str, values: Mapping[str, object]) -> tuple[HeaderItem, ...]:
         # By the names of the document, which may write the name of one header in several ways.
         written = self._document.find((*self._path, field)).value if values else {}
-        headers: dict[str, str | Expression] = {}
-        for name, source in written.items():
-            path = (field, name)
-            text = self._text("header", path, source)
+        headers: dict[str, HeaderItem] = {}
+        for name, value in written.items():
             if name.lower() in headers:
                 message = f"the header {quoted(name.lower())} is given twice"
-                self._complain(path, "duplicate_field", message, "names of headers have no case", key=True)
-            headers[name.lower()] = text
-        return tuple(sorted(headers.items()))
+                self._complain((field, name), "duplicate_field", message, "names of headers have no case", key=True)
+            headers[name.lower()] = self._header((field, name), name.lower(), value)
+        return tuple([header for _, header in sorted(headers.items())])
+
+    def _header(self, path: FieldPath, name: str, value: str | dict[HeaderAction, str]) -> HeaderItem:
+        if isinstance(value, str):
+            return HeaderItem(name, self._text("header", path, value))
+        if len(value) != 1:
+            found = f"it has {listing(tuple(value))}" if value else "it is empty"
+            message = f"a header is changed in one way, and {found}"
+            self._complain(path, "contradiction", message, f"write one of {listing(get_args(HeaderAction)[1:])}")
+        texts = [(action, self._text("header", (*path, action), source)) for action, source in value.items()]
+        action, text = texts[0] if texts else ("set", "")
+        return HeaderItem(name, text, action)
 
     def _texts(self, place: Place, field: str, values: dict[str, str]) -> Texts:
         return tuple([(name, self._text(place, (field, name), source)) for name, source in sorted(values.items())])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from authz_server.policy.plan import AnswerItem, CallerItem, Expression, Rule, UserItem
+from authz_server.policy.plan import CallerItem, Rule, UserItem
 
 
 def inputs_of(rules: Iterable[Rule]) -> tuple[str, ...]:
@@ -12,8 +12,10 @@ def inputs_of(rules: Iterable[Rule]) -> tuple[str, ...]:
 
 
 def set_headers_of(rules: Iterable[Rule]) -> tuple[str, ...]:
-    """Sorted names of the headers that allow rules set."""
-    return tuple(sorted({name for rule in rules for name, _ in rule.answer.set_headers}))
+    """Sorted names of the headers that allow rules set in place of the client's."""
+    return tuple(
+        sorted({header.name for rule in rules for header in rule.answer.set_headers if header.action == "set"})
+    )
 
 
 def _reads(rule: Rule) -> Iterator[str]:
@@ -21,7 +23,7 @@ def _reads(rule: Rule) -> Iterator[str]:
         yield from _read_of_caller(item)
     if rule.condition is not None:
         yield from rule.condition.reads
-    for expression in _expressions(rule.answer):
+    for expression in rule.answer.expressions():
         yield from expression.reads
 
 
@@ -41,10 +43,3 @@ def _read_of_user(users: UserItem) -> Iterator[str]:
         yield "user.groups"
     for name, _ in users.claims:
         yield f"user.claims.{name}"
-
-
-def _expressions(answer: AnswerItem) -> Iterator[Expression]:
-    pairs = (*answer.set_headers, *answer.set_query, *answer.response_headers, *answer.metadata, *answer.headers)
-    for value in (answer.body, answer.hint, *(value for _, value in pairs)):
-        if isinstance(value, Expression):
-            yield value

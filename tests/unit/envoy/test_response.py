@@ -106,7 +106,7 @@ def test_a_hint_stands_in_the_problem_body() -> None:
 def test_an_allowed_answer_overwrites_and_removes() -> None:
     """Headers replace those of the client, and everything that a rule can change is sent."""
     answer = Answer(
-        set_headers=(HeaderChange("x-user", "ann"),),
+        set_headers=(HeaderChange("x-user", "ann"), HeaderChange("x-via", "authz", "append")),
         remove_headers=("x-workload",),
         set_query=(("tenant", "t1"),),
         remove_query=("debug",),
@@ -115,8 +115,11 @@ def test_an_allowed_answer_overwrites_and_removes() -> None:
     )
     response = written(Reason.ALLOWED, rule="r", answer=answer)
     ok = response.ok_response
-    overwrite = HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
-    assert [(h.header.key, h.header.value, h.append_action) for h in ok.headers] == [("x-user", "ann", overwrite)]
+    action = HeaderValueOption.HeaderAppendAction
+    assert [(h.header.key, h.header.value, h.append_action, h.append.value) for h in ok.headers] == [
+        ("x-user", "ann", action.OVERWRITE_IF_EXISTS_OR_ADD, False),
+        ("x-via", "authz", action.APPEND_IF_EXISTS_OR_ADD, True),
+    ]
     assert list(ok.headers_to_remove) == ["x-workload"]
     assert [(q.key, q.value) for q in ok.query_parameters_to_set] == [("tenant", "t1")]
     assert list(ok.query_parameters_to_remove) == ["debug"]

@@ -6,7 +6,16 @@ import pytest
 
 from authz_server.policy.compiler.compiler import MAX_PROBLEMS
 from authz_server.policy.loader import load_policies
-from authz_server.policy.plan import CallerItem, Expression, GrpcItem, OperationItem, Rule, Service, UserItem
+from authz_server.policy.plan import (
+    CallerItem,
+    Expression,
+    GrpcItem,
+    HeaderItem,
+    OperationItem,
+    Rule,
+    Service,
+    UserItem,
+)
 from tests.builders import plan_of, write_policies
 
 HEAD = """
@@ -33,6 +42,12 @@ def rule_of(directory: Path, rule: str, **files: str) -> Rule:
 def sources(expressions: tuple[tuple[str, str | Expression], ...]) -> list[tuple[str, str]]:
     """Constants and sources of expressions."""
     return [(name, value if isinstance(value, str) else f"={value.source}") for name, value in expressions]
+
+
+def changes(headers: tuple[HeaderItem, ...]) -> list[tuple[str, str, str]]:
+    """Name, action, and constant or source of expression."""
+    values = sources(tuple([(header.name, header.value) for header in headers]))
+    return [(name, header.action, value) for header, (name, value) in zip(headers, values, strict=True)]
 
 
 def test_a_rule_keeps_all_that_it_says(tmp_path: Path) -> None:
@@ -95,11 +110,11 @@ def test_a_rule_keeps_all_that_it_says(tmp_path: Path) -> None:
     )
     assert rule.condition is not None
     assert (rule.condition.source, rule.condition.reads) == ('path.id != "x"', ("path.id",))
-    assert sources(rule.answer.set_headers) == [("x-team", "gold"), ("x-user", "=user.subject")]
+    assert changes(rule.answer.set_headers) == [("x-team", "set", "gold"), ("x-user", "set", "=user.subject")]
     assert rule.answer.remove_headers == ("x-debug",)
     assert sources(rule.answer.set_query) == [("tenant", '="a" + "b"')]
     assert rule.answer.remove_query == ("debug",)
-    assert sources(rule.answer.response_headers) == [("x-id", "=path.id")]
+    assert changes(rule.answer.response_headers) == [("x-id", "set", "=path.id")]
     assert sources(rule.answer.metadata) == [("tenant", "it's")]
     assert rule.location == f"{tmp_path}/orders.yaml:7:9"
 
@@ -118,8 +133,36 @@ def test_a_denial_has_an_answer_of_its_own(tmp_path: Path) -> None:
           hint: '"not " + request.method'
     """,
     ).answer
-    assert (answer.status, answer.body, answer.headers) == (429, "Later.", (("retry-after", "60"),))
+    assert (answer.status, answer.body, answer.headers) == (429, "Later.", (HeaderItem("retry-after", "60"),))
     assert isinstance(answer.hint, Expression)
+
+
+def test_a_header_can_depend_on_what_is_there(tmp_path: Path) -> None:
+    """Beside it, only without it, only in place of it; the service protects what its rules set in any case."""
+    service = service_of(
+        tmp_path,
+        """
+      - id: read
+        effect: allow
+        from: anyone
+        answer:
+          set_headers:
+            x-user: "'nobody'"
+            X-Via: {append: "'authz'"}
+            x-team: {if_absent: request.host}
+            x-debug: {if_present: "'no'"}
+          response_headers: {set-cookie: {append: "'a=b'"}}
+    """,
+    )
+    answer = service.rules[0].answer
+    assert changes(answer.set_headers) == [
+        ("x-debug", "if_present", "no"),
+        ("x-team", "if_absent", "=request.host"),
+        ("x-user", "set", "nobody"),
+        ("x-via", "append", "authz"),
+    ]
+    assert changes(answer.response_headers) == [("set-cookie", "append", "a=b")]
+    assert service.set_headers == ("x-user",)
 
 
 @pytest.mark.parametrize("caller", ["", "from: anyone"])

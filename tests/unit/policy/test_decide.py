@@ -171,3 +171,35 @@ def test_the_record_of_a_refused_request_holds_no_secret(
     policy = "kind: service\nname: s\nhosts: ['*']\nrules: []\n"
     decision = check(request("GET", target, host=host), snapshot_of(plan_of(tmp_path, s=policy)), 0.0)
     assert (decision.path, decision.host) == recorded
+
+
+@pytest.mark.parametrize(
+    ("sent", "changes"),
+    [
+        ({}, [("x-plain", "set"), ("x-team", "set"), ("x-user", "set")]),
+        ({"x-team": "a", "x-via": "a", "x-user": "root"}, [("x-plain", "set"), ("x-user", "set"), ("x-via", "set")]),
+    ],
+)
+def test_a_header_that_no_client_may_send_is_replaced_however_it_is_changed(
+    tmp_path: Path, sent: dict[str, str], changes: list[tuple[str, str]]
+) -> None:
+    """Appending to a client's own `x-user` would let it stand beside ours."""
+    policy = """\
+        kind: service
+        name: s
+        hosts: ["*"]
+        rules:
+          - {id: a, effect: allow, from: anyone, to: [{paths: [/a]}], answer: {set_headers: {x-user: "'ann'"}}}
+          - id: b
+            effect: allow
+            from: anyone
+            to: [{paths: [/b]}]
+            answer:
+              set_headers:
+                x-plain: "'1'"
+                x-team: {if_absent: "'1'"}
+                x-user: {append: "'ann'"}
+                x-via: {if_present: "'1'"}
+    """
+    decision = check(request("GET", "/b", headers=sent), snapshot_of(plan_of(tmp_path, s=policy)), 0.0)
+    assert [(change.name, change.action) for change in decision.answer.set_headers] == changes
