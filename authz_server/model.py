@@ -93,6 +93,10 @@ HeaderAction = Literal["set", "append", "if_absent", "if_present"]
 """In place of what is there; beside it; only where nothing is there; only in place of something."""
 
 
+BodyFormat = Literal["problem", "page", "plain"]
+"""A problem in JSON (RFC 9457), an HTML page, a line of text."""
+
+
 class HeaderChange(Struct, frozen=True):
     """A header to change."""
 
@@ -146,6 +150,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     inputs: Mapping[str, Any] = {}
     """What else the service's rules read: dotted name -> value."""
     answer: Answer = Answer()
+    body_format: BodyFormat = "problem"
+    """In which form the client reads a denial."""
 
     @property
     def allowed(self) -> bool:

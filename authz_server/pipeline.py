@@ -13,6 +13,7 @@ from authz_server.policy.conditions import Evaluation
 from authz_server.policy.decide import Verdict, decide
 from authz_server.policy.index import ServiceIndex
 from authz_server.policy.inputs import read_inputs
+from authz_server.request.accept import denial_format
 from authz_server.request.address import client_ip_text
 from authz_server.request.operation import Operation, canonical_operation
 from authz_server.snapshot import Snapshot
@@ -70,6 +71,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         trace_id=operation.trace_id,
         inputs=inputs,
         answer=verdict.answer,
+        body_format="problem" if verdict.reason is Reason.ALLOWED else denial_format(request.headers),
     )
 
 
@@ -86,6 +88,7 @@ def refused(request: Request, reason: Reason, detail: str, now: float, revision:
         path=_bare_path(request),
         client_ip=client_ip_text(request.client_address),
         request_id=request.id or None,
+        body_format=denial_format(request.headers),
     )
 
 

@@ -7,19 +7,16 @@ it sets code 0 in one place, from a decision whose reason is `allowed` and which
 import secrets
 from collections.abc import Iterable
 
-import msgspec
 from google.protobuf.struct_pb2 import Struct
 
-from authz_server.errors import OUTCOMES, PUBLIC_REASON, GrpcCode, Reason
+from authz_server.envoy.denial import denial_body, denial_headers
+from authz_server.errors import OUTCOMES, GrpcCode, Reason
 from authz_server.identity.cache import BoundedCache
 from authz_server.model import Decision, HeaderAction, HeaderChange
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, QueryParameter
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
 
 DECISION_ID_HEADER = "x-authz-decision-id"
-PROBLEM_JSON = "application/problem+json"
-RETRY_AFTER_S = "1"
-"""How long a client should wait after a denial that says `unavailable` (RFC 9110 section 10.2.3)."""
 
 MAX_SHAPES = 4096
 MAX_SHAPE_BYTES = 8 * 1024 * 1024
@@ -58,6 +55,7 @@ class ResponseWriter:
             decision.revision,
             None if workload is None else workload.id.text,
             decision.answer,
+            decision.body_format,
         )
         parts = self._shapes.get(shape)
         if parts is None:
@@ -93,42 +91,15 @@ def _ok(decision: Decision) -> OkHttpResponse:
 
 
 def _denied(decision: Decision, reason: Reason) -> DeniedHttpResponse:
-    outcome, answer = OUTCOMES[reason], decision.answer
-    status = answer.status or outcome.http_status
-    if answer.body is None:
-        content_type, body = PROBLEM_JSON, _problem(decision, reason, status)
-    else:
-        content_type, body = "text/plain; charset=utf-8", answer.body
-    headers = [HeaderChange("content-type", content_type), HeaderChange("cache-control", "no-store")]
-    if status == 401:
-        headers.append(HeaderChange("www-authenticate", _challenge(reason)))
-    if outcome.grpc_code is GrpcCode.UNAVAILABLE:
-        headers.append(HeaderChange("retry-after", RETRY_AFTER_S))
-    named = {header.name for header in answer.headers}
-    headers = [header for header in headers if header.name not in named]
-    headers += [*answer.headers, HeaderChange(DECISION_ID_HEADER, _ID.decode())]
-    denied = DeniedHttpResponse(headers=_headers(headers), body=body)
+    status = decision.answer.status or OUTCOMES[reason].http_status
+    headers = [
+        *[HeaderChange(name, value) for name, value in denial_headers(decision, reason, status)],
+        *decision.answer.headers,
+        HeaderChange(DECISION_ID_HEADER, _ID.decode()),
+    ]
+    denied = DeniedHttpResponse(headers=_headers(headers), body=denial_body(decision, reason, status, _ID.decode()))
     denied.status.code = status  # type: ignore[assignment]  # any number is a value of an open enum
     return denied
-
-
-def _problem(decision: Decision, reason: Reason, status: int) -> str:
-    """A problem body (RFC 9457 section 3) that tells a client nothing which it does not know."""
-    problem = {
-        "type": "about:blank",
-        "title": OUTCOMES[reason].title,
-        "status": status,
-        "reason": PUBLIC_REASON.get(reason, reason),
-        "decision_id": _ID.decode(),
-    }
-    if decision.answer.hint is not None:
-        problem["detail"] = decision.answer.hint
-    return msgspec.json.encode(problem).decode()
-
-
-def _challenge(reason: Reason) -> str:
-    """The challenge of a 401 (RFC 6750 section 3): an error code only where a token failed (section 3.1)."""
-    return 'Bearer error="invalid_token"' if PUBLIC_REASON.get(reason, reason) is Reason.TOKEN_INVALID else "Bearer"
 
 
 def _request_headers(changes: Iterable[HeaderChange]) -> list[HeaderValueOption]:

@@ -7,13 +7,12 @@ from msgspec import Struct
 from authz_server.errors import Reason, Refused
 from authz_server.model import IpAddress, Path, Request
 from authz_server.request.address import client_ip
+from authz_server.request.grpc import is_grpc_type
 from authz_server.request.headers import Headers
 from authz_server.request.host import canonical_host
 from authz_server.request.method import canonical_method
 from authz_server.request.path import CanonicalTarget, canonical_path
 
-# gRPC over HTTP/2, "Content-Type"; `application/grpc-web` is another protocol.
-_GRPC_CONTENT_TYPE = re.compile(rb"application/grpc(?:[+;][^,]*)?", re.IGNORECASE)
 # W3C Trace Context section 3.2: version ff and ids of zeros are invalid.
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -66,7 +65,7 @@ def canonical_operation(request: Request) -> Operation:
     _refuse_contradiction(":path", said_path, request.target)
     _refuse_contradiction(":authority", authority, request.host, fold=True)
     _refuse_contradiction("host", said_host, request.host, fold=True)
-    is_grpc = content_type is not None and _GRPC_CONTENT_TYPE.fullmatch(content_type) is not None
+    is_grpc = is_grpc_type(content_type)
     return Operation(
         method,
         host,

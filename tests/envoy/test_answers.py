@@ -28,6 +28,10 @@ POLICIES = {
                 set-cookie: {append: "'a=b'"}
                 server: {if_absent: "'ours'"}
                 x-none: {if_present: "'ours'"}
+          - id: gone
+            effect: deny
+            to: [{paths: [/gone]}]
+            answer: {status: 410, hint: "'Use /ways & <b>means</b>.'"}
     """,
 }
 
@@ -64,3 +68,22 @@ def test_a_header_for_the_client_can_depend_on_what_is_there(stack: Stack) -> No
     reply = http1(stack.identities.caller("web"), stack.port, Ask(target="/ways"))
     seen = {name: reply.headers.get(name) for name in ("content-type", "set-cookie", "server", "x-none")}
     assert seen == {"content-type": "text/x-ours", "set-cookie": "a=b", "server": "envoy", "x-none": None}
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "begin"),
+    [
+        ("*/*", "application/problem+json", b'{"type":"about:blank"'),
+        ("text/html,*/*;q=0.8", "text/html; charset=utf-8", b"<!DOCTYPE html>"),
+        ("text/plain", "text/plain; charset=utf-8", b"Access denied. Use /ways & <b>means</b>. (reason denied_by_rule"),
+    ],
+)
+def test_a_denial_comes_in_the_form_that_the_client_accepts(
+    stack: Stack, accept: str, content_type: str, begin: bytes
+) -> None:
+    """A problem for programs, a page for people, a line for terminals."""
+    ask = Ask(target="/gone", headers=[("accept", accept)])
+    reply = http1(stack.identities.caller("web"), stack.port, ask)
+    assert (reply.status, reply.headers["content-type"]) == (410, content_type)
+    assert reply.body.startswith(begin)
+    assert reply.headers["x-content-type-options"] == "nosniff"

@@ -203,6 +203,7 @@ def test_a_denied_grpc_call_gets_a_grpc_status(stack: Stack) -> None:
     with pytest.raises(grpc.RpcError) as denied:
         grpc_say(stack.identities.caller("batch"), stack.port, GRPC_HOST, b"hello")
     assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert (denied.value.details() or "").startswith("Access denied. (reason no_rule_allows, decision ")
     assert len(stack.grpc.seen()) == before
 
 

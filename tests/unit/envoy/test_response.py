@@ -7,7 +7,7 @@ import pytest
 
 from authz_server.envoy.response import MAX_SHAPES, ResponseWriter
 from authz_server.errors import OUTCOMES, Reason
-from authz_server.model import Answer, Decision, HeaderChange, SpiffeId, Workload
+from authz_server.model import Answer, BodyFormat, Decision, HeaderChange, SpiffeId, Workload
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 
@@ -95,6 +95,39 @@ def test_a_rule_shapes_its_denial() -> None:
     assert (response.denied_response.status.code, response.denied_response.body) == (451, "no")
     headers = denial_headers(response)
     assert (headers["content-type"], headers["x-authz-decision-id"]) == ("text/html", ID)
+
+
+HINT = Answer(hint="<script>alert('x')</script> & more")
+
+
+def test_a_page_says_what_a_problem_says_and_nothing_runs_in_it() -> None:
+    """Text of a rule stands in it as text."""
+    response = written(Reason.DENIED_BY_RULE, answer=HINT, body_format="page")
+    headers, body = denial_headers(response), response.denied_response.body
+    assert (headers["content-type"], headers["x-content-type-options"]) == ("text/html; charset=utf-8", "nosniff")
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt; &amp; more" in body
+    assert "Access denied." in body
+    assert f"Status 403, reason denied_by_rule, decision {ID}." in body
+    assert "<script" not in body
+
+
+def test_a_line_of_text_says_it_in_one_sentence() -> None:
+    """For terminals, and as the message of a gRPC status."""
+    response = written(Reason.TOKEN_EXPIRED, answer=Answer(hint="Log in."), body_format="plain")
+    line = f"The access token is not valid. Log in. (reason token_invalid, decision {ID})"
+    assert response.denied_response.body == line
+    assert denial_headers(response)["content-type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("body_format", ["problem", "page", "plain"])
+def test_the_body_of_a_rule_stands_whatever_form_is_asked_for(body_format: BodyFormat) -> None:
+    """It is the rule's word, as plain text."""
+    response = written(Reason.DENIED_BY_RULE, answer=Answer(body="No."), body_format=body_format)
+    assert response.denied_response.body == "No."
+    headers = denial_headers(response)
+    assert headers["content-type"] == "text/plain; charset=utf-8"
+    assert "content-security-policy" not in headers
 
 
 def test_a_hint_stands_in_the_problem_body() -> None:

@@ -1,0 +1,50 @@
+"""In which form a client wants to read why it was denied (RFC 9110 section 12.5.1)."""
+
+import re
+from collections.abc import Iterable
+
+from authz_server.model import BodyFormat
+from authz_server.request.grpc import is_grpc_type
+
+MAX_ACCEPT_BYTES = 1024
+_QUALITY = re.compile(r"[01](?:\.[0-9]{0,3})?", re.ASCII)
+# By preference where a client has none. A name that fits better stands first.
+_NAMES: dict[BodyFormat, tuple[str, ...]] = {
+    "problem": ("application/problem+json", "application/json", "application/*", "*/*"),
+    "page": ("text/html", "text/*", "*/*"),
+    "plain": ("text/plain", "text/*", "*/*"),
+}
+
+
+def denial_format(headers: Iterable[tuple[str, bytes]]) -> BodyFormat:
+    """The form that fits the headers of a request best, whatever else is wrong with them.
+
+    A problem where a client does not say; plain for gRPC, where it becomes the status message.
+    """
+    accepted = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower == "content-type" and is_grpc_type(value):
+            return "plain"
+        if lower == "accept":
+            accepted.append(value)
+    text = b",".join(accepted)
+    if not text or len(text) > MAX_ACCEPT_BYTES:
+        return "problem"
+    qualities = _qualities(text.decode("latin-1").lower())
+    return max(_NAMES, key=lambda form: _quality(form, qualities))
+
+
+def _qualities(accept: str) -> dict[str, float]:
+    """Media range -> its `q`; a range whose `q` cannot be read is left out."""
+    qualities = {}
+    for part in accept.split(","):
+        name, *parameters = [piece.strip(" \t") for piece in part.split(";")]
+        quality = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
+        if _QUALITY.fullmatch(quality):
+            qualities[name] = min(1.0, float(quality))
+    return qualities
+
+
+def _quality(form: BodyFormat, qualities: dict[str, float]) -> float:
+    return next((qualities[name] for name in _NAMES[form] if name in qualities), 0.0)
