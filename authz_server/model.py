@@ -70,6 +70,8 @@ class Workload(Struct, frozen=True):
 
     id: SpiffeId
     certificate: Certificate | None
+    via: str | None = None
+    """The SPIFFE ID of the proxy that was the peer and spoke for this caller."""
 
 
 class User(Struct, frozen=True):

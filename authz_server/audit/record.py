@@ -64,6 +64,7 @@ class Record(Struct, kw_only=True):
     worker: int
     inputs: Mapping[str, Any] | None = None
     detail: str | None = None
+    via: str | None = None
     dropped: int | None = None
     """Of a gap: how many records are lost, null where nobody knows."""
 
@@ -95,6 +96,7 @@ def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redac
         worker=worker,
         inputs=redaction(decision.inputs),
         detail=decision.detail,
+        via=None if workload is None else workload.via,
     )
     try:
         line = _json(record)

@@ -107,6 +107,7 @@ def _facts(decision: Decision) -> list[str]:
         "service": decision.service,
         "detail": decision.detail,
         "workload": None if decision.workload is None else decision.workload.id.text,
+        "via": None if decision.workload is None else decision.workload.via,
         "user": None if decision.user is None else f"{decision.user.subject} of {decision.user.issuer}",
         "sets": ", ".join(f"{header.name}: {header.value}" for header in decision.answer.set_headers) or None,
         "revision": decision.revision,

@@ -71,6 +71,7 @@ def write_config(
         endpoints_file=_from_here(server.listen.endpoints_file),
         check_addresses=tuple(_parsed(parse_address, each, "--check") for each in check or ()),
         check_peer=None if check_identity is None else CheckPeer(_identity(check_identity)),
+        append_client_certificate=server.workloads.xfcc is not None and server.workloads.xfcc.appended,
         identity_headers=tuple(server.identity_headers),
     )
     text = to_yaml(settings)

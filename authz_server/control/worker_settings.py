@@ -10,7 +10,7 @@ from authz_server.control.addresses import worker_addresses
 from authz_server.control.cores import cpu_quota, usable_cores, worker_count
 from authz_server.control.errors import CannotStart
 from authz_server.control.settings import IssuerSettings, Settings, TlsSettings
-from authz_server.identity.settings import ClaimNames, IdentitySettings, Issuer, TrustDomain
+from authz_server.identity.settings import ClaimNames, ForwardedCallers, IdentitySettings, Issuer, TrustDomain
 from authz_server.worker.messages import WorkerSettings, WorkerTls
 
 _HASH_KEY_BYTES = 32
@@ -18,11 +18,12 @@ _HASH_KEY_BYTES = 32
 
 def identity_settings(settings: Settings) -> IdentitySettings:
     """Who is recognised, as plain data."""
-    domains = settings.workloads.trust_domains
+    domains, xfcc = settings.workloads.trust_domains, settings.workloads.xfcc
     return IdentitySettings(
         issuers=tuple(_issuer(name, issuer) for name, issuer in settings.issuers.items()),
         trust_domains=tuple(TrustDomain(name, verify=domain.bundle is not None) for name, domain in domains.items()),
         certificate=settings.workloads.certificate,
+        forwarded=None if xfcc is None else ForwardedCallers(tuple(xfcc.hops), appended=xfcc.appended),
         identity_headers=tuple(settings.identity_headers),
     )
 

@@ -61,4 +61,5 @@ def _spell_out(value: object) -> object:
     if not isinstance(value, dict):
         return value
     type_name = value.get("@type", "").removeprefix("type.googleapis.com/")
-    return {name: _spell_out(each) for name, each in value.items()} | SPELLED_OUT.get(type_name, {})
+    written = {name: _spell_out(each) for name, each in value.items()}
+    return written | {name: default for name, default in SPELLED_OUT.get(type_name, {}).items() if name not in written}

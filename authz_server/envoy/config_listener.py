@@ -28,6 +28,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     HttpConnectionManager,
     HttpConnectionManagerForwardClientCertDetails,
     HttpConnectionManagerPathWithEscapedSlashesAction,
+    HttpConnectionManagerSetCurrentClientCertDetails,
     HttpFilter,
 )
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation.v3 import HeaderMutation
@@ -91,6 +92,7 @@ def _tls(settings: EnvoySettings) -> DownstreamTlsContext:
 
 
 def _http_connections(settings: EnvoySettings) -> HttpConnectionManager:
+    forwarding, append = HttpConnectionManagerForwardClientCertDetails, settings.append_client_certificate
     return HttpConnectionManager(
         stat_prefix="edge",
         route_config=_routes(settings),
@@ -107,7 +109,8 @@ def _http_connections(settings: EnvoySettings) -> HttpConnectionManager:
         stream_idle_timeout=timedelta(minutes=5),
         request_headers_timeout=timedelta(seconds=10),
         use_remote_address=True,
-        forward_client_cert_details=HttpConnectionManagerForwardClientCertDetails.SANITIZE,
+        forward_client_cert_details=forwarding.APPEND_FORWARD if append else forwarding.SANITIZE,
+        set_current_client_cert_details=HttpConnectionManagerSetCurrentClientCertDetails(uri=True) if append else None,
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action=HttpConnectionManagerPathWithEscapedSlashesAction.REJECT_REQUEST,

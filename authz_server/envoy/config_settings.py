@@ -54,6 +54,8 @@ class EnvoySettings(Struct, frozen=True, kw_only=True):
     check_peer: CheckPeer | None = None
     """None: Check goes over loopback or a Unix socket without TLS."""
     check_timeout_s: float = 0.5
+    append_client_certificate: bool = False
+    """Keep `x-forwarded-client-cert` of callers with a certificate, and append an element about that certificate."""
     identity_headers: tuple[str, ...] = ()
     """Removed from what clients send, before anything else sees them."""
 

@@ -41,6 +41,15 @@ class TrustDomain(Struct, frozen=True):
     """A bundle is configured: leaves are verified against it, and an empty bundle refuses all."""
 
 
+class ForwardedCallers(Struct, frozen=True):
+    """Whose word about the callers behind them is taken (`x-forwarded-client-cert`)."""
+
+    hops: tuple[str, ...]
+    """SPIFFE patterns of the proxies."""
+    appended: bool = True
+    """The proxy that asks appends an element about its own peer."""
+
+
 class IdentitySettings(Struct, frozen=True):
     """Everything that decides who may be recognised."""
 
@@ -48,5 +57,6 @@ class IdentitySettings(Struct, frozen=True):
     trust_domains: tuple[TrustDomain, ...] = ()
     certificate: Literal["required", "principal"] = "required"
     """`principal` believes the proxy's reading where no certificate can be sent."""
+    forwarded: ForwardedCallers | None = None
     identity_headers: tuple[str, ...] = ()
     """Lower case; the client's copies never reach the upstream."""

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 
+import msgspec
 from msgspec import Struct
 
 from authz_server.errors import Reason, Refused
 from authz_server.identity.bundle import Bundle, Period
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.certificate import MAX_CERTIFICATE_CHARACTERS, InvalidCertificate, parse_leaf
+from authz_server.identity.forwarded import ForwardedReader
 from authz_server.identity.settings import IdentitySettings
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
+from authz_server.identity.xfcc import Element
 from authz_server.model import Request, SpiffeId, Workload
 
 _ENTRY_BYTES = 2048
@@ -42,6 +45,7 @@ class WorkloadVerifier:
     ) -> None:
         self._verified_domains = {domain.name: domain.verify for domain in settings.trust_domains}
         self._believes_principal = settings.certificate == "principal"
+        self._forwarded = None if settings.forwarded is None else ForwardedReader(settings.forwarded)
         self._bundles = bundles
         self._generation = generation
         self._cache = cache
@@ -51,11 +55,37 @@ class WorkloadVerifier:
 
         Raises Refused (`workload_refused`).
         """
+        peer = self._peer(request, now)
+        if self._forwarded is None or peer is None or not self._forwarded.is_hop(peer.id):
+            return peer
+        element = self._forwarded.caller(request.headers, peer)
+        if element is None:
+            return None
+        return msgspec.structs.replace(self._forwarded_caller(element, now), via=peer.id.text)
+
+    def _peer(self, request: Request, now: float) -> Workload | None:
+        """The workload at the other end of the connection."""
         if request.certificate:
             return self._by_certificate(request.certificate, request.principal, now)
-        if request.principal:
-            return self._by_principal(request.principal)
-        return None
+        if not request.principal:
+            return None
+        # Elsewhere such a caller is refused and not anonymous: rules that deny a workload would not see it.
+        if not self._believes_principal:
+            raise _refused("there is a principal without a certificate: set include_peer_certificate in the proxy")
+        try:
+            identity = parse_spiffe_id(request.principal)
+        except InvalidSpiffeId as error:
+            raise _refused(f"the principal is not acceptable: {error}") from error
+        return self._by_name(identity)
+
+    def _forwarded_caller(self, element: Element, now: float) -> Workload:
+        """The caller of whom a trusted proxy speaks."""
+        if not element.certificate:
+            return self._by_name(element.id)
+        workload = self._by_certificate(element.certificate, element.id.text, now)
+        if workload.certificate is None or workload.certificate.fingerprint != element.fingerprint:
+            raise _refused("the certificate that a proxy forwards and its `Hash` disagree")
+        return workload
 
     def _by_certificate(self, text: str, principal: str, now: float) -> Workload:
         if len(text) > MAX_CERTIFICATE_CHARACTERS or not text.isascii():
@@ -91,17 +121,8 @@ class WorkloadVerifier:
         period = Period(leaf.certificate.not_before, leaf.certificate.not_after)
         return CachedLeaf(Workload(leaf.id, leaf.certificate), period=period, issuers=issuers)
 
-    def _by_principal(self, principal: str) -> Workload:
-        """The proxy's word alone, where the operator says that it is enough.
-
-        Elsewhere such a caller is refused and not anonymous: rules that deny a workload would not see it.
-        """
-        if not self._believes_principal:
-            raise _refused("there is a principal without a certificate: set include_peer_certificate in the proxy")
-        try:
-            identity = parse_spiffe_id(principal)
-        except InvalidSpiffeId as error:
-            raise _refused(f"the principal is not acceptable: {error}") from error
+    def _by_name(self, identity: SpiffeId) -> Workload:
+        """A workload of which a proxy gives the name alone, where the operator says that it is enough."""
         if not identity.segments:
             raise _refused("the principal is a whole trust domain, without a path")
         self._check_trust_domain(identity)

@@ -44,6 +44,8 @@ class Variant(Struct, frozen=True):
     settings: Mapping[str, Any] = {}
     """Sections of the server's configuration that replace ours."""
     mtls_to_check: bool = False
+    append_client_certificate: bool = False
+    """Envoy appends to `x-forwarded-client-cert`."""
 
 
 class Stack(Struct, frozen=True, eq=False):
@@ -194,6 +196,7 @@ def _envoy_settings(directory: Path, http_port: int, grpc_port: int, variant: Va
         ),
         secrets=str(directory / "certs" / "envoy"),
         endpoints_file=str(directory / "state" / "endpoints.yaml"),
+        append_client_certificate=variant.append_client_certificate,
         check_peer=CheckPeer(AUTHZ_ID) if variant.mtls_to_check else None,
         # Two cores are shared with everything else here: a slow answer is no failure.
         check_timeout_s=5.0,

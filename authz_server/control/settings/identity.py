@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from authz_server.control.settings.names import TrustDomainName
+from authz_server.control.settings.names import SpiffePattern, TrustDomainName
 from authz_server.control.settings.places import FilePath, Url, check_url
 from authz_server.control.settings.quantities import Duration, duration_from
 from authz_server.control.settings.section import Section
@@ -23,6 +23,17 @@ class TrustDomainSettings(Section):
     """Its authorities, PEM: certificates are verified against them here again. Read again when it changes."""
 
 
+class ForwardedSettings(Section):
+    """Callers behind other proxies, by `x-forwarded-client-cert`."""
+
+    noun: ClassVar[str] = "`xfcc`"
+
+    hops: list[SpiffePattern] = Field(min_length=1, examples=[["spiffe://shop.example/envoy/edge"]])
+    """SPIFFE patterns of the proxies whose word is taken about the callers behind them."""
+    appended: bool = True
+    """The Envoy that asks has `forward_client_cert_details: APPEND_FORWARD`; with `FORWARD_ONLY` write `false`."""
+
+
 class WorkloadSettings(Section):
     """Who is recognised as a calling workload."""
 
@@ -32,6 +43,8 @@ class WorkloadSettings(Section):
     """Trust domains by name; certificates of any other are refused."""
     certificate: Literal["required", "principal"] = "required"
     """`principal` believes the proxy's reading of the certificate, for proxies that cannot send it."""
+    xfcc: ForwardedSettings | None = None
+    """Without it the header is not read."""
 
 
 class KeySettings(Section):

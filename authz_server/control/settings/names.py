@@ -55,16 +55,28 @@ FileMode = Annotated[
 ]
 
 
-def _client(text: str) -> str:
-    if text.startswith(FINGERPRINT):
-        if re.fullmatch("[0-9a-f]{64}", text.removeprefix(FINGERPRINT)) is None:
-            raise InvalidValue(f"`{FINGERPRINT}` is followed by 64 lower-case hexadecimal digits")
-        return text
+def _spiffe_pattern(text: str) -> str:
     try:
         parse_spiffe_pattern(text)
     except InvalidSpiffePattern as error:
         raise InvalidValue(str(error), hint=error.hint, offset=error.offset) from None
     return text
+
+
+SpiffePattern = Annotated[
+    str,
+    AfterValidator(_spiffe_pattern),
+    WithJsonSchema({"type": "string", "pattern": "^spiffe://", "examples": ["spiffe://shop.example/envoy/**"]}),
+]
+"""A SPIFFE ID or pattern."""
+
+
+def _client(text: str) -> str:
+    if text.startswith(FINGERPRINT):
+        if re.fullmatch("[0-9a-f]{64}", text.removeprefix(FINGERPRINT)) is None:
+            raise InvalidValue(f"`{FINGERPRINT}` is followed by 64 lower-case hexadecimal digits")
+        return text
+    return _spiffe_pattern(text)
 
 
 ClientName = Annotated[
