@@ -29,6 +29,8 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     token: VerifiedToken | None = None
     service: ServiceIndex | None = None
     inputs: Mapping[str, Any] = {}
+    if snapshot.verifiers.proxies is not None:
+        request = snapshot.verifiers.proxies.behind(request)
     try:
         # 1 Reject what is malformed or ambiguous.
         operation = canonical_operation(request)

@@ -12,6 +12,7 @@ from authz_server.identity.settings import IdentitySettings
 from authz_server.identity.user import UserVerifier
 from authz_server.identity.workload import WorkloadVerifier
 from authz_server.policy.index import PolicyIndex
+from authz_server.request.proxies import Proxies
 
 
 class Caches(Struct, frozen=True):
@@ -26,6 +27,8 @@ class Verifiers(Struct, frozen=True):
 
     workloads: WorkloadVerifier
     users: UserVerifier
+    proxies: Proxies | None = None
+    """None where no proxy stands in front."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -52,6 +55,7 @@ def build_verifiers(
     token named a key that is not there.
     """
     return Verifiers(
+        proxies=Proxies(settings.proxies) if settings.proxies else None,
         workloads=WorkloadVerifier(settings, bundles, generation, caches.certificates),
         users=UserVerifier(settings, keys, generation, caches.tokens, hash_key, on_unknown_key),
     )

@@ -24,6 +24,7 @@ def identity_settings(settings: Settings) -> IdentitySettings:
         trust_domains=tuple(TrustDomain(name, verify=domain.bundle is not None) for name, domain in domains.items()),
         certificate=settings.workloads.certificate,
         forwarded=None if xfcc is None else ForwardedCallers(tuple(xfcc.hops), appended=xfcc.appended),
+        proxies=tuple(settings.clients.proxies),
         identity_headers=tuple(settings.identity_headers),
     )
 

@@ -58,5 +58,7 @@ class IdentitySettings(Struct, frozen=True):
     certificate: Literal["required", "principal"] = "required"
     """`principal` believes the proxy's reading where no certificate can be sent."""
     forwarded: ForwardedCallers | None = None
+    proxies: tuple[str, ...] = ()
+    """Networks of the proxies whose `x-forwarded-for` says who the client is."""
     identity_headers: tuple[str, ...] = ()
     """Lower case; the client's copies never reach the upstream."""

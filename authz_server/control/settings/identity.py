@@ -9,6 +9,7 @@ from authz_server.control.settings.places import FilePath, Url, check_url
 from authz_server.control.settings.quantities import Duration, duration_from
 from authz_server.control.settings.section import Section
 from authz_server.documents.invalid import InvalidValue
+from authz_server.policy.values import Network
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 """Asymmetric signatures (RFC 7518 section 3.1, RFC 8037); shared secrets and `none` are never accepted."""
@@ -45,6 +46,16 @@ class WorkloadSettings(Section):
     """`principal` believes the proxy's reading of the certificate, for proxies that cannot send it."""
     xfcc: ForwardedSettings | None = None
     """Without it the header is not read."""
+
+
+class ClientSettings(Section):
+    """The addresses of clients."""
+
+    noun: ClassVar[str] = "`clients`"
+
+    proxies: list[Network] = Field(default=[], examples=[["10.0.0.0/8"]])
+    """Networks of the proxies in front of Envoy: the client's address is then the first one from the right in
+    `x-forwarded-for` that is in none of them. Envoy appends its own address there where its peer is on loopback."""
 
 
 class KeySettings(Section):

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from authz_server.control.settings.identity import IssuerSettings, WorkloadSettings
+from authz_server.control.settings.identity import ClientSettings, IssuerSettings, WorkloadSettings
 from authz_server.control.settings.listeners import AdminSettings, ListenSettings, ProbeSettings, TlsSettings
 from authz_server.control.settings.names import HeaderName, InputName, Name
 from authz_server.control.settings.places import FilePath
@@ -69,6 +69,7 @@ class Settings(Section):
     probes: ProbeSettings | None = None
     policies: PolicySettings = Field(default={}, validate_default=True)
     workloads: WorkloadSettings = Field(default={}, validate_default=True)
+    clients: ClientSettings = Field(default={}, validate_default=True)
     issuers: dict[Name, IssuerSettings] = Field(default_factory=dict)
     """Issuers of user tokens, by the name that policies use."""
     identity_headers: list[HeaderName] = Field(default=[])
