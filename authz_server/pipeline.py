@@ -41,7 +41,8 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         workload = snapshot.verifiers.workloads.identify(request, now)
         # 3 Who is the user? A bad credential does not make the caller anonymous.
         credential = _credential(operation)
-        token = None if credential is None else snapshot.verifiers.users.verify(credential, now)
+        if credential is not None:
+            token = snapshot.verifiers.users.verify(credential, now, _fingerprint(workload))
         # 4 Which service's policy?
         service = _service(request, operation, snapshot)
         operation.headers.refuse_variants(service.protected)
@@ -119,6 +120,13 @@ def _credential(operation: Operation) -> str | None:
     if authorization.scheme == "dpop":
         raise Refused(Reason.TOKEN_INVALID, "DPoP-bound tokens are not supported")
     return authorization.credentials if authorization.scheme == "bearer" else None
+
+
+def _fingerprint(workload: Workload | None) -> str | None:
+    """That of the certificate that the proxy itself has verified."""
+    if workload is None or workload.certificate is None or workload.via is not None:
+        return None
+    return workload.certificate.fingerprint
 
 
 def _service(request: Request, operation: Operation, snapshot: Snapshot) -> ServiceIndex:

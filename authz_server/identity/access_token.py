@@ -80,8 +80,6 @@ def _check_kind(claims: Mapping[str, Any], issuer: Issuer) -> None:
                 raise _invalid(f"it is an ID token: it has `{name}`")
     if isinstance(claims.get("events"), dict):
         raise _invalid("it is a security event, such as a logout token (RFC 8417): it has `events`")
-    if "cnf" in claims:
-        raise _invalid("it is bound to a key (`cnf`), and nothing proves that the caller has that key")
 
 
 def _validity(claims: Mapping[str, Any], issuer: Issuer) -> Validity:

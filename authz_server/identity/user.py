@@ -11,6 +11,7 @@ from authz_server.identity.access_token import MAX_SKEW_S, Validity, check_claim
 from authz_server.identity.algorithms import ALGORITHMS
 from authz_server.identity.cache import BoundedCache, size_of
 from authz_server.identity.claims import groups, roles, scopes
+from authz_server.identity.confirmation import certificate_bound_to, check_certificate
 from authz_server.identity.keys import Key, KeySet
 from authz_server.identity.settings import IdentitySettings, Issuer
 from authz_server.identity.token import MAX_TOKEN_BYTES, ParsedToken, strict_parse
@@ -35,6 +36,8 @@ class CachedToken(Struct, frozen=True):
 
     verified: VerifiedToken
     validity: Validity
+    bound_to: str | None
+    """SHA-256 of the certificate that must come with it; None for a token of anybody."""
 
 
 class UserVerifier:
@@ -63,8 +66,10 @@ class UserVerifier:
         if not MIN_HASH_KEY_BYTES <= len(hash_key) <= blake2s.MAX_KEY_SIZE:
             raise ValueError(f"the hash key must have {MIN_HASH_KEY_BYTES} to {blake2s.MAX_KEY_SIZE} bytes")
 
-    def verify(self, token: str, now: float) -> VerifiedToken:
+    def verify(self, token: str, now: float, fingerprint: str | None = None) -> VerifiedToken:
         """Verify a bearer token at the time `now` (seconds since the epoch).
+
+        `fingerprint` is that of the certificate by which the proxy knows the caller, None without one.
 
         Raises Refused (`token_invalid`, `token_expired`, `issuer_unavailable`).
         """
@@ -82,6 +87,8 @@ class UserVerifier:
             raise Refused(Reason.TOKEN_EXPIRED, "the token has expired")
         elif now < cached.validity.valid_from:
             raise Refused(Reason.TOKEN_INVALID, "the token is not valid yet")
+        if cached.bound_to is not None:
+            check_certificate(cached.bound_to, fingerprint)
         return cached.verified
 
     def _verified(self, token: str, encoded: bytes, now: float) -> CachedToken:
@@ -93,8 +100,10 @@ class UserVerifier:
         if not key.verifies(algorithm, parsed.signing_input, parsed.signature):
             raise Refused(Reason.TOKEN_INVALID, "the token's signature is not good")
         validity = check_claims(parsed.claims, issuer, now)
+        bound_to = certificate_bound_to(parsed.claims)
         token_hash = blake2s(encoded, key=self._hash_key, digest_size=TOKEN_HASH_BYTES).hexdigest()
-        return CachedToken(VerifiedToken(_user(parsed.claims, issuer, validity), token_hash), validity)
+        user = _user(parsed.claims, issuer, validity, bound=bound_to is not None)
+        return CachedToken(VerifiedToken(user, token_hash), validity, bound_to)
 
     def _issuer(self, claims: Mapping[str, Any]) -> Issuer:
         """The issuer whose keys and rules count; that the token names it is proved by the signature."""
@@ -137,7 +146,7 @@ def _by_identifier(issuers: tuple[Issuer, ...]) -> dict[str, Issuer]:
     return by_identifier
 
 
-def _user(claims: dict[str, Any], issuer: Issuer, validity: Validity) -> User:
+def _user(claims: dict[str, Any], issuer: Issuer, validity: Validity, *, bound: bool) -> User:
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject:
         raise Refused(Reason.TOKEN_INVALID, "the token's `sub` is not a text")
@@ -149,4 +158,5 @@ def _user(claims: dict[str, Any], issuer: Issuer, validity: Validity) -> User:
         groups=groups(claims, issuer.claims),
         claims=claims,
         expires=validity.expires,
+        bound=bound,
     )

@@ -219,10 +219,3 @@ def test_a_logout_token_is_refused() -> None:
     """JWT-10: a security event, whatever its type says."""
     events: dict[str, object] = {"http://schemas.openid.net/event/backchannel-logout": {}}
     assert refusal({"events": events}) is Reason.TOKEN_INVALID
-
-
-@pytest.mark.parametrize("cnf", [{"jkt": "x"}, {"x5t#S256": "x"}, {}, None, "x"])
-def test_a_bound_token_is_refused(cnf: object) -> None:
-    """JWT-10: a token that belongs to a key is no bearer token."""
-    assert refusal({"cnf": cnf}) is Reason.TOKEN_INVALID
-    assert refusal({"cnf": cnf}, issuer(accept_id_tokens=True)) is Reason.TOKEN_INVALID

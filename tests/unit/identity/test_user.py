@@ -363,3 +363,17 @@ def test_settings_that_cannot_hold_are_refused(verifiers: Verifiers) -> None:
     for hash_key in (b"", b"k" * 15, b"k" * 33):
         with pytest.raises(ValueError, match="hash key"):
             verifiers.make({}, hash_key=hash_key)
+
+
+def test_a_bound_token_is_good_with_its_certificate_alone(
+    verifiers: Verifiers, corp_keys: dict[str, KeySet], es256: SigningKey
+) -> None:
+    """Also when it has been verified before: who has the token, and not the certificate, has nothing."""
+    verifier = verifiers.make(corp_keys)
+    token = es256.token(cnf={"x5t#S256": "A" * 43})
+    for _ in range(2):
+        for fingerprint in (None, "0" * 63 + "1"):
+            with pytest.raises(Refused):
+                verifier.verify(token, NOW, fingerprint)
+        assert verifier.verify(token, NOW, "0" * 64).user.bound
+    assert not verifier.verify(es256.token(), NOW, "0" * 64).user.bound
