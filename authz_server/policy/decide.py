@@ -26,19 +26,24 @@ def decide(
     service: ServiceIndex, operation: Operation, caller: Caller, evaluation: Evaluation, credential_came: bool
 ) -> Verdict:
     """Ask the rules that fit. `credential_came` is whether the request carried a user's credential at all."""
+    now = evaluation.now
     for candidate in service.fitting(service.deny, operation, caller):
-        if (verdict := _denial(candidate, operation, evaluation)) is not None:
+        if candidate.exists(now) and (verdict := _denial(candidate, operation, evaluation)) is not None:
             return verdict
     errors = []
     for candidate in service.fitting(service.allow, operation, caller):
+        if not candidate.exists(now):
+            continue
         try:
             if (answer := _permission(candidate, operation, evaluation)) is not None:
                 return Verdict(Reason.ALLOWED, candidate.rule.id, answer)
         except EvaluationError as error:
             errors.append(f"{candidate.rule.id}: {error}")
     detail = "; ".join(errors) or None
-    if not credential_came and service.fitting(service.allow_with_user, operation, caller):
-        return Verdict(Reason.UNAUTHENTICATED, detail=detail)
+    if not credential_came:
+        lacking_user = service.fitting(service.allow_with_user, operation, caller)
+        if any(candidate.exists(now) for candidate in lacking_user):
+            return Verdict(Reason.UNAUTHENTICATED, detail=detail)
     return Verdict(Reason.NO_RULE_ALLOWS, detail=detail)
 
 

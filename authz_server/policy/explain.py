@@ -98,14 +98,15 @@ class Explanation:
         self, rule: Rule, operation: OperationItem, caller: CallerItem | None
     ) -> Iterator[tuple[int, str | None]]:
         """For each way through the roles of a caller: how many steps fit, and what the next one lacks."""
-        bare = replace(rule, callers=None, operations=None, condition=None, answer=AnswerItem())
+        bare = replace(rule, callers=None, operations=None, condition=None, answer=AnswerItem(), times=None)
         operations = list(_operation_steps(bare, operation, self._operation))
         for callers in [[]] if caller is None else _caller_ways(caller, self._caller):
             steps = [
                 *operations,
                 *(_Step(replace(operations[-1].rule, callers=(item,)), misfit) for item, misfit in callers),
             ]
-            complete = steps[-1].rule
+            complete = replace(steps[-1].rule, times=rule.times)
+            steps.append(_Step(complete, "it does not exist at this time: see its `schedule` and `valid`"))
             steps.append(_Step(replace(complete, condition=rule.condition), "the condition is false"))
             steps.append(_Step(replace(complete, condition=rule.condition, answer=rule.answer), "the answer fails"))
             yield self._first_misfit(steps)

@@ -17,6 +17,7 @@ from authz_server.policy.inputs import Input, inputs_of
 from authz_server.policy.operation_index import OperationIndex, templates
 from authz_server.policy.operations import OperationMatch, operation_match
 from authz_server.policy.patterns import PathTemplate
+from authz_server.policy.times import Times
 from authz_server.request.operation import Operation
 
 EVERY_OPERATION = plan.OperationItem()
@@ -31,6 +32,8 @@ class BoundRule(Struct, frozen=True):
     condition: Program | None
     answer: BoundAnswer
     reads_captures: bool
+    times: Times | None = None
+    """None exists always."""
 
 
 class Candidate(NamedTuple):
@@ -41,6 +44,10 @@ class Candidate(NamedTuple):
     """What is left to ask of the caller."""
     operation: OperationMatch
     template: PathTemplate | None
+
+    def exists(self, now: float) -> bool:
+        """Whether the rule is there at this moment, in seconds since the epoch."""
+        return self.rule.times is None or self.rule.times.include(now)
 
     def fits(self, caller: Caller, operation: Operation) -> bool:
         """Whether caller and operation have all that is asked for, beyond what the index already found."""
@@ -120,6 +127,7 @@ def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime, protected: fro
         id=rule.id,
         condition=None if rule.condition is None else runtime.load(rule.condition),
         answer=bind_answer(rule.answer, runtime, protected if rule.effect == "allow" else frozenset()),
+        times=None if rule.times is None else Times(rule.times),
         reads_captures=any(name.startswith(("path.", "path[")) for e in expressions for name in e.reads),
     )
 

@@ -104,6 +104,27 @@ class AnswerItem(Struct, frozen=True):
         return [value for value in (self.body, self.hint, *headers, *pairs) if isinstance(value, Expression)]
 
 
+class ScheduleItem(Struct, frozen=True):
+    """Days and hours by the wall clock of a zone."""
+
+    days: tuple[int, ...]
+    """0 is Monday."""
+    begin: int
+    end: int
+    """Minutes since midnight; an end before the begin is on the next day."""
+    zone: str
+    """A name of the IANA database."""
+
+
+class TimesItem(Struct, frozen=True):
+    """When a rule exists; None does not limit."""
+
+    begins: float | None = None
+    ends: float | None = None
+    """Seconds since the epoch; the end is not included."""
+    schedule: ScheduleItem | None = None
+
+
 class Rule(Struct, frozen=True):
     """One rule. `callers` None is anyone; `operations` None is every operation."""
 
@@ -118,6 +139,8 @@ class Rule(Struct, frozen=True):
     location: str
     """`file:line:column` of its id."""
     description: str = ""
+    times: TimesItem | None = None
+    """None exists always."""
 
 
 class Service(Struct, frozen=True):

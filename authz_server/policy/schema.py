@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from authz_server.documents.model import Model
+from authz_server.policy.moments import Hours, Instant, Zone
 from authz_server.policy.testcases import PolicyTests
 from authz_server.policy.values import (
     ClaimName,
@@ -96,6 +97,33 @@ class Operation(Model):
     """CONNECT requests."""
 
 
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class Schedule(Model):
+    """Days and hours by the wall clock of a zone."""
+
+    noun: ClassVar[str] = "`schedule`"
+
+    days: Annotated[list[Day], NOT_EMPTY] = Field(default_factory=list, examples=[["mon", "tue", "wed", "thu", "fri"]])
+    """These days; without it all of them."""
+    hours: Hours = Field(default="00:00-24:00", examples=["08:00-18:00"])
+    """From the first minute up to the second; they may cross midnight, and belong to the day on which they begin."""
+    zone: Zone = Field(examples=["Europe/Zurich"])
+    """A time zone of the IANA database."""
+
+
+class Valid(Model):
+    """Between two instants, of which one may be missing."""
+
+    noun: ClassVar[str] = "`valid`"
+
+    begins: Instant | None = Field(default=None, alias="from", examples=["2026-03-02T10:00:00+01:00"])
+    """The rule exists from here on."""
+    ends: Instant | None = Field(default=None, alias="until", examples=["2026-04-01T00:00:00+02:00"])
+    """The rule does not exist from here on."""
+
+
 class HeaderExpression(Model):
     """What a header becomes, by what is there: exactly one of these."""
 
@@ -163,6 +191,10 @@ class _RuleFields(Model):
         default=None, examples=["request.method == 'GET'"]
     )
     """A CEL expression of type bool, or several that must all hold."""
+    schedule: Schedule | None = Field(default=None, examples=[{"hours": "08:00-18:00", "zone": "Europe/Zurich"}])
+    """At other times the rule does not exist."""
+    valid: Valid | None = Field(default=None, examples=[{"until": "2026-04-01T00:00:00+02:00"}])
+    """Before and after the rule does not exist."""
     answer: Answer | None = Field(default=None, examples=[{"set_headers": {"x-user": "user.subject"}}])
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,23 +14,13 @@ from authz_server.documents.suggest import did_you_mean, listing, quoted
 from authz_server.documents.tree import Document, FieldPath
 from authz_server.errors import Reason
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
+from authz_server.policy.moments import Instant
 from authz_server.policy.values import ClaimName, Method, Name, Port, Text
 
 ANONYMOUS = "anonymous"
 
 _REQUEST_LINE = re.compile(r"(\S+) (/\S*)")
 _REASONS = tuple(reason.value for reason in Reason)
-
-
-def _instant(text: str) -> str:
-    example = 'for example "2026-03-02T10:00:00+01:00"'
-    try:
-        zone = datetime.fromisoformat(text).tzinfo
-    except ValueError as error:
-        raise InvalidValue(f"{quoted(text)} is no instant", hint=example) from error
-    if zone is None:
-        raise InvalidValue(f"the instant {quoted(text)} has no zone", hint=example)
-    return text
 
 
 def _spiffe_id(text: str) -> str:
@@ -144,7 +133,7 @@ class PolicyTests(Model):
     noun: ClassVar[str] = "a tests document"
 
     kind: Literal["tests"]
-    now: Annotated[str, AfterValidator(_instant)] | None = Field(default=None, examples=["2026-03-02T10:00:00+01:00"])
+    now: Instant | None = Field(default=None, examples=["2026-03-02T10:00:00+01:00"])
     """The instant at which the requests are made, with its zone (RFC 3339)."""
     workloads: dict[Name, Annotated[str, AfterValidator(_spiffe_id)]] = Field(
         default_factory=dict, examples=[{"web": "spiffe://shop.example/ns/front/sa/web"}]

@@ -11,6 +11,7 @@ from authz_server.policy.compiler.callers import Callers, Folders
 from authz_server.policy.compiler.expressions import Expressions
 from authz_server.policy.compiler.names import Report
 from authz_server.policy.compiler.operations import captures_of, captures_of_raw, compile_operations
+from authz_server.policy.compiler.times import compile_times
 from authz_server.policy.parsing import ParsedFile
 from authz_server.policy.plan import AnswerItem, CallerItem, Rule
 from authz_server.policy.schema import Guardrail
@@ -71,6 +72,7 @@ class RuleCompiler:
             answer=answer,
             location=f"{place.file}:{place.line}:{place.column}",
             description=rule.description,
+            times=compile_times(document, path, rule.schedule, rule.valid, self._report),
         )
 
     def _from(
