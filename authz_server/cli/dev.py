@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from authz_server.control.settings.quantities import parse_duration
 from authz_server.dev.layout import AUDIENCE, DEFAULT_PORT, ISSUER, TRUST_DOMAIN
+from authz_server.documents.quantities import parse_duration
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
 
 if TYPE_CHECKING:

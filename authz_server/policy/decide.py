@@ -6,7 +6,7 @@ from authz_server.errors import Reason
 from authz_server.model import Answer
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation, EvaluationError
-from authz_server.policy.index import Candidate, ServiceIndex
+from authz_server.policy.index import BoundRule, Candidate, ServiceIndex
 from authz_server.request.operation import Operation
 
 NO_ANSWER = Answer()
@@ -30,21 +30,37 @@ def decide(
     for candidate in service.fitting(service.deny, operation, caller):
         if candidate.exists(now) and (verdict := _denial(candidate, operation, evaluation)) is not None:
             return verdict
-    errors = []
+    errors: list[str] = []
+    step_up: Verdict | None = None
     for candidate in service.fitting(service.allow, operation, caller):
         if not candidate.exists(now):
             continue
         try:
-            if (answer := _permission(candidate, operation, evaluation)) is not None:
+            answer = _permission(candidate, operation, evaluation)
+            if answer is None:
+                continue
+            lacking = _step_up(candidate.rule, evaluation)
+            if lacking is None:
                 return Verdict(Reason.ALLOWED, candidate.rule.id, answer)
+            step_up = step_up or lacking
         except EvaluationError as error:
             errors.append(f"{candidate.rule.id}: {error}")
+    if step_up is not None and evaluation.user is not None:
+        return step_up
     detail = "; ".join(errors) or None
     if not credential_came:
         lacking_user = service.fitting(service.allow_with_user, operation, caller)
-        if any(candidate.exists(now) for candidate in lacking_user):
+        if step_up is not None or any(candidate.exists(now) for candidate in lacking_user):
             return Verdict(Reason.UNAUTHENTICATED, detail=detail)
     return Verdict(Reason.NO_RULE_ALLOWS, detail=detail)
+
+
+def _step_up(rule: BoundRule, evaluation: Evaluation) -> Verdict | None:
+    """The challenge of an allow rule that would allow, but for the strength of the authentication."""
+    if rule.requires is None:
+        return None
+    lacking = rule.requires.lacking(evaluation.user, evaluation.now)
+    return None if lacking is None else Verdict(Reason.STEP_UP_REQUIRED, rule.id, rule.requires.challenge, lacking)
 
 
 def _permission(candidate: Candidate, operation: Operation, evaluation: Evaluation) -> Answer | None:

@@ -98,7 +98,9 @@ class Explanation:
         self, rule: Rule, operation: OperationItem, caller: CallerItem | None
     ) -> Iterator[tuple[int, str | None]]:
         """For each way through the roles of a caller: how many steps fit, and what the next one lacks."""
-        bare = replace(rule, callers=None, operations=None, condition=None, answer=AnswerItem(), times=None)
+        bare = replace(
+            rule, callers=None, operations=None, condition=None, answer=AnswerItem(), times=None, requires=None
+        )
         operations = list(_operation_steps(bare, operation, self._operation))
         for callers in [[]] if caller is None else _caller_ways(caller, self._caller):
             steps = [
@@ -109,6 +111,7 @@ class Explanation:
             steps.append(_Step(complete, "it does not exist at this time: see its `schedule` and `valid`"))
             steps.append(_Step(replace(complete, condition=rule.condition), "the condition is false"))
             steps.append(_Step(replace(complete, condition=rule.condition, answer=rule.answer), "the answer fails"))
+            steps.append(_Step(replace(steps[-1].rule, requires=rule.requires), "requires: a stronger authentication"))
             yield self._first_misfit(steps)
 
     def _first_misfit(self, steps: list[_Step]) -> tuple[int, str | None]:

@@ -17,6 +17,7 @@ from authz_server.policy.inputs import Input, inputs_of
 from authz_server.policy.operation_index import OperationIndex, templates
 from authz_server.policy.operations import OperationMatch, operation_match
 from authz_server.policy.patterns import PathTemplate
+from authz_server.policy.requirements import Requirements
 from authz_server.policy.times import Times
 from authz_server.request.operation import Operation
 
@@ -34,6 +35,7 @@ class BoundRule(Struct, frozen=True):
     reads_captures: bool
     times: Times | None = None
     """None exists always."""
+    requires: Requirements | None = None
 
 
 class Candidate(NamedTuple):
@@ -128,6 +130,7 @@ def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime, protected: fro
         condition=None if rule.condition is None else runtime.load(rule.condition),
         answer=bind_answer(rule.answer, runtime, protected if rule.effect == "allow" else frozenset()),
         times=None if rule.times is None else Times(rule.times),
+        requires=None if rule.requires is None else Requirements(rule.requires),
         reads_captures=any(name.startswith(("path.", "path[")) for e in expressions for name in e.reads),
     )
 

@@ -125,6 +125,17 @@ class TimesItem(Struct, frozen=True):
     schedule: ScheduleItem | None = None
 
 
+class RequiresItem(Struct, frozen=True):
+    """How strongly a user must have authenticated: all that is given."""
+
+    acr: tuple[str, ...] = ()
+    """One of these."""
+    amr: tuple[str, ...] = ()
+    """All of these."""
+    max_auth_age_s: float | None = None
+    bound_token: bool = False
+
+
 class Rule(Struct, frozen=True):
     """One rule. `callers` None is anyone; `operations` None is every operation."""
 
@@ -141,6 +152,7 @@ class Rule(Struct, frozen=True):
     description: str = ""
     times: TimesItem | None = None
     """None exists always."""
+    requires: RequiresItem | None = None
 
 
 class Service(Struct, frozen=True):

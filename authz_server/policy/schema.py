@@ -5,9 +5,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from authz_server.documents.model import Model
+from authz_server.documents.quantities import Duration, duration_from
 from authz_server.policy.moments import Hours, Instant, Zone
 from authz_server.policy.testcases import PolicyTests
 from authz_server.policy.values import (
+    AuthenticationClass,
     ClaimName,
     Expression,
     GrpcMethod,
@@ -124,6 +126,21 @@ class Valid(Model):
     """The rule does not exist from here on."""
 
 
+class Requires(Model):
+    """How strongly a user must have authenticated: all that is given."""
+
+    noun: ClassVar[str] = "`requires`"
+
+    acr: Annotated[list[AuthenticationClass], NOT_EMPTY] = Field(default_factory=list, examples=[["mfa"]])
+    """The claim `acr` is one of these."""
+    amr: Annotated[list[Text], NOT_EMPTY] = Field(default_factory=list, examples=[["otp"]])
+    """The claim `amr` has all of these."""
+    max_auth_age: Annotated[Duration, duration_from("1s", "365d")] | None = Field(default=None, examples=["15m"])
+    """The user authenticated (`auth_time`) no longer ago than this."""
+    bound_token: Literal[True] | None = None
+    """The token is bound to the caller (`cnf`)."""
+
+
 class HeaderExpression(Model):
     """What a header becomes, by what is there: exactly one of these."""
 
@@ -191,6 +208,8 @@ class _RuleFields(Model):
         default=None, examples=["request.method == 'GET'"]
     )
     """A CEL expression of type bool, or several that must all hold."""
+    requires: Requires | None = Field(default=None, examples=[{"acr": ["mfa"], "max_auth_age": "15m"}])
+    """Of allow rules: who lacks only this is asked to authenticate more strongly."""
     schedule: Schedule | None = Field(default=None, examples=[{"hours": "08:00-18:00", "zone": "Europe/Zurich"}])
     """At other times the rule does not exist."""
     valid: Valid | None = Field(default=None, examples=[{"until": "2026-04-01T00:00:00+02:00"}])

@@ -17,6 +17,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _NAME = re.compile(r"[a-z0-9-]+", re.ASCII)
 _GRPC_SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 _GRPC_METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_CHALLENGE_WORD = re.compile(r"[!#-\[\]-~]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 # RFC 9110 section 7.6.1, and what frames a message.
@@ -61,6 +62,14 @@ def _claim(name: str) -> str:
     if _CONTROL.search(name):
         raise InvalidValue("the name of a claim holds a control character", hint="for example `realm_access.roles`")
     return name
+
+
+def _authentication_class(text: str) -> str:
+    # It stands in a list of words in quotes, in the challenge (RFC 9470 section 3).
+    if not _CHALLENGE_WORD.fullmatch(text):
+        message = "a value of `acr` has no spaces, quotes, backslashes, and nothing outside ASCII"
+        raise InvalidValue(message, hint="for example `mfa`")
+    return text
 
 
 def _spiffe(text: str) -> str:
@@ -147,6 +156,9 @@ Expression = Annotated[
     str,
     AfterValidator(_some_text),
     WithJsonSchema({"type": "string", "minLength": 1, "description": "A CEL expression."}),
+]
+AuthenticationClass = Annotated[
+    str, AfterValidator(_authentication_class), WithJsonSchema({"type": "string", "minLength": 1})
 ]
 ClaimName = Annotated[str, AfterValidator(_claim), WithJsonSchema({"type": "string", "minLength": 1})]
 SpiffePattern = Annotated[

@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import ssl
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,12 @@ POLICIES = {
         name: orders
         hosts: [orders.shop.example]
         rules:
-          - {id: users, effect: allow, from: [{users: any}]}
+          - {id: users, effect: allow, from: [{users: any}], to: [{paths: [/]}]}
+          - id: with-care
+            effect: allow
+            from: [{users: any}]
+            to: [{paths: [/refunds]}]
+            requires: {acr: [mfa, hwk], max_auth_age: 15m, bound_token: true}
     """,
 }
 
@@ -44,3 +51,21 @@ def test_a_bound_token_needs_its_certificate(stack: Stack, caller: str | None, s
     assert reply.status == status
     if status == 401:
         assert reply.reason == "token_invalid"
+
+
+def test_who_lacks_only_strength_is_told_how_to_step_up(stack: Stack) -> None:
+    """RFC 9470 section 3: the challenge has what the rule requires; a token that has it all passes."""
+    web, now = stack.identities.caller("web"), int(time.time())
+    strong: dict[str, Any] = {"acr": "hwk", "auth_time": now - 60, "cnf": {"x5t#S256": digest_of(stack, "web")}}
+    for name in strong:
+        claims = {other: value for other, value in strong.items() if other != name}
+        ask = Ask(target="/refunds", headers=[("authorization", f"Bearer {stack.token('ann', **claims)}")])
+        reply = http1(web, stack.port, ask)
+        assert (reply.status, reply.reason) == (401, "step_up_required")
+        challenge = reply.headers["www-authenticate"]
+        assert challenge.startswith('Bearer error="insufficient_user_authentication", ')
+        assert challenge.endswith('acr_values="mfa hwk", max_age="900"')
+        assert stack.record(decision_id=reply.decision_id)["rule"] == "orders/with-care"
+    good = Ask(target="/refunds", headers=[("authorization", f"Bearer {stack.token('ann', **strong)}")])
+    assert http1(web, stack.port, good).status == 200
+    assert http1(web, stack.port, Ask(target="/refunds")).reason == "unauthenticated"

@@ -6,9 +6,9 @@ from pydantic import Field, model_validator
 
 from authz_server.control.settings.names import SpiffePattern, TrustDomainName
 from authz_server.control.settings.places import FilePath, Url, check_url
-from authz_server.control.settings.quantities import Duration, duration_from
 from authz_server.control.settings.section import Section
 from authz_server.documents.invalid import InvalidValue
+from authz_server.documents.quantities import Duration, duration_from
 from authz_server.policy.values import Network
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]

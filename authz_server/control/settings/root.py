@@ -8,9 +8,9 @@ from authz_server.control.settings.identity import ClientSettings, IssuerSetting
 from authz_server.control.settings.listeners import AdminSettings, ListenSettings, ProbeSettings, TlsSettings
 from authz_server.control.settings.names import HeaderName, InputName, Name
 from authz_server.control.settings.places import FilePath
-from authz_server.control.settings.quantities import Duration, Size, duration_from, size_from
 from authz_server.control.settings.section import Section
 from authz_server.documents.invalid import InvalidValue
+from authz_server.documents.quantities import Duration, Size, duration_from, size_from
 
 
 class PolicySettings(Section):

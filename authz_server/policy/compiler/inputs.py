@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from authz_server.policy.plan import CallerItem, Rule, UserItem
+from authz_server.policy.plan import CallerItem, RequiresItem, Rule, UserItem
 
 
 def inputs_of(rules: Iterable[Rule]) -> tuple[str, ...]:
@@ -21,10 +21,21 @@ def set_headers_of(rules: Iterable[Rule]) -> tuple[str, ...]:
 def _reads(rule: Rule) -> Iterator[str]:
     for item in rule.callers or ():
         yield from _read_of_caller(item)
+    if rule.requires is not None:
+        yield from _read_of_requirements(rule.requires)
     if rule.condition is not None:
         yield from rule.condition.reads
     for expression in rule.answer.expressions():
         yield from expression.reads
+
+
+def _read_of_requirements(requires: RequiresItem) -> Iterator[str]:
+    if requires.acr:
+        yield "user.claims.acr"
+    if requires.amr:
+        yield "user.claims.amr"
+    if requires.max_auth_age_s is not None:
+        yield "user.claims.auth_time"
 
 
 def _read_of_caller(item: CallerItem) -> Iterator[str]:

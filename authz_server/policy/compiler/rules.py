@@ -11,6 +11,7 @@ from authz_server.policy.compiler.callers import Callers, Folders
 from authz_server.policy.compiler.expressions import Expressions
 from authz_server.policy.compiler.names import Report
 from authz_server.policy.compiler.operations import captures_of, captures_of_raw, compile_operations
+from authz_server.policy.compiler.requires import compile_requires
 from authz_server.policy.compiler.times import compile_times
 from authz_server.policy.parsing import ParsedFile
 from authz_server.policy.plan import AnswerItem, CallerItem, Rule
@@ -72,6 +73,7 @@ class RuleCompiler:
             answer=answer,
             location=f"{place.file}:{place.line}:{place.column}",
             description=rule.description,
+            requires=compile_requires(document, path, rule.requires, rule.effect, self._report),
             times=compile_times(document, path, rule.schedule, rule.valid, self._report),
         )
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from authz_server.control.settings.quantities import format_duration, format_size, parse_duration, parse_size
 from authz_server.documents.invalid import InvalidValue
+from authz_server.documents.quantities import format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
