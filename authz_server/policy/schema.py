@@ -25,6 +25,7 @@ from authz_server.policy.values import (
     Scalar,
     SpiffePattern,
     Text,
+    TrustDomain,
     Upgrade,
 )
 
@@ -269,11 +270,24 @@ class Roles(Model):
     """Role -> the items of `from` that it stands for."""
 
 
-PolicyDocument = Service | Guardrails | Roles | PolicyTests
+class Namespace(Model):
+    """What the files of this folder and below may speak for, so that folders can be owned by teams."""
 
-KINDS: dict[str, type[Service] | type[Guardrails] | type[Roles] | type[PolicyTests]] = {
+    noun: ClassVar[str] = "a namespace"
+
+    kind: Literal["namespace"]
+    hosts: Annotated[list[HostPattern], NOT_EMPTY] = Field(default_factory=list, examples=[["*.shop.example"]])
+    """The hosts of services are within these; without it any."""
+    trust_domains: Annotated[list[TrustDomain], NOT_EMPTY] = Field(default_factory=list, examples=[["shop.example"]])
+    """The workloads that rules and roles name are of these; without it any."""
+
+
+PolicyDocument = Service | Guardrails | Roles | Namespace | PolicyTests
+
+KINDS: dict[str, type[Service] | type[Guardrails] | type[Roles] | type[Namespace] | type[PolicyTests]] = {
     "service": Service,
     "guardrails": Guardrails,
     "roles": Roles,
+    "namespace": Namespace,
     "tests": PolicyTests,
 }

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.suggest import quoted
-from authz_server.identity.spiffe import InvalidSpiffePattern, parse_spiffe_pattern
+from authz_server.identity.spiffe import InvalidSpiffeId, InvalidSpiffePattern, parse_spiffe_id, parse_spiffe_pattern
 from authz_server.policy.methods import checked_method
 from authz_server.policy.patterns import Literal, parse_host_pattern, parse_path_template
 
@@ -77,6 +77,16 @@ def _spiffe(text: str) -> str:
         parse_spiffe_pattern(text)
     except InvalidSpiffePattern as error:
         raise InvalidValue(str(error), offset=error.offset, hint=error.hint) from error
+    return text
+
+
+def _trust_domain(text: str) -> str:
+    try:
+        identity = parse_spiffe_id(f"spiffe://{text}")
+    except InvalidSpiffeId as error:
+        raise InvalidValue(f"{quoted(text)} is no trust domain", hint="for example `shop.example`") from error
+    if identity.segments:
+        raise InvalidValue("a trust domain has no path", hint=f"write {quoted(identity.trust_domain)}")
     return text
 
 
@@ -171,6 +181,9 @@ SpiffePattern = Annotated[
             "description": "A SPIFFE ID; `*` stands for one segment, a last `/**` for one or more.",
         }
     ),
+]
+TrustDomain = Annotated[
+    str, AfterValidator(_trust_domain), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9._-]{1,255}$"})
 ]
 Network = Annotated[
     str, AfterValidator(_network), WithJsonSchema({"type": "string", "description": "A network in CIDR notation."})

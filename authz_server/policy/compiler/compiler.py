@@ -9,6 +9,7 @@ from authz_server.policy.compiler.expectations import check_expectations, define
 from authz_server.policy.compiler.expressions import Expressions
 from authz_server.policy.compiler.inputs import inputs_of, set_headers_of
 from authz_server.policy.compiler.names import KnownNames, TooManyProblemsError
+from authz_server.policy.compiler.namespaces import beyond_namespaces
 from authz_server.policy.compiler.rules import RuleCompiler
 from authz_server.policy.parsing import ParsedFile
 from authz_server.policy.plan import Plan, Rule, Service
@@ -54,6 +55,7 @@ class _Compilation:
         self._check_expectations()
         self._callers.check_roles()
         self._report_all(conflicts(self._files))
+        self._report_all(beyond_namespaces(self._files))
         guardrails = self._guardrails()
         services = [self._service(parsed, guardrails) for parsed in self._files if parsed.kind == "service"]
         return tuple(sorted(services, key=lambda service: service.name))
