@@ -7,13 +7,13 @@ from typing import Any
 
 from authz_server.errors import Reason, Refused
 from authz_server.identity.user import VerifiedToken
-from authz_server.model import Decision, Request, Workload
+from authz_server.model import BodyFormat, Decision, Request, Workload
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation
 from authz_server.policy.decide import Verdict, decide
 from authz_server.policy.index import ServiceIndex
 from authz_server.policy.inputs import read_inputs
-from authz_server.request.accept import denial_format
+from authz_server.request.accept import accepted_format, denial_format
 from authz_server.request.address import client_ip_text
 from authz_server.request.operation import Operation, canonical_operation
 from authz_server.snapshot import Snapshot
@@ -74,7 +74,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         trace_id=operation.trace_id,
         inputs=inputs,
         answer=verdict.answer,
-        body_format="problem" if verdict.reason is Reason.ALLOWED else denial_format(request.headers),
+        body_format="problem" if verdict.reason is Reason.ALLOWED else _body_format(operation),
     )
 
 
@@ -120,6 +120,10 @@ def _credential(operation: Operation) -> str | None:
     if authorization.scheme == "dpop":
         raise Refused(Reason.TOKEN_INVALID, "DPoP-bound tokens are not supported")
     return authorization.credentials if authorization.scheme == "bearer" else None
+
+
+def _body_format(operation: Operation) -> BodyFormat:
+    return accepted_format(operation.headers.raw("accept"), is_grpc=operation.is_grpc)
 
 
 def _fingerprint(workload: Workload | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from authz_server.model import BodyFormat
 from authz_server.request.grpc import is_grpc_type
@@ -17,21 +18,28 @@ _NAMES: dict[BodyFormat, tuple[str, ...]] = {
 
 
 def denial_format(headers: Iterable[tuple[str, bytes]]) -> BodyFormat:
-    """The form that fits the headers of a request best, whatever else is wrong with them.
-
-    A problem where a client does not say; plain for gRPC, where it becomes the status message.
-    """
-    accepted = []
+    """The form that fits the headers of a request best, whatever else is wrong with them."""
+    accepted, is_grpc = [], False
     for name, value in headers:
         lower = name.lower()
-        if lower == "content-type" and is_grpc_type(value):
-            return "plain"
-        if lower == "accept":
+        if lower == "content-type":
+            is_grpc = is_grpc or is_grpc_type(value)
+        elif lower == "accept":
             accepted.append(value)
-    text = b",".join(accepted)
-    if not text or len(text) > MAX_ACCEPT_BYTES:
-        return "problem"
-    qualities = _qualities(text.decode("latin-1").lower())
+    return accepted_format(b",".join(accepted), is_grpc=is_grpc)
+
+
+def accepted_format(accept: bytes | None, *, is_grpc: bool) -> BodyFormat:
+    """The form that this `Accept` prefers: a problem where it does not say, plain for gRPC as the status message."""
+    if is_grpc:
+        return "plain"
+    return _preferred(accept) if accept and len(accept) <= MAX_ACCEPT_BYTES else "problem"
+
+
+# Clients of one kind send the same again and again.
+@lru_cache(maxsize=1024)
+def _preferred(accept: bytes) -> BodyFormat:
+    qualities = _qualities(accept.decode("latin-1").lower())
     return max(_NAMES, key=lambda form: _quality(form, qualities))
 
 
