@@ -2,8 +2,9 @@
 
 Each proxy appends one element about its own peer: `By=<the proxy's ID>;Hash=<SHA-256 of the peer's certificate>;`
 `URI=<the peer's ID>` (Envoy, "x-forwarded-client-cert"). Envoy does not quote the URI, so a name with commas in a
-certificate can forge further elements. So every element must have been written by the hop that the one to its right is
-about, no proxy speaks of itself, and nothing stands to the left of the caller: a forged element breaks one of these.
+certificate can forge further elements, and one with semicolons further keys. So `URI` is the last key of an element,
+every element was written by the hop that the one to its right is about, no hop comes twice, and nothing stands to the
+left of the caller: what is forged breaks one of these.
 """
 
 import re
@@ -19,7 +20,7 @@ MAX_BYTES = 16 * 1024
 MAX_ELEMENTS = 16
 
 _KEYS = frozenset({"By", "Hash", "Cert", "Chain", "Subject", "URI", "DNS"})
-_PAIR = re.compile(r'([A-Za-z]++)=(?:"((?:[^"\\]|\\["\\])*+)"|([^",;=\s]*+))([;,]|\Z)', re.ASCII)
+_PAIR = re.compile(r'([A-Za-z]++)=(?:"((?:[^"\\]|\\[ -~])*+)"|([^",;=\s]*+))([;,]|\Z)', re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -55,6 +56,9 @@ def parse_xfcc(value: bytes) -> list[Element]:
         key, quoted, plain, end = pair.groups()
         if key not in _KEYS or key in elements[-1]:
             raise InvalidXfcc("an element has a key twice, or one that is not known")
+        # What follows may be a part of the peer's own name, which Envoy does not quote.
+        if "URI" in elements[-1]:
+            raise InvalidXfcc("an element goes on after its `URI`: the hop must forward no DNS names")
         elements[-1][key] = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
         position = pair.end()
         if end == ",":
@@ -96,14 +100,18 @@ def caller_behind(elements: list[Element], peer: SpiffeId, is_hop: Callable[[Spi
     Raises InvalidXfcc.
     """
     remaining = list(elements)
-    hop = peer
+    hop, passed = peer, {peer}
     while remaining:
         element = remaining.pop()
-        if element.by != hop or element.id == hop:
+        if element.by != hop:
             raise InvalidXfcc("an element was not written by the hop that follows it")
+        # Forged elements could lead away from the hop that wrote them, and back to it.
+        if element.id in passed:
+            raise InvalidXfcc("a hop stands in it twice")
         if not is_hop(element.id):
             if remaining:
                 raise InvalidXfcc("there are elements before that of the caller")
             return element
         hop = element.id
+        passed.add(hop)
     return None

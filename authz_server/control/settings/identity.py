@@ -30,7 +30,8 @@ class ForwardedSettings(Section):
     noun: ClassVar[str] = "`xfcc`"
 
     hops: list[SpiffePattern] = Field(min_length=1, examples=[["spiffe://shop.example/envoy/edge"]])
-    """SPIFFE patterns of the proxies whose word is taken about the callers behind them."""
+    """SPIFFE patterns of the proxies whose word is taken about the callers behind them. They forward `URI`, perhaps
+    `Cert`, and no DNS names (`set_current_client_cert_details: {uri: true}`)."""
     appended: bool = True
     """The Envoy that asks has `forward_client_cert_details: APPEND_FORWARD`; with `FORWARD_ONLY` write `false`."""
 

@@ -14,6 +14,7 @@ from authz_server.model import Request, Workload
 from tests.unit.identity.certificates import NOW, WEB, Authority, pem, url_encoded
 
 EDGE, INNER = "spiffe://shop.example/envoy/edge", "spiffe://shop.example/envoy/inner"
+LAST = "spiffe://shop.example/envoy/last"
 ADMIN = "spiffe://shop.example/admin"
 H = "a" * 64
 
@@ -89,6 +90,11 @@ def test_nobody_else_is_listened_to(appended: bool) -> None:
         f"{ADMIN},By={INNER};Hash={H};URI={EDGE}",
         f"{ADMIN},By={INNER};Hash={H};URI={INNER}",
         f"{ADMIN};URI={WEB}",
+        f"{ADMIN};DNS=evil.example",
+        f"{ADMIN};Subject=evil",
+        f"{ADMIN};",
+        f"{ADMIN},By={INNER};Hash={H};URI={EDGE},By={EDGE};Hash={H};URI={INNER}",
+        f"{ADMIN},By={INNER};Hash={H};URI={EDGE},By={LAST};Hash={H};URI={INNER},By={EDGE};Hash={H};URI={LAST}",
         f'{ADMIN},By="{EDGE}";Hash={H};URI="{INNER}"',
     ],
 )
@@ -142,8 +148,8 @@ def test_what_has_no_one_reading_is_refused(header: str) -> None:
 
 def test_quoted_values_hold_anything() -> None:
     """A subject has commas and escaped quotes."""
-    subject = r'Subject="CN=\"a\",O=b;c"'
-    (only,) = parse_xfcc(f'By={EDGE};Hash={H};{subject};URI="{WEB}";DNS=a.example'.encode())
+    subject = r'Subject="CN=\"a\",O=b;c\, d"'
+    (only,) = parse_xfcc(f'By={EDGE};Hash={H};{subject};URI="{WEB}"'.encode())
     assert (only.id.text, only.fingerprint, only.by.text) == (WEB, H, EDGE)
 
 
