@@ -8,6 +8,7 @@ from msgspec import Struct
 from authz_server.identity.bundle import Bundle
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.keys import KeySet
+from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
 from authz_server.identity.user import UserVerifier
 from authz_server.identity.workload import WorkloadVerifier
@@ -48,6 +49,7 @@ def build_verifiers(
     *,
     hash_key: bytes,
     on_unknown_key: Callable[[str], None],
+    revocations: Revocations | None = None,
 ) -> Verifiers:
     """Make verifiers that use no cached entry of another generation.
 
@@ -56,6 +58,6 @@ def build_verifiers(
     """
     return Verifiers(
         proxies=Proxies(settings.proxies) if settings.proxies else None,
-        workloads=WorkloadVerifier(settings, bundles, generation, caches.certificates),
-        users=UserVerifier(settings, keys, generation, caches.tokens, hash_key, on_unknown_key),
+        workloads=WorkloadVerifier(settings, bundles, generation, caches.certificates, revocations),
+        users=UserVerifier(settings, keys, generation, caches.tokens, hash_key, on_unknown_key, revocations),
     )

@@ -75,9 +75,9 @@ class Reloader:
         was_bad = bool(self._policies.problems)
         await asyncio.to_thread(self._trust.reread, tell_again=told_to)
         await asyncio.to_thread(self._policies.reread, tell_again=told_to)
-        if self._policies.plan is None:
+        if self._policies.plan is None or self._trust.holds_back:
             return
-        content = Content(self._policies.plan, self._trust.keys(), self._trust.bundles())
+        content = Content(self._policies.plan, self._trust.keys(), self._trust.bundles(), self._trust.revocations())
         if content.is_like(self._publisher.active):
             if told_to and not was_bad and not self._policies.problems:
                 structlog.get_logger().info("policies_unchanged", revision=content.plan.revision)
@@ -111,5 +111,7 @@ class Reloader:
                 rules=sum(len(service.rules) for service in content.plan.services),
                 generation=generation,
             )
+        elif before.revocations != content.revocations:
+            log.info("revocations_reloaded", generation=generation)
         else:
             log.info("keys_reloaded", generation=generation)

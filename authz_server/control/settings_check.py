@@ -7,6 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from authz_server.control.policies import known_names
+from authz_server.control.revocations import load_revocations
 from authz_server.control.settings import LoadedSettings, Settings, TlsSettings
 from authz_server.control.trust_files import read_trust_file
 from authz_server.documents.problem import Problem
@@ -33,7 +35,12 @@ def check_files(loaded: LoadedSettings) -> list[Problem]:
     unusable = [*unusable_trust(settings), *unusable_group(settings)]
     if settings.tls is not None:
         unusable += unusable_tls(settings.tls)
+    revoked = _revocations(settings)
+    if isinstance(revoked, Unusable):
+        unusable.append(revoked)
     problems = [document.problem(one.key, "unusable_value", one.message, one.hint) for one in unusable]
+    if not isinstance(revoked, Unusable):
+        problems += revoked
     return sorted(problems, key=lambda problem: problem.position)
 
 
@@ -45,6 +52,18 @@ def unusable_trust(settings: Settings) -> Iterator[Unusable]:
     for domain, trust_domain in settings.workloads.trust_domains.items():
         if trust_domain.bundle is not None:
             yield from _bundle(("workloads", "trust_domains", domain, "bundle"), trust_domain.bundle)
+
+
+def _revocations(settings: Settings) -> Unusable | list[Problem]:
+    """What is wrong with the file of revocations, or in it."""
+    file = settings.revocations
+    if file is None:
+        return []
+    try:
+        content = read_trust_file(file)
+    except OSError as error:
+        return Unusable(("revocations",), f"{file}: {error.strerror or error}", "a server waits for it")
+    return load_revocations(content, known_names(settings), str(file))[1]
 
 
 def unusable_group(settings: Settings) -> Iterator[Unusable]:

@@ -6,11 +6,16 @@ from collections.abc import Callable
 from authz_server.control.key_schedule import KeySchedule
 from authz_server.control.key_source import DiscoverySource, KeySource, UrlSource
 from authz_server.control.keys import NO_KEYS, IssuerKeys
+from authz_server.control.policies import known_names
+from authz_server.control.revocations import parse_revocations
 from authz_server.control.settings import IssuerSettings, Settings
 from authz_server.control.trust_files import TrustFile
 from authz_server.identity.bundle import Bundle, parse_bundle
 from authz_server.identity.keys import KeySet, parse_jwks
+from authz_server.identity.revocations import Revocations
 from authz_server.telemetry.control_metrics import ControlMetrics
+
+_NOTHING_REVOKED = b"issuers: {}"
 
 
 class Trust:
@@ -30,6 +35,12 @@ class Trust:
         for domain, trust_domain in settings.workloads.trust_domains.items():
             if trust_domain.bundle is not None:
                 self._bundles[domain] = TrustFile(trust_domain.bundle, parse_bundle, b"")
+        self._revocations: TrustFile | None = None
+        if settings.revocations is not None:
+            known = known_names(settings)
+            self._revocations = TrustFile(
+                settings.revocations, lambda content: parse_revocations(content, known), _NOTHING_REVOKED
+            )
         metrics.trust_problems(lambda: len(self.troubled()))
 
     def keys(self) -> dict[str, bytes]:
@@ -41,9 +52,20 @@ class Trust:
         """PEM certificates of the trust domains that have a bundle."""
         return {domain: file.content for domain, file in self._bundles.items()}
 
+    def revocations(self) -> Revocations | None:
+        """What is revoked; None where the configuration names no file of it."""
+        parsed = None if self._revocations is None else self._revocations.parsed
+        return parsed if isinstance(parsed, Revocations) else None
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether nothing may be decided yet: it is not known what is revoked."""
+        return self._revocations is not None and not self._revocations.was_good
+
     def files(self) -> list[TrustFile]:
         """The files among all this."""
-        return [*self._key_files.values(), *self._bundles.values()]
+        revocations = [] if self._revocations is None else [self._revocations]
+        return [*self._key_files.values(), *self._bundles.values(), *revocations]
 
     def reread(self, *, tell_again: bool = False) -> bool:
         """Look at all files again; whether anything has changed. Blocks."""
@@ -58,12 +80,16 @@ class Trust:
     def missing(self) -> dict[str, bool]:
         """What is missing to verify with, such as `issuer corp has no keys`, and whether it is required."""
         missing = {f"issuer {name} has no keys": name in self._required for name in self._dark()}
+        if self.holds_back:
+            missing["it is not known what is revoked"] = True
         return missing | {f"bundle {domain} has no certificates": False for domain in self._empty()}
 
     def troubled(self) -> set[str]:
-        """The issuers and bundles that are unusable, or whose file was refused as it is now."""
+        """What is unusable of issuers, bundles and revocations, or has a file that was refused as it is now."""
         troubled = {f"issuer {name}" for name in self._dark()} | {f"bundle {domain}" for domain in self._empty()}
         troubled |= {f"issuer {name}" for name, file in self._key_files.items() if file.problem is not None}
+        if self._revocations is not None and (self.holds_back or self._revocations.problem is not None):
+            troubled.add("revocations")
         return troubled | {f"bundle {domain}" for domain, file in self._bundles.items() if file.problem is not None}
 
     def problems(self) -> list[str]:

@@ -17,6 +17,8 @@ class TrustFile:
         self.content = absent
         self.problem: str | None = None
         """What is wrong with the file as it is now."""
+        self.was_good = False
+        """Whether `content` is from the file."""
         self.parsed: object = parse(absent)
         self._parse = parse
         self._seen: bytes | None = None
@@ -45,7 +47,7 @@ class TrustFile:
         except ValueError as error:
             self.problem = str(error)
             return False
-        self.problem = None
+        self.problem, self.was_good = None, True
         changed = content != self.content
         self.content = content
         return changed

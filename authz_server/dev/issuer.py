@@ -37,6 +37,11 @@ class DevelopmentIssuer:
         public = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
         self._jwk = {**public, "kid": _thumbprint(public), "use": "sig", "alg": ALGORITHM}
 
+    @property
+    def kid(self) -> str:
+        """The name of the key."""
+        return str(self._jwk["kid"])
+
     def jwks(self) -> dict[str, Any]:
         """The public key as a JWK set (RFC 7517 section 5)."""
         return {"keys": [self._jwk]}

@@ -13,6 +13,7 @@ from authz_server.identity.cache import BoundedCache, size_of
 from authz_server.identity.claims import groups, roles, scopes
 from authz_server.identity.confirmation import certificate_bound_to, check_certificate
 from authz_server.identity.keys import Key, KeySet
+from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings, Issuer
 from authz_server.identity.token import MAX_TOKEN_BYTES, ParsedToken, strict_parse
 from authz_server.model import User
@@ -38,13 +39,16 @@ class CachedToken(Struct, frozen=True):
     validity: Validity
     bound_to: str | None
     """SHA-256 of the certificate that must come with it; None for a token of anybody."""
+    kid: str | None
+    """The key that signed it, where it names one."""
 
 
 class UserVerifier:
     """Verifies tokens with the keys and settings of one generation.
 
     `keys` are by the issuer's configured name. `cache` may be shared with verifiers of other generations, whose
-    entries are never used here. `on_unknown_key` is told the issuer's name and must return at once.
+    entries are never used here. `revocations` are looked at on each use, and need no generation of their own.
+    `on_unknown_key` is told the issuer's name and must return at once.
     Raises ValueError on settings that cannot hold.
     """
 
@@ -56,13 +60,15 @@ class UserVerifier:
         cache: BoundedCache[tuple[int, bytes], CachedToken],
         hash_key: bytes,
         on_unknown_key: Callable[[str], None],
+        revocations: Revocations | None = None,
     ) -> None:
         self._issuers = _by_identifier(settings.issuers)
         self._keys = keys
-        self._generation = generation
+        self.generation = generation
         self._cache = cache
         self._hash_key = hash_key
         self._on_unknown_key = on_unknown_key
+        self._revocations = revocations
         if not MIN_HASH_KEY_BYTES <= len(hash_key) <= blake2s.MAX_KEY_SIZE:
             raise ValueError(f"the hash key must have {MIN_HASH_KEY_BYTES} to {blake2s.MAX_KEY_SIZE} bytes")
 
@@ -71,13 +77,13 @@ class UserVerifier:
 
         `fingerprint` is that of the certificate by which the proxy knows the caller, None without one.
 
-        Raises Refused (`token_invalid`, `token_expired`, `issuer_unavailable`).
+        Raises Refused (`token_invalid`, `token_expired`, `token_revoked`, `issuer_unavailable`).
         """
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise Refused(Reason.TOKEN_INVALID, f"the token is longer than {MAX_TOKEN_BYTES} bytes or not ASCII")
         encoded = token.encode()
         # BLAKE2 is part of the interpreter: the way into OpenSSL costs more than the hash, on every request.
-        key = (self._generation, blake2b(encoded, digest_size=32).digest())
+        key = (self.generation, blake2b(encoded, digest_size=32).digest())
         cached = self._cache.get(key)
         if cached is None:
             cached = self._verified(token, encoded, now)
@@ -89,6 +95,8 @@ class UserVerifier:
             raise Refused(Reason.TOKEN_INVALID, "the token is not valid yet")
         if cached.bound_to is not None:
             check_certificate(cached.bound_to, fingerprint)
+        if self._revocations is not None:
+            self._revocations.check_user(cached.verified.user, cached.kid)
         return cached.verified
 
     def _verified(self, token: str, encoded: bytes, now: float) -> CachedToken:
@@ -103,7 +111,7 @@ class UserVerifier:
         bound_to = certificate_bound_to(parsed.claims)
         token_hash = blake2s(encoded, key=self._hash_key, digest_size=TOKEN_HASH_BYTES).hexdigest()
         user = _user(parsed.claims, issuer, validity, bound=bound_to is not None)
-        return CachedToken(VerifiedToken(user, token_hash), validity, bound_to)
+        return CachedToken(VerifiedToken(user, token_hash), validity, bound_to, key.kid)
 
     def _issuer(self, claims: Mapping[str, Any]) -> Issuer:
         """The issuer whose keys and rules count; that the token names it is proved by the signature."""

@@ -10,6 +10,7 @@ from authz_server.identity.bundle import Bundle, Period
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.certificate import MAX_CERTIFICATE_CHARACTERS, InvalidCertificate, parse_leaf
 from authz_server.identity.forwarded import ForwardedReader
+from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
 from authz_server.identity.xfcc import Element
@@ -33,7 +34,7 @@ class WorkloadVerifier:
     """Identifies workloads by the trust domains and bundles of one generation.
 
     `bundles` are by trust domain. `cache` may be shared with verifiers of other generations, whose entries are
-    never used here.
+    never used here. `revocations` are looked at on each use.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class WorkloadVerifier:
         bundles: Mapping[str, Bundle],
         generation: int,
         cache: BoundedCache[tuple[int, str], CachedLeaf],
+        revocations: Revocations | None = None,
     ) -> None:
         self._verified_domains = {domain.name: domain.verify for domain in settings.trust_domains}
         self._believes_principal = settings.certificate == "principal"
@@ -49,6 +51,7 @@ class WorkloadVerifier:
         self._bundles = bundles
         self._generation = generation
         self._cache = cache
+        self._revocations = revocations
 
     def identify(self, request: Request, now: float) -> Workload | None:
         """The calling workload, None if the caller showed no certificate; `now` in seconds since the epoch.
@@ -61,10 +64,21 @@ class WorkloadVerifier:
         element = self._forwarded.caller(request.headers, peer)
         if element is None:
             return None
-        return msgspec.structs.replace(self._forwarded_caller(element, now), via=peer.id.text)
+        caller = self._unrevoked(self._forwarded_caller(element, now))
+        return msgspec.structs.replace(caller, via=peer.id.text)
 
     def _peer(self, request: Request, now: float) -> Workload | None:
         """The workload at the other end of the connection."""
+        peer = self._shown(request, now)
+        return peer if peer is None else self._unrevoked(peer)
+
+    def _unrevoked(self, workload: Workload) -> Workload:
+        if self._revocations is not None:
+            self._revocations.check_workload(workload)
+        return workload
+
+    def _shown(self, request: Request, now: float) -> Workload | None:
+        """What the caller shows of itself."""
         if request.certificate:
             return self._by_certificate(request.certificate, request.principal, now)
         if not request.principal:

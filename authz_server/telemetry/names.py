@@ -62,7 +62,10 @@ AUDIT_WRITE_ERRORS = Metric("authz_audit_write_errors_total", "counter", (), "Fa
 KEYS_FETCHES = Metric("authz_keys_fetches_total", "counter", (ISSUER, RESULT), "Fetches of keys: ok or failed.")
 KEYS_AGE = Metric("authz_keys_age_seconds", "gauge", (ISSUER,), "Since the keys were fetched; NaN before the first.")
 TRUST_PROBLEMS = Metric(
-    "authz_trust_problems", "gauge", (), "Issuers and bundles that are unusable, or whose file was refused."
+    "authz_trust_problems",
+    "gauge",
+    (),
+    "Issuers, bundles and revocations that are unusable, or whose file was refused.",
 )
 
 WORKER_METRICS = (

@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Struct
 
+from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
 from authz_server.policy.plan import Plan
 from authz_server.telemetry.logs import Format, Level
@@ -66,6 +67,7 @@ class Prepare(Struct, frozen=True, tag=True):
     """JWKS documents by the issuer's name in the configuration; an issuer without keys has an empty set."""
     bundles: dict[str, bytes]
     """PEM certificates by trust domain."""
+    revocations: Revocations | None = None
 
 
 class Activate(Struct, frozen=True, tag=True):

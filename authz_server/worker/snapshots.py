@@ -8,6 +8,7 @@ import cryptography.hazmat.backends.openssl.backend  # noqa: F401
 from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.keys import parse_jwks
+from authz_server.identity.revocations import Revocations
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
 from authz_server.snapshot import Caches, Snapshot, Verifiers, build_verifiers
@@ -34,7 +35,9 @@ class Snapshots:
         self._policies: PolicyIndex | None = None
         self._verifiers: Verifiers | None = None
         self._material: tuple[dict[str, bytes], dict[str, bytes]] = ({}, {})
-        """The keys and bundles of the verifiers."""
+        self._verified_generation = 0
+        """The keys and bundles of the verifiers, and the generation with which they came."""
+        self._revocations: Revocations | None = None
 
     def prepare(self, message: Prepare) -> None:
         """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
@@ -60,14 +63,18 @@ class Snapshots:
         """The verifiers of these keys and bundles; where they are those of before, so are all cached entries."""
         material = (message.keys, message.bundles)
         if self._verifiers is None or self._material != material:
-            self._verifiers = build_verifiers(
-                message.generation,
-                self._settings.identity,
-                {issuer: parse_jwks(document) for issuer, document in message.keys.items()},
-                {domain: parse_bundle(pem) for domain, pem in message.bundles.items()},
-                self.caches,
-                hash_key=self._settings.hash_key,
-                on_unknown_key=self._on_unknown_key,
-            )
-            self._material = material
+            self._verified_generation = message.generation
+        elif self._revocations == message.revocations:
+            return self._verifiers
+        self._verifiers = build_verifiers(
+            self._verified_generation,
+            self._settings.identity,
+            {issuer: parse_jwks(document) for issuer, document in message.keys.items()},
+            {domain: parse_bundle(pem) for domain, pem in message.bundles.items()},
+            self.caches,
+            hash_key=self._settings.hash_key,
+            on_unknown_key=self._on_unknown_key,
+            revocations=message.revocations,
+        )
+        self._material, self._revocations = material, message.revocations
         return self._verifiers

@@ -21,7 +21,8 @@ class PolicySettings(Section):
     directory: FilePath = Field(default="policies", validate_default=True)
     """The directory of the policy files."""
     rescan: Annotated[Duration, duration_from("100ms", "1h")] = Field(default="5s", validate_default=True)
-    """How often the contents of policy, key and bundle files are compared, for changes that no event told of."""
+    """How often the contents of policy, key, bundle and revocation files are compared, for changes that no event told
+    of."""
 
 
 class AuditFileSettings(Section):
@@ -72,6 +73,9 @@ class Settings(Section):
     clients: ClientSettings = Field(default={}, validate_default=True)
     issuers: dict[Name, IssuerSettings] = Field(default_factory=dict)
     """Issuers of user tokens, by the name that policies use."""
+    revocations: FilePath | None = Field(default=None, examples=["revocations.yaml"])
+    """Credentials that are revoked before they expire. Nothing is decided before it has been read once; read again when
+    it changes."""
     identity_headers: list[HeaderName] = Field(default=[])
     """Headers, in lower case, that are never passed on from the client."""
     audit: AuditSettings = Field(default={}, validate_default=True)

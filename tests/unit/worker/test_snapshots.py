@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from authz_server.identity.revocations import Revocations
 from authz_server.policy.plan import Plan
 from authz_server.snapshot import Snapshot
 from authz_server.worker.messages import Prepare
@@ -95,3 +96,18 @@ def test_a_snapshot_that_is_no_longer_used_is_freed_at_once(snapshots: Snapshots
         assert [part() for part in old] == [None] * len(old)
     finally:
         gc.enable()
+
+
+def test_a_revocation_costs_no_verified_token(snapshots: Snapshots, plan: Plan) -> None:
+    """The verifiers are others, of the generation under which the cached entries were verified."""
+    revoked = Revocations(workloads=frozenset({"spiffe://shop.example/a"}))
+    generations = []
+    for generation, (keys, revocations) in enumerate(
+        [({}, None), ({}, revoked), ({}, revoked), ({}, Revocations()), ({"corp": NO_KEYS}, Revocations())], start=1
+    ):
+        snapshots.prepare(Prepare(generation, plan, keys, {}, revocations))
+        verifiers = snapshots.activate(generation).verifiers
+        generations.append((verifiers, verifiers.users.generation))
+    assert [generation for _, generation in generations] == [1, 1, 1, 1, 5]
+    assert generations[1][0] is generations[2][0]
+    assert len({id(verifiers) for verifiers, _ in generations}) == 4
