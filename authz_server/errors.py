@@ -84,6 +84,21 @@ OUTCOMES: dict[Reason, Outcome] = {
     Reason.INTERNAL_ERROR: Outcome(500, GrpcCode.INTERNAL, "Authorization failed."),
 }
 
+# What a service in audit lets pass: what its rules would deny, and users whose credential fails. Nothing else may.
+AUDITABLE = frozenset(
+    {
+        Reason.TOKEN_INVALID,
+        Reason.TOKEN_EXPIRED,
+        Reason.TOKEN_REVOKED,
+        Reason.ISSUER_UNAVAILABLE,
+        Reason.UNAUTHENTICATED,
+        Reason.STEP_UP_REQUIRED,
+        Reason.DENIED_BY_RULE,
+        Reason.DENY_RULE_ERROR,
+        Reason.NO_RULE_ALLOWS,
+    }
+)
+
 # Outside, these look like `token_invalid`: a client must not learn which check a token failed.
 PUBLIC_REASON: dict[Reason, Reason] = {
     Reason.TOKEN_EXPIRED: Reason.TOKEN_INVALID,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from authz_server.errors import Reason
+from authz_server.errors import AUDITABLE, Reason
 
 IpAddress = IPv4Address | IPv6Address
 
@@ -139,6 +139,9 @@ class Decision(Struct, frozen=True, kw_only=True):
     service: str | None = None
     mode: Literal["enforce", "audit"] = "enforce"
     would_deny: bool = False
+    """The reason is that of a denial which is not enforced."""
+    audited: tuple[str, ...] = ()
+    """Full ids of the rules in audit that would have decided."""
     workload: Workload | None = None
     user: User | None = None
     token_hash: str | None = None
@@ -157,5 +160,10 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     @property
     def allowed(self) -> bool:
-        """Whether the request may go on; true only for the one reason that allows."""
-        return self.reason is Reason.ALLOWED
+        """Whether the request may go on: for the one reason that allows, or because what denies is in audit."""
+        return self.reason is Reason.ALLOWED or self.unenforced
+
+    @property
+    def unenforced(self) -> bool:
+        """Whether this is a denial that goes through."""
+        return self.would_deny and self.mode == "audit" and self.reason in AUDITABLE

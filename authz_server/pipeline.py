@@ -13,6 +13,7 @@ from authz_server.policy.conditions import Evaluation
 from authz_server.policy.decide import Verdict, decide
 from authz_server.policy.index import ServiceIndex
 from authz_server.policy.inputs import read_inputs
+from authz_server.policy.rehearse import Rehearsed, rehearse
 from authz_server.request.accept import accepted_format, denial_format
 from authz_server.request.address import client_ip_text
 from authz_server.request.operation import Operation, canonical_operation
@@ -40,9 +41,13 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         # 2 Who is the workload?
         workload = snapshot.verifiers.workloads.identify(request, now)
         # 3 Who is the user? A bad credential does not make the caller anonymous.
-        credential = _credential(operation)
-        if credential is not None:
-            token = snapshot.verifiers.users.verify(credential, now, _fingerprint(workload))
+        credential, fault = None, None
+        try:
+            credential = _credential(operation)
+            if credential is not None:
+                token = snapshot.verifiers.users.verify(credential, now, _fingerprint(workload))
+        except Refused as refusal:
+            fault = _unless_audited(refusal, request, operation, snapshot)
         # 4 Which service's policy?
         service = _service(request, operation, snapshot)
         operation.headers.refuse_variants(service.protected)
@@ -51,9 +56,11 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         evaluation = Evaluation(operation, workload, user, now)
         inputs = read_inputs(evaluation, service.inputs)
         caller = Caller(workload, user, operation.client_ip)
-        verdict = decide(service, operation, caller, evaluation, credential is not None)
+        verdict = fault or decide(service, operation, caller, evaluation, credential is not None)
+        rehearsed = rehearse(service, verdict, operation, caller, evaluation) if service.audits else Rehearsed(verdict)
     except Refused as refusal:
-        verdict = Verdict(refusal.reason, detail=refusal.detail)
+        rehearsed = Rehearsed(Verdict(refusal.reason, detail=refusal.detail))
+    verdict = rehearsed.verdict
     # 6 Shape the answer.
     return Decision(
         id=decision_id(now),
@@ -63,6 +70,9 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         detail=verdict.detail,
         rule=verdict.rule,
         service=None if service is None else service.name,
+        mode=rehearsed.mode,
+        would_deny=rehearsed.would_deny,
+        audited=rehearsed.rules,
         workload=workload,
         user=None if token is None else token.user,
         token_hash=None if token is None else token.token_hash,
@@ -120,6 +130,14 @@ def _credential(operation: Operation) -> str | None:
     if authorization.scheme == "dpop":
         raise Refused(Reason.TOKEN_INVALID, "DPoP-bound tokens are not supported")
     return authorization.credentials if authorization.scheme == "bearer" else None
+
+
+def _unless_audited(refusal: Refused, request: Request, operation: Operation, snapshot: Snapshot) -> Verdict:
+    """What a service in audit makes of a bad credential; raises the refusal for any other."""
+    service = snapshot.policies.service(operation, request.extensions.get(SERVICE_EXTENSION))
+    if service is None or not service.audit:
+        raise refusal
+    return Verdict(refusal.reason, detail=refusal.detail)
 
 
 def _body_format(operation: Operation) -> BodyFormat:

@@ -65,6 +65,8 @@ class Record(Struct, kw_only=True):
     inputs: Mapping[str, Any] | None = None
     detail: str | None = None
     via: str | None = None
+    audited: tuple[str, ...] | None = None
+    """The rules in audit that would have decided."""
     dropped: int | None = None
     """Of a gap: how many records are lost, null where nobody knows."""
 
@@ -97,6 +99,7 @@ def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redac
         inputs=redaction(decision.inputs),
         detail=decision.detail,
         via=None if workload is None else workload.via,
+        audited=decision.audited or None,
     )
     try:
         line = _json(record)

@@ -13,11 +13,14 @@ from authz_server.audit.record import encode
 from authz_server.audit.redaction import Redaction
 from authz_server.cli.configuration import print_problems
 from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
+from authz_server.control.policies import known_names
+from authz_server.control.revocations import parse_revocations
 from authz_server.control.settings import IssuerSettings, Settings
 from authz_server.errors import OUTCOMES, Reason, Refused
 from authz_server.identity.bundle import Bundle, InvalidBundle, parse_bundle
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.keys import InvalidKeySet, KeySet, parse_jwks
+from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
 from authz_server.model import Decision, Request
 from authz_server.pipeline import check
@@ -101,11 +104,14 @@ def _facts(decision: Decision) -> list[str]:
     outcome = OUTCOMES[decision.reason]
     status = decision.answer.status or outcome.http_status
     headline = "ALLOW" if decision.allowed else f"DENY  {status}"
+    if decision.unenforced:
+        headline += f"  would be DENY {status}: in audit"
     facts = {
         "reason": decision.reason,
         "rule": decision.rule,
         "service": decision.service,
         "detail": decision.detail,
+        "audited": ", ".join(decision.audited) or None,
         "workload": None if decision.workload is None else decision.workload.id.text,
         "via": None if decision.workload is None else decision.workload.via,
         "user": None if decision.user is None else f"{decision.user.subject} of {decision.user.issuer}",
@@ -124,6 +130,7 @@ def _snapshot(settings: Settings, identity: IdentitySettings, plan: Plan) -> Sna
         Caches(certificates=BoundedCache(1, 1 << 20), tokens=BoundedCache(1, 1 << 20)),
         hash_key=token_bytes(32),
         on_unknown_key=lambda issuer: None,
+        revocations=_revocations(settings),
     )
     return Snapshot(1, PolicyIndex(plan, ConditionRuntime(), identity.identity_headers), verifiers)
 
@@ -149,6 +156,17 @@ def _bundles(settings: Settings) -> dict[str, Bundle]:
         except (OSError, InvalidBundle) as error:
             typer.echo(f"authz: no bundle of the trust domain `{domain}`: {error}", err=True)
     return bundles
+
+
+def _revocations(settings: Settings) -> Revocations | None:
+    """What is revoked now; where that is not known, nobody is told that all is well."""
+    if settings.revocations is None:
+        return None
+    try:
+        return parse_revocations(settings.revocations.read_bytes(), known_names(settings))
+    except (OSError, ValueError) as error:
+        typer.echo(f"authz: {settings.revocations}: {error}; a server that starts now decides nothing", err=True)
+        raise typer.Exit(1) from None
 
 
 def _jwks(issuer: IssuerSettings) -> bytes:

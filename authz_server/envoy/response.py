@@ -1,7 +1,8 @@
 """From our Decision to Envoy's CheckResponse.
 
 An empty CheckResponse means ALLOW to Envoy, and so does status code 0. `_response` is the only constructor:
-it sets code 0 in one place, from a decision whose reason is `allowed` and which names its rule.
+it sets code 0 in one place, from a decision whose reason is `allowed` and which names its rule, or from a denial
+that is not enforced because its service or rule is in audit.
 """
 
 import secrets
@@ -56,6 +57,7 @@ class ResponseWriter:
             None if workload is None else workload.id.text,
             decision.answer,
             decision.body_format,
+            decision.unenforced,
         )
         parts = self._shapes.get(shape)
         if parts is None:
@@ -67,7 +69,7 @@ class ResponseWriter:
 def _response(decision: Decision) -> CheckResponse:
     """The response to any decision of this shape: `_ID` stands for the decision's id."""
     response = CheckResponse()
-    if decision.reason is Reason.ALLOWED and decision.rule is not None:
+    if decision.unenforced or (decision.reason is Reason.ALLOWED and decision.rule is not None):
         response.status.code = GrpcCode.OK
         response.ok_response.CopyFrom(_ok(decision))
     else:
@@ -128,6 +130,8 @@ def _add_metadata(metadata: Struct, decision: Decision) -> None:
     fields["decision"].string_value = "allow" if decision.allowed else "deny"
     fields["reason"].string_value = decision.reason
     fields["revision"].string_value = decision.revision
+    if decision.unenforced:
+        fields["would_deny"].bool_value = True
     if decision.rule is not None:
         fields["rule"].string_value = decision.rule
     if decision.service is not None:

@@ -28,7 +28,7 @@ def decide(
     """Ask the rules that fit. `credential_came` is whether the request carried a user's credential at all."""
     now = evaluation.now
     for candidate in service.fitting(service.deny, operation, caller):
-        if candidate.exists(now) and (verdict := _denial(candidate, operation, evaluation)) is not None:
+        if candidate.exists(now) and (verdict := denial(candidate, operation, evaluation)) is not None:
             return verdict
     errors: list[str] = []
     step_up: Verdict | None = None
@@ -36,7 +36,7 @@ def decide(
         if not candidate.exists(now):
             continue
         try:
-            answer = _permission(candidate, operation, evaluation)
+            answer = permission(candidate, operation, evaluation)
             if answer is None:
                 continue
             lacking = _step_up(candidate.rule, evaluation)
@@ -63,7 +63,7 @@ def _step_up(rule: BoundRule, evaluation: Evaluation) -> Verdict | None:
     return None if lacking is None else Verdict(Reason.STEP_UP_REQUIRED, rule.id, rule.requires.challenge, lacking)
 
 
-def _permission(candidate: Candidate, operation: Operation, evaluation: Evaluation) -> Answer | None:
+def permission(candidate: Candidate, operation: Operation, evaluation: Evaluation) -> Answer | None:
     """The answer of an allow rule whose conditions hold. Raises EvaluationError, which makes it not apply."""
     rule = candidate.rule
     if rule.condition is None and rule.answer.constant is not None:
@@ -74,7 +74,7 @@ def _permission(candidate: Candidate, operation: Operation, evaluation: Evaluati
     return rule.answer.compute(evaluation, captures)
 
 
-def _denial(candidate: Candidate, operation: Operation, evaluation: Evaluation) -> Verdict | None:
+def denial(candidate: Candidate, operation: Operation, evaluation: Evaluation) -> Verdict | None:
     """The verdict of a deny rule whose conditions hold, or cannot be evaluated."""
     rule = candidate.rule
     for captures in candidate.captures(operation.path):

@@ -40,7 +40,7 @@ _APPLIES = (Reason.ALLOWED, Reason.DENIED_BY_RULE)
 
 
 class RuleOutcome(Struct, frozen=True):
-    """What came of one rule: `fits`, or what did not."""
+    """What came of one rule: `fits`, or what did not; also of a rule in audit, which changes nothing."""
 
     rule: str
     effect: Effect
@@ -99,7 +99,14 @@ class Explanation:
     ) -> Iterator[tuple[int, str | None]]:
         """For each way through the roles of a caller: how many steps fit, and what the next one lacks."""
         bare = replace(
-            rule, callers=None, operations=None, condition=None, answer=AnswerItem(), times=None, requires=None
+            rule,
+            callers=None,
+            operations=None,
+            condition=None,
+            answer=AnswerItem(),
+            times=None,
+            requires=None,
+            audit=False,
         )
         operations = list(_operation_steps(bare, operation, self._operation))
         for callers in [[]] if caller is None else _caller_ways(caller, self._caller):

@@ -36,6 +36,7 @@ class BoundRule(Struct, frozen=True):
     times: Times | None = None
     """None exists always."""
     requires: Requirements | None = None
+    guardrail: bool = False
 
 
 class Candidate(NamedTuple):
@@ -64,6 +65,13 @@ class Candidate(NamedTuple):
         return (self.template.match(path) or NO_CAPTURES,)
 
 
+class Rehearsal(Struct, frozen=True):
+    """The rules in audit: asked about every request, and obeyed in none."""
+
+    deny: OperationIndex[Candidate]
+    allow: OperationIndex[Candidate]
+
+
 class ServiceIndex(Struct, frozen=True):
     """One service's rules by what they are about."""
 
@@ -75,6 +83,15 @@ class ServiceIndex(Struct, frozen=True):
     inputs: tuple[Input, ...]
     protected: frozenset[str]
     """Headers that reach the upstream only as a rule sets them."""
+    rehearsal: Rehearsal | None = None
+    """None where no rule is in audit."""
+    audit: bool = False
+    """The service is in audit: its rules deny nothing."""
+
+    @property
+    def audits(self) -> bool:
+        """Whether there is more to do than to decide."""
+        return self.audit or self.rehearsal is not None
 
     def fitting(self, index: OperationIndex[Candidate], operation: Operation, caller: Caller) -> list[Candidate]:
         """The candidates of one of the indexes that fit, in the order of their rules."""
@@ -116,6 +133,10 @@ def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_he
         allow_with_user=OperationIndex("allow"),
         inputs=inputs_of(service.inputs),
         protected=protected,
+        rehearsal=Rehearsal(OperationIndex("deny"), OperationIndex("allow"))
+        if any(r.audit for r in service.rules)
+        else None,
+        audit=service.audit,
     )
     for order, rule in enumerate(service.rules):
         _add(index, rule, _bind(order, rule, runtime, protected))
@@ -131,13 +152,15 @@ def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime, protected: fro
         answer=bind_answer(rule.answer, runtime, protected if rule.effect == "allow" else frozenset()),
         times=None if rule.times is None else Times(rule.times),
         requires=None if rule.requires is None else Requirements(rule.requires),
+        guardrail=rule.guardrail,
         reads_captures=any(name.startswith(("path.", "path[")) for e in expressions for name in e.reads),
     )
 
 
 def _add(index: ServiceIndex, rule: plan.Rule, bound: BoundRule) -> None:
     callers = [None] if rule.callers is None else [caller_match(item, rule.effect) for item in rule.callers]
-    operations = index.deny if rule.effect == "deny" else index.allow
+    indexes = index.rehearsal if rule.audit and index.rehearsal is not None else index
+    operations = indexes.deny if rule.effect == "deny" else indexes.allow
     for item in rule.operations or (EVERY_OPERATION,):
         match = operation_match(item, rule.effect)
         for template in templates(item):
@@ -145,7 +168,7 @@ def _add(index: ServiceIndex, rule: plan.Rule, bound: BoundRule) -> None:
                 candidate = Candidate(bound, None if fit is None else fit.beyond_index(), match, template)
                 for leaf in operations.leaves(item, template):
                     leaf.add(fit, candidate)
-                if rule.effect == "allow" and (without := _without_user(fit)) is not None:
+                if rule.effect == "allow" and not rule.audit and (without := _without_user(fit)) is not None:
                     for leaf in index.allow_with_user.leaves(item, template):
                         leaf.add(without, candidate._replace(callers=without.beyond_index()))
 

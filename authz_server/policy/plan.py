@@ -153,6 +153,10 @@ class Rule(Struct, frozen=True):
     times: TimesItem | None = None
     """None exists always."""
     requires: RequiresItem | None = None
+    guardrail: bool = False
+    """Denies for every service of its folder, whatever their mode."""
+    audit: bool = False
+    """Changes nothing, and is recorded where it would have decided."""
 
 
 class Service(Struct, frozen=True):
@@ -169,6 +173,8 @@ class Service(Struct, frozen=True):
     """What the rules read, for the record's `inputs`; names as in `Expression.reads`, without `path.…`."""
     set_headers: tuple[str, ...]
     """Header names that any allow rule sets: the client's own copies never reach the upstream."""
+    audit: bool = False
+    """What its rules would deny goes through, and is recorded."""
 
 
 class Plan(Struct, frozen=True):

@@ -100,6 +100,7 @@ class Operation(Model):
     """CONNECT requests."""
 
 
+Mode = Literal["enforce", "audit"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -216,6 +217,8 @@ class _RuleFields(Model):
     valid: Valid | None = Field(default=None, examples=[{"until": "2026-04-01T00:00:00+02:00"}])
     """Before and after the rule does not exist."""
     answer: Answer | None = Field(default=None, examples=[{"set_headers": {"x-user": "user.subject"}}])
+    mode: Mode = "enforce"
+    """With `audit` the rule changes nothing: where it would have decided, the record says so."""
 
 
 class Rule(_RuleFields):
@@ -247,6 +250,8 @@ class Service(Model):
     """The hosts that it speaks for."""
     path_prefix: PathPrefix = Field(default="/", examples=["/api"])
     """The paths that it speaks for: this one and all below."""
+    mode: Mode = "enforce"
+    """With `audit` its rules deny nothing: what they would deny is allowed, and recorded. Guardrails still deny."""
     rules: list[Rule] = Field(examples=[[]])
     """Whatever no rule allows is denied."""
 

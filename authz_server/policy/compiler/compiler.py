@@ -102,4 +102,5 @@ class _Compilation:
             rules=tuple(rules),
             inputs=inputs_of(rules),
             set_headers=set_headers_of(rules),
+            audit=model is not None and model.mode == "audit",
         )

@@ -12,10 +12,9 @@ def inputs_of(rules: Iterable[Rule]) -> tuple[str, ...]:
 
 
 def set_headers_of(rules: Iterable[Rule]) -> tuple[str, ...]:
-    """Sorted names of the headers that allow rules set in place of the client's."""
-    return tuple(
-        sorted({header.name for rule in rules for header in rule.answer.set_headers if header.action == "set"})
-    )
+    """Sorted names of the headers that allow rules set in place of the client's; rules in audit set nothing."""
+    set_headers = [header for rule in rules if not rule.audit for header in rule.answer.set_headers]
+    return tuple(sorted({header.name for header in set_headers if header.action == "set"}))
 
 
 def _reads(rule: Rule) -> Iterator[str]:

@@ -75,6 +75,8 @@ class RuleCompiler:
             description=rule.description,
             requires=compile_requires(document, path, rule.requires, rule.effect, self._report),
             times=compile_times(document, path, rule.schedule, rule.valid, self._report),
+            guardrail=isinstance(rule, Guardrail),
+            audit=rule.mode == "audit",
         )
 
     def _from(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from authz_server.envoy.response import MAX_SHAPES, ResponseWriter
-from authz_server.errors import OUTCOMES, Reason
+from authz_server.errors import AUDITABLE, OUTCOMES, Reason
 from authz_server.model import Answer, BodyFormat, Decision, HeaderChange, SpiffeId, Workload
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -38,6 +38,28 @@ def test_an_allowed_decision_without_a_rule_denies() -> None:
     response = written(Reason.ALLOWED)
     assert response.status.code == OUTCOMES[Reason.INTERNAL_ERROR].grpc_code
     assert response.denied_response.status.code == 500
+
+
+@pytest.mark.parametrize("reason", DENIALS)
+def test_only_what_audit_may_let_pass_passes(reason: Reason) -> None:
+    """A denial goes through where everything says so: the mode, that it would deny, and a reason of rules or users."""
+    response = written(reason, mode="audit", would_deny=True)
+    assert (response.status.code == 0) is (reason in AUDITABLE)
+    assert (response.WhichOneof("http_response") == "ok_response") is (reason in AUDITABLE)
+    for fields in ({"mode": "audit"}, {"would_deny": True}, {}):
+        assert written(reason, **fields).status.code == OUTCOMES[reason].grpc_code != 0
+
+
+def test_a_denial_in_audit_and_an_enforced_one_have_different_shapes() -> None:
+    """The kept shape of one is never sent for the other."""
+    writer = ResponseWriter()
+    codes = []
+    for would_deny in (True, False, True):
+        decision = Decision(
+            id=ID, time=0.0, revision="r", reason=Reason.NO_RULE_ALLOWS, mode="audit", would_deny=would_deny
+        )
+        codes.append(CheckResponse.FromString(writer.write(decision)).status.code)
+    assert codes == [0, OUTCOMES[Reason.NO_RULE_ALLOWS].grpc_code, 0]
 
 
 @pytest.mark.parametrize("reason", DENIALS)
