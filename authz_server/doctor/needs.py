@@ -1,0 +1,66 @@
+"""What the policies and the configuration need of Envoy."""
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from authz_server.control.settings import Settings
+from authz_server.policy.patterns import HostPattern, parse_host_pattern
+from authz_server.policy.plan import CallerItem, Plan
+
+_HEADER = "request.headers["
+_HEADER_VALUES = "request.header_values["
+
+
+class Needs(Struct, frozen=True):
+    """What must come with a request, and what exists."""
+
+    certificates: bool
+    """Workloads are known by their certificates."""
+    headers: frozenset[str]
+    """Lower case."""
+    services: frozenset[str]
+    hosts: tuple[HostPattern, ...]
+    identity_headers: frozenset[str]
+    """Headers that only we may write."""
+    forwarded: bool | None
+    """Whether Envoy is to append to `x-forwarded-client-cert`; None where the header is not read."""
+    verified: bool
+    """Every trust domain has a bundle, so that certificates are verified here again."""
+
+
+def needs_of(plan: Plan, settings: Settings) -> Needs:
+    """What these policies need under these settings."""
+    workloads, domains = settings.workloads, settings.workloads.trust_domains
+    named = any(rule.callers and any(map(_names_workload, rule.callers)) for s in plan.services for rule in s.rules)
+    set_headers = {name for service in plan.services for name in service.set_headers}
+    return Needs(
+        certificates=workloads.certificate == "required" and (named or bool(domains)),
+        headers=frozenset(_headers(plan, settings)),
+        services=frozenset(service.name for service in plan.services),
+        hosts=tuple([parse_host_pattern(host) for service in plan.services for host in service.hosts]),
+        identity_headers=frozenset(settings.identity_headers) | set_headers,
+        forwarded=None if workloads.xfcc is None else workloads.xfcc.appended,
+        verified=all(domain.bundle is not None for domain in domains.values()),
+    )
+
+
+def _names_workload(item: CallerItem) -> bool:
+    return bool(item.workloads) or any(map(_names_workload, item.any_of))
+
+
+def _headers(plan: Plan, settings: Settings) -> Iterator[str]:
+    if settings.issuers:
+        yield "authorization"
+    if settings.workloads.xfcc is not None:
+        yield "x-forwarded-client-cert"
+    if settings.clients.proxies:
+        yield "x-forwarded-for"
+    yield from _read(name for service in plan.services for name in service.inputs)
+
+
+def _read(inputs: Iterable[str]) -> Iterator[str]:
+    for name in inputs:
+        for prefix in (_HEADER, _HEADER_VALUES):
+            if name.startswith(prefix):
+                yield name.removeprefix(prefix).rstrip("]").strip("\"'").lower()
