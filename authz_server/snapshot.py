@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from authz_server.identity.bundle import Bundle
 from authz_server.identity.cache import BoundedCache
+from authz_server.identity.introspection import OpaqueTokens
 from authz_server.identity.keys import KeySet
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
@@ -50,6 +51,7 @@ def build_verifiers(
     hash_key: bytes,
     on_unknown_key: Callable[[str], None],
     revocations: Revocations | None = None,
+    opaque: OpaqueTokens | None = None,
 ) -> Verifiers:
     """Make verifiers that use no cached entry of another generation.
 
@@ -59,5 +61,5 @@ def build_verifiers(
     return Verifiers(
         proxies=Proxies(settings.proxies) if settings.proxies else None,
         workloads=WorkloadVerifier(settings, bundles, generation, caches.certificates, revocations),
-        users=UserVerifier(settings, keys, generation, caches.tokens, hash_key, on_unknown_key, revocations),
+        users=UserVerifier(settings, keys, generation, caches.tokens, hash_key, on_unknown_key, revocations, opaque),
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import dedent
 
 from authz_server.identity.cache import BoundedCache
+from authz_server.identity.introspection import OpaqueTokens
 from authz_server.identity.keys import KeySet
 from authz_server.identity.settings import IdentitySettings, TrustDomain
 from authz_server.model import Request
@@ -45,11 +46,15 @@ def caches() -> Caches:
 
 
 def snapshot_of(
-    plan: Plan, settings: IdentitySettings = PRINCIPALS_ARE_BELIEVED, *, keys: Mapping[str, KeySet] | None = None
+    plan: Plan,
+    settings: IdentitySettings = PRINCIPALS_ARE_BELIEVED,
+    *,
+    keys: Mapping[str, KeySet] | None = None,
+    opaque: OpaqueTokens | None = None,
 ) -> Snapshot:
     """A snapshot without trust bundles."""
     verifiers = build_verifiers(
-        1, settings, keys or {}, {}, caches(), hash_key=b"k" * 32, on_unknown_key=lambda issuer: None
+        1, settings, keys or {}, {}, caches(), hash_key=b"k" * 32, on_unknown_key=lambda issuer: None, opaque=opaque
     )
     return Snapshot(1, PolicyIndex(plan, ConditionRuntime(), settings.identity_headers), verifiers)
 

@@ -13,12 +13,14 @@ from authz_server.audit.record import encode
 from authz_server.audit.redaction import Redaction
 from authz_server.cli.configuration import print_problems
 from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
+from authz_server.control.keys import NO_KEYS
 from authz_server.control.policies import known_names
 from authz_server.control.revocations import parse_revocations
 from authz_server.control.settings import IssuerSettings, Settings
 from authz_server.errors import OUTCOMES, Reason, Refused
 from authz_server.identity.bundle import Bundle, InvalidBundle, parse_bundle
 from authz_server.identity.cache import BoundedCache
+from authz_server.identity.introspection import IntrospectionNeeded, opaque_tokens
 from authz_server.identity.keys import InvalidKeySet, KeySet, parse_jwks
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
@@ -69,7 +71,13 @@ def decided(request: Request, settings: Settings, identity: IdentitySettings, lo
     if loaded.plan is None:
         print_problems(loaded.problems)
         raise typer.Exit(1)
-    decision = check(request, _snapshot(settings, identity, loaded.plan), time.time())
+    try:
+        decision = check(request, _snapshot(settings, identity, loaded.plan), time.time())
+    except IntrospectionNeeded:
+        typer.echo(
+            "authz: the token is no JWT: its issuer would have to be asked, and this command asks nobody", err=True
+        )
+        raise typer.Exit(2) from None
     return Decided(decision, request, loaded.plan, identity)
 
 
@@ -122,15 +130,17 @@ def _facts(decision: Decision) -> list[str]:
 
 
 def _snapshot(settings: Settings, identity: IdentitySettings, plan: Plan) -> Snapshot:
+    hash_key = token_bytes(32)
     verifiers = build_verifiers(
         1,
         identity,
         _keys(settings),
         _bundles(settings),
         Caches(certificates=BoundedCache(1, 1 << 20), tokens=BoundedCache(1, 1 << 20)),
-        hash_key=token_bytes(32),
+        hash_key=hash_key,
         on_unknown_key=lambda issuer: None,
         revocations=_revocations(settings),
+        opaque=opaque_tokens(identity, hash_key),
     )
     return Snapshot(1, PolicyIndex(plan, ConditionRuntime(), identity.identity_headers), verifiers)
 
@@ -172,5 +182,7 @@ def _revocations(settings: Settings) -> Revocations | None:
 def _jwks(issuer: IssuerSettings) -> bytes:
     if issuer.keys.file is not None:
         return issuer.keys.file.read_bytes()
+    if issuer.keys.none:
+        return NO_KEYS
     url = issuer.keys.url
     return asyncio.run((DiscoverySource(issuer.issuer) if url is None else UrlSource(url)).fetch())

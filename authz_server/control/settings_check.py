@@ -49,6 +49,9 @@ def unusable_trust(settings: Settings) -> Iterator[Unusable]:
     for name, issuer in settings.issuers.items():
         if issuer.keys.file is not None:
             yield from _key_file(("issuers", name, "keys", "file"), issuer.keys.file)
+        if issuer.introspection is not None:
+            key = ("issuers", name, "introspection", "client_secret_file")
+            yield from _secret(key, issuer.introspection.client_secret_file)
     for domain, trust_domain in settings.workloads.trust_domains.items():
         if trust_domain.bundle is not None:
             yield from _bundle(("workloads", "trust_domains", domain, "bundle"), trust_domain.bundle)
@@ -138,6 +141,13 @@ def _bundle(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
         yield _cannot_read(key, path, error)
     except ValueError as error:
         yield Unusable(key, f"{path}: {error}")
+
+
+def _secret(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
+    unreadable = [*_unreadable(key, path)]
+    yield from unreadable
+    if not unreadable and not read_trust_file(path).strip(b"\r\n"):
+        yield Unusable(key, f"{path} is empty", "write the client's secret, and nothing else")
 
 
 def _unreadable(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:

@@ -30,7 +30,7 @@ class Trust:
         for name, issuer in settings.issuers.items():
             if issuer.keys.file is not None:
                 self._key_files[name] = TrustFile(issuer.keys.file, parse_jwks, NO_KEYS)
-            else:
+            elif not issuer.keys.none:
                 self._fetched[name] = _issuer_keys(name, issuer, metrics, on_change)
         for domain, trust_domain in settings.workloads.trust_domains.items():
             if trust_domain.bundle is not None:

@@ -10,7 +10,15 @@ from authz_server.control.addresses import worker_addresses
 from authz_server.control.cores import cpu_quota, usable_cores, worker_count
 from authz_server.control.errors import CannotStart
 from authz_server.control.settings import IssuerSettings, Settings, TlsSettings
-from authz_server.identity.settings import ClaimNames, ForwardedCallers, IdentitySettings, Issuer, TrustDomain
+from authz_server.control.settings.identity import IntrospectionSettings
+from authz_server.identity.settings import (
+    ClaimNames,
+    ForwardedCallers,
+    IdentitySettings,
+    Introspection,
+    Issuer,
+    TrustDomain,
+)
 from authz_server.worker.messages import WorkerSettings, WorkerTls
 
 _HASH_KEY_BYTES = 32
@@ -67,6 +75,17 @@ def _issuer(name: str, issuer: IssuerSettings) -> Issuer:
         skew_s=issuer.skew,
         token_types=tuple(issuer.token_types),
         accept_id_tokens=issuer.accept_id_tokens,
+        introspection=None if issuer.introspection is None else _introspection(issuer.introspection),
+    )
+
+
+def _introspection(settings: IntrospectionSettings) -> Introspection:
+    return Introspection(
+        url=settings.url,
+        client_id=settings.client_id,
+        client_secret_file=str(settings.client_secret_file),
+        timeout_s=settings.timeout,
+        max_age_s=settings.max_age,
     )
 
 

@@ -14,6 +14,7 @@ from authz_server import pipeline
 from authz_server.envoy.request import read_request
 from authz_server.envoy.response import ResponseWriter
 from authz_server.errors import Reason, Refused
+from authz_server.identity.introspection import IntrospectionNeeded
 from authz_server.model import Decision, Request
 from authz_server.snapshot import Snapshot
 
@@ -24,6 +25,10 @@ NO_REQUEST = Request()
 
 Recorder = Callable[[Decision, int], None]
 """Takes a decision and its latency in microseconds, before the answer leaves."""
+GoOn = Callable[[Refused | None], None]
+Introspect = Callable[[IntrospectionNeeded, int, float | None, GoOn], None]
+"""Asks about a token for a request of so many bytes with so many seconds left, and goes on later: with None when the
+answer is there, or with the denial. Raises Refused (`overloaded`)."""
 
 
 class CallContext(Protocol):
@@ -33,22 +38,32 @@ class CallContext(Protocol):
         """Seconds until the caller's deadline; None without one."""
         ...
 
+    def answer(self, answer: bytes) -> None:
+        """Answer a call for which `check` gave None; from any thread."""
+        ...
+
 
 class CheckService:
     """Answers Check with the snapshot of the moment, which is replaced by one assignment."""
 
-    def __init__(self, record: Recorder) -> None:
+    def __init__(self, record: Recorder, introspect: Introspect | None = None) -> None:
         self.snapshot: Snapshot | None = None
+        self._introspect = introspect
         self._record = record
         self._responses = ResponseWriter()
         self._log = structlog.get_logger()
 
-    def check(self, payload: bytes, context: CallContext) -> bytes:
-        """Decide one serialized CheckRequest; every failure inside is an explicit denial."""
+    def check(self, payload: bytes, context: CallContext) -> bytes | None:
+        """Decide one serialized CheckRequest; every failure inside is an explicit denial.
+
+        None: the answer comes later, when the issuer of the token has been asked.
+        """
         started = time.perf_counter_ns()
         now = time.time()
         try:
             return self._recorded(self._decide(payload, context, now), started)
+        except IntrospectionNeeded as needed:
+            return self._later(needed, payload, context, started)
         except BaseException as error:  # noqa: BLE001  # the border: whatever is wrong with us must deny
             return self._failed(error, now)
 
@@ -61,13 +76,40 @@ class CheckService:
         except BaseException as error:  # noqa: BLE001  # the border, as above
             return self._failed(error, now)
 
+    def _later(self, needed: IntrospectionNeeded, payload: bytes, context: CallContext, started: int) -> bytes | None:
+        def go_on(refusal: Refused | None) -> None:
+            context.answer(self._resumed(payload, context, started, refusal))
+
+        try:
+            if self._introspect is None:
+                raise Refused(Reason.ISSUER_UNAVAILABLE, "nobody asks the issuer about the token")
+            self._introspect(needed, len(payload), context.time_remaining(), go_on)
+        except Refused as refusal:
+            return self._resumed(payload, context, started, refusal)
+        except BaseException as error:  # noqa: BLE001  # the border, as above
+            return self._failed(error, time.time())
+        return None
+
+    def _resumed(self, payload: bytes, context: CallContext, started: int, refusal: Refused | None) -> bytes:
+        """The answer to a request that had to wait, by the snapshot and the time of now."""
+        now = time.time()
+        try:
+            try:
+                decision = self._decide(payload, context, now, refusal)
+            except IntrospectionNeeded:
+                lost = Refused(Reason.OVERLOADED, "what the issuer said about the token was not kept")
+                decision = self._decide(payload, context, now, lost)
+            return self._recorded(decision, started)
+        except BaseException as error:  # noqa: BLE001  # the border, as above
+            return self._failed(error, now)
+
     def _recorded(self, decision: Decision, started_ns: int) -> bytes:
         """The answer, which leaves only after the record is safe."""
         response = self._responses.write(decision)
         self._record(decision, (time.perf_counter_ns() - started_ns) // 1000)
         return response
 
-    def _decide(self, payload: bytes, context: CallContext, now: float) -> Decision:
+    def _decide(self, payload: bytes, context: CallContext, now: float, refusal: Refused | None = None) -> Decision:
         # One read: a snapshot that is replaced meanwhile does not change this decision.
         snapshot = self.snapshot
         request = NO_REQUEST
@@ -78,9 +120,11 @@ class CheckService:
             remaining = context.time_remaining()
             if remaining is not None and remaining < MINIMUM_TIME_LEFT_S:
                 raise Refused(Reason.DEADLINE, "the caller's deadline is too near")
-        except Refused as refusal:
+            if refusal is not None:
+                raise refusal
+        except Refused as refused:
             revision = "" if snapshot is None else snapshot.policies.revision
-            return pipeline.refused(request, refusal.reason, refusal.detail, now, revision)
+            return pipeline.refused(request, refused.reason, refused.detail, now, revision)
         return pipeline.check(request, snapshot, now)
 
     def _failed(self, error: BaseException, now: float) -> bytes:

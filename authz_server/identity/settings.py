@@ -13,6 +13,18 @@ class ClaimNames(Struct, frozen=True):
     groups: str = "groups"
 
 
+class Introspection(Struct, frozen=True):
+    """How an issuer is asked about tokens that only it can read (RFC 7662)."""
+
+    url: str
+    client_id: str
+    client_secret_file: str
+    """Path of the file that holds the client's secret."""
+    timeout_s: float = 0.1
+    max_age_s: float = 30.0
+    """How long an answer holds."""
+
+
 class Issuer(Struct, frozen=True):
     """One issuer of user tokens, and what its tokens must look like."""
 
@@ -31,6 +43,7 @@ class Issuer(Struct, frozen=True):
     token_types: tuple[str, ...] = ("at+jwt", "JWT", "none")
     """Accepted `typ` without regard to case; `none` means absent."""
     accept_id_tokens: bool = False
+    introspection: Introspection | None = None
 
 
 class TrustDomain(Struct, frozen=True):

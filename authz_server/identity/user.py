@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from hashlib import blake2b, blake2s
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -18,8 +18,12 @@ from authz_server.identity.settings import IdentitySettings, Issuer
 from authz_server.identity.token import MAX_TOKEN_BYTES, ParsedToken, strict_parse
 from authz_server.model import User
 
+if TYPE_CHECKING:
+    from authz_server.identity.introspection import OpaqueTokens
+
 MIN_HASH_KEY_BYTES = 16
 TOKEN_HASH_BYTES = 16
+DOTS_OF_A_JWT = 2
 
 _ENTRY_OVERHEAD_BYTES = 1024
 
@@ -48,7 +52,7 @@ class UserVerifier:
 
     `keys` are by the issuer's configured name. `cache` may be shared with verifiers of other generations, whose
     entries are never used here. `revocations` are looked at on each use, and need no generation of their own.
-    `on_unknown_key` is told the issuer's name and must return at once.
+    `on_unknown_key` is told the issuer's name and must return at once. `opaque` knows tokens that are no JWTs.
     Raises ValueError on settings that cannot hold.
     """
 
@@ -61,6 +65,7 @@ class UserVerifier:
         hash_key: bytes,
         on_unknown_key: Callable[[str], None],
         revocations: Revocations | None = None,
+        opaque: "OpaqueTokens | None" = None,
     ) -> None:
         self._issuers = _by_identifier(settings.issuers)
         self._keys = keys
@@ -69,6 +74,7 @@ class UserVerifier:
         self._hash_key = hash_key
         self._on_unknown_key = on_unknown_key
         self._revocations = revocations
+        self._opaque = opaque
         if not MIN_HASH_KEY_BYTES <= len(hash_key) <= blake2s.MAX_KEY_SIZE:
             raise ValueError(f"the hash key must have {MIN_HASH_KEY_BYTES} to {blake2s.MAX_KEY_SIZE} bytes")
 
@@ -77,14 +83,18 @@ class UserVerifier:
 
         `fingerprint` is that of the certificate by which the proxy knows the caller, None without one.
 
-        Raises Refused (`token_invalid`, `token_expired`, `token_revoked`, `issuer_unavailable`).
+        Raises Refused (`token_invalid`, `token_expired`, `token_revoked`, `issuer_unavailable`), and
+        IntrospectionNeeded where the issuer has to be asked first.
         """
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise Refused(Reason.TOKEN_INVALID, f"the token is longer than {MAX_TOKEN_BYTES} bytes or not ASCII")
         encoded = token.encode()
         # BLAKE2 is part of the interpreter: the way into OpenSSL costs more than the hash, on every request.
         key = (self.generation, blake2b(encoded, digest_size=32).digest())
-        cached = self._cache.get(key)
+        if self._opaque is not None and token.count(".") != DOTS_OF_A_JWT:
+            cached: CachedToken | None = self._opaque.find(token, key[1], now)
+        else:
+            cached = self._cache.get(key)
         if cached is None:
             cached = self._verified(token, encoded, now)
             claims = cached.verified.user.claims
@@ -110,7 +120,7 @@ class UserVerifier:
         validity = check_claims(parsed.claims, issuer, now)
         bound_to = certificate_bound_to(parsed.claims)
         token_hash = blake2s(encoded, key=self._hash_key, digest_size=TOKEN_HASH_BYTES).hexdigest()
-        user = _user(parsed.claims, issuer, validity, bound=bound_to is not None)
+        user = user_of(parsed.claims, issuer, validity, bound=bound_to is not None)
         return CachedToken(VerifiedToken(user, token_hash), validity, bound_to, key.kid)
 
     def _issuer(self, claims: Mapping[str, Any]) -> Issuer:
@@ -154,7 +164,8 @@ def _by_identifier(issuers: tuple[Issuer, ...]) -> dict[str, Issuer]:
     return by_identifier
 
 
-def _user(claims: dict[str, Any], issuer: Issuer, validity: Validity, *, bound: bool) -> User:
+def user_of(claims: dict[str, Any], issuer: Issuer, validity: Validity, *, bound: bool) -> User:
+    """The user that these claims name. Raises Refused (`token_invalid`)."""
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject:
         raise Refused(Reason.TOKEN_INVALID, "the token's `sub` is not a text")

@@ -38,6 +38,16 @@ RULE_DECISIONS = Metric("authz_rule_decisions_total", "counter", (RULE,), "Decis
 CHECK_SECONDS = Metric("authz_check_seconds", "histogram", (), "Time from a check's arrival to its record.")
 INTERNAL_ERRORS = Metric("authz_internal_errors_total", "counter", (), "Checks denied because of a defect of ours.")
 UNKNOWN_KEYS = Metric("authz_unknown_keys_total", "counter", (ISSUER,), "Tokens that named a key we do not have.")
+INTROSPECTIONS = Metric(
+    "authz_introspections_total",
+    "counter",
+    (ISSUER, RESULT),
+    "Questions to an issuer about opaque tokens: accepted, refused or failed.",
+)
+INTROSPECTION_SECONDS = Metric("authz_introspection_seconds", "histogram", (), "Time that such a question took.")
+INTROSPECTIONS_WAITING = Metric(
+    "authz_introspections_waiting", "gauge", (), "Requests that wait for the answer to such a question."
+)
 TOKEN_CACHE = CacheMetrics(
     Metric("authz_token_cache_entries", "gauge", (), "Verified tokens in memory."),
     Metric("authz_token_cache_hits_total", "counter", (), "Tokens that had been verified before."),
@@ -70,6 +80,7 @@ TRUST_PROBLEMS = Metric(
 
 WORKER_METRICS = (
     *(DECISIONS, RULE_DECISIONS, CHECK_SECONDS, INTERNAL_ERRORS, UNKNOWN_KEYS),
+    *(INTROSPECTIONS, INTROSPECTION_SECONDS, INTROSPECTIONS_WAITING),
     *TOKEN_CACHE,
     *CERTIFICATE_CACHE,
 )
@@ -83,6 +94,9 @@ CONTROL_METRICS = (
 
 CHECK_BUCKETS_S = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.0025, 0.01, 0.05)
 """Upper bounds of the histogram of checks, in seconds."""
+
+INTROSPECTION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+"""Upper bounds of the histogram of introspections, in seconds."""
 
 TIME = "time"
 LEVEL = "level"

@@ -1,6 +1,7 @@
 """What a worker counts, in files of its slot: a restarted worker goes on counting where the last one ended."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -34,12 +35,14 @@ class WorkerMetrics:
         self._gauges = ValueFile(directory / f"gauge_sum_{slot}.db")
         self._histograms = ValueFile(directory / f"histogram_{slot}.db")
         self._cells: dict[tuple[Reason, bool, str | None, str | None], tuple[int, ...]] = {}
-        bounds = (*map(str, names.CHECK_BUCKETS_S), "+Inf")
-        self._buckets = [self._check_cell("_bucket", {"le": bound}) for bound in bounds]
-        self._sum = self._check_cell("_sum", {})
+        self._buckets, self._sum = self._histogram(names.CHECK_SECONDS, names.CHECK_BUCKETS_S)
+        self._asked_buckets, self._asked_sum = self._histogram(
+            names.INTROSPECTION_SECONDS, names.INTROSPECTION_BUCKETS_S
+        )
         self._tokens = self._certificates = CacheState()
         self._count(names.INTERNAL_ERRORS, 0)
         self.caches_seen(CacheState(), CacheState())
+        self.introspections_waiting(0)
 
     def decided(self, decision: Decision, latency_us: int) -> None:
         """Count a decision under its reason, service and rule, and the time that it took in microseconds."""
@@ -57,6 +60,19 @@ class WorkerMetrics:
         """Count a token of this issuer, by its configured name, that named a key we do not have."""
         with self._lock:
             self._count(names.UNKNOWN_KEYS, 1, issuer)
+
+    def introspected(self, issuer: str, result: str, seconds: float) -> None:
+        """Count a question about a token to this issuer, by its configured name, and the time that it took."""
+        with self._lock:
+            self._count(names.INTROSPECTIONS, 1, issuer, result)
+            values = self._histograms.values
+            values[self._asked_buckets[bisect_left(names.INTROSPECTION_BUCKETS_S, seconds)]] += 1.0
+            values[self._asked_sum] += seconds
+
+    def introspections_waiting(self, number: int) -> None:
+        """So many requests wait for the answer to such a question."""
+        with self._lock:
+            self._set(names.INTROSPECTIONS_WAITING, number)
 
     def caches_seen(self, tokens: CacheState, certificates: CacheState) -> None:
         """Take over the state of the caches; to be called now and then."""
@@ -99,16 +115,24 @@ class WorkerMetrics:
             cell = self._counters.cell(family, metric.name, values, metric.help, spare=True)
         return cell
 
-    def _check_cell(self, suffix: str, labels: dict[str, str]) -> int:
-        metric = names.CHECK_SECONDS
+    def _histogram(self, metric: Metric, bounds: Sequence[float]) -> tuple[list[int], int]:
+        """The cells of its buckets, and that of its sum."""
+        limits = (*map(str, bounds), "+Inf")
+        buckets = [self._histogram_cell(metric, "_bucket", {"le": limit}) for limit in limits]
+        return buckets, self._histogram_cell(metric, "_sum", {})
+
+    def _histogram_cell(self, metric: Metric, suffix: str, labels: dict[str, str]) -> int:
         cell = self._histograms.cell(metric.name, metric.name + suffix, labels, metric.help)
         assert cell is not None, "a histogram has room in a new file"  # noqa: S101
         return cell
 
+    def _set(self, gauge: Metric, value: float) -> None:
+        cell = self._gauges.cell(gauge.name, gauge.name, {}, gauge.help)
+        if cell is not None:
+            self._gauges.values[cell] = float(value)
+
     def _cache_seen(self, metrics: names.CacheMetrics, before: CacheState, now: CacheState) -> None:
         entries, hits, misses = metrics
-        cell = self._gauges.cell(entries.name, entries.name, {}, entries.help)
-        if cell is not None:
-            self._gauges.values[cell] = float(now.entries)
+        self._set(entries, now.entries)
         self._count(hits, now.hits - before.hits)
         self._count(misses, now.misses - before.misses)

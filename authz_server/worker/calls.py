@@ -1,8 +1,9 @@
-"""Unary gRPC calls, all answered by one thread: it takes an event from gRPC, acts on it, and takes the next.
+"""Unary gRPC calls, all taken by one thread: it takes an event from gRPC, acts on it, and takes the next.
 
 grpcio's own server hands each call to and fro between three threads, which costs more than the check. A check waits for
-nothing, so it gains nothing by that. This is the layer on which grpcio's servers stand; it is not documented, so the
-version of grpcio is pinned, and the tests of this package say when it has changed.
+nothing, so it gains nothing by that; one that has to wait is answered later, by whoever waits for it. This is the layer
+on which grpcio's servers stand; it is not documented, so the version of grpcio is pinned, and the tests of this package
+say when it has changed.
 """
 
 import os
@@ -68,6 +69,11 @@ class Call:
         except Exception:
             self.end(grpc.StatusCode.INTERNAL, "the server is at fault")
             raise
+        if answer is not None:
+            self.answer(answer)
+
+    def answer(self, answer: bytes) -> None:
+        """Answer it; from any thread, once."""
         self._send(
             cygrpc.SendMessageOperation(answer, _NO_FLAGS),
             cygrpc.SendStatusFromServerOperation(None, cygrpc.StatusCode.ok, b"", _NO_FLAGS),
@@ -80,7 +86,8 @@ class Call:
         self._call.start_server_batch((first, *operations, last), _ended)
 
 
-Handler = Callable[[bytes, Call], bytes]
+Handler = Callable[[bytes, Call], bytes | None]
+"""Gives the answer, or None where it calls `answer` later. It waits for nothing: other calls wait for it."""
 
 
 class CallServer:

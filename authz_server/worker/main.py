@@ -14,9 +14,10 @@ import structlog
 from authz_server.audit.recorder import Recorder
 from authz_server.audit.redaction import Redaction
 from authz_server.audit.ring import RingError, RingProducer
-from authz_server.envoy.service import CheckService
+from authz_server.envoy.service import CheckService, Introspect
 from authz_server.errors import Reason
 from authz_server.identity.cache import BoundedCache
+from authz_server.identity.introspection import OpaqueTokens, opaque_tokens
 from authz_server.identity.spiffe import InvalidSpiffePattern
 from authz_server.model import Decision
 from authz_server.telemetry.logs import configure_logs
@@ -88,7 +89,8 @@ class _Worker:
         self._channel = channel
         self._metrics = metrics = WorkerMetrics(Path(settings.metrics_directory), settings.slot)
         unknown_keys = UnknownKeys(metrics.unknown_key, lambda issuer: channel.offer(UnknownKey(issuer)))
-        self._snapshots = Snapshots(settings, unknown_keys)
+        opaque = opaque_tokens(settings.identity, settings.hash_key)
+        self._snapshots = Snapshots(settings, unknown_keys, opaque)
         ring = RingProducer(Path(settings.ring))
         recorder = Recorder(ring, settings.slot, Redaction(settings.secrets, settings.hash_key))
 
@@ -96,7 +98,7 @@ class _Worker:
             recorder(decision, latency_us)
             metrics.decided(decision, latency_us)
 
-        self._service = CheckService(record)
+        self._service = CheckService(record, None if opaque is None else _introspector(opaque, metrics))
         self.server = CheckServer(settings, _handler(self._service, settings))
 
     def run(self) -> int:
@@ -131,6 +133,13 @@ class _Worker:
                 self._channel.send(Activated(generation))
 
 
+def _introspector(tokens: OpaqueTokens, metrics: WorkerMetrics) -> Introspect:
+    # What asks an issuer is loaded by workers that have one to ask.
+    from authz_server.worker.introspection import Introspector
+
+    return Introspector(tokens, metrics)
+
+
 def _state(cache: BoundedCache[Any, Any]) -> CacheState:
     return CacheState(len(cache), cache.hits, cache.misses)
 
@@ -140,7 +149,7 @@ def _handler(service: CheckService, settings: WorkerSettings) -> Handler:
         return service.check
     peers = Peers(settings.tls.clients)
 
-    def check(payload: bytes, call: Call) -> bytes:
+    def check(payload: bytes, call: Call) -> bytes | None:
         try:
             named = peers.may_call(_peer_certificate(call))
         except BaseException as error:  # noqa: BLE001  # the border: an RPC error is no denial to every proxy

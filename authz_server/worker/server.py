@@ -68,7 +68,7 @@ class CheckServer:
             time.sleep(min(QUIET_S, max(0.0, quiet_end - time.monotonic())))
         self._server.stop(max(0.0, end - time.monotonic()))
 
-    def _counted(self, payload: bytes, call: Call) -> bytes:
+    def _counted(self, payload: bytes, call: Call) -> bytes | None:
         self._calls += 1
         return self._check(payload, call)
 

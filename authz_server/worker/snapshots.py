@@ -7,6 +7,7 @@ import cryptography.hazmat.backends.openssl.backend  # noqa: F401
 
 from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.cache import BoundedCache
+from authz_server.identity.introspection import OpaqueTokens
 from authz_server.identity.keys import parse_jwks
 from authz_server.identity.revocations import Revocations
 from authz_server.policy.conditions import ConditionRuntime
@@ -25,8 +26,11 @@ class WrongGeneration(Exception):
 class Snapshots:
     """Builds a snapshot, keeps it aside, and hands it out when it is activated."""
 
-    def __init__(self, settings: WorkerSettings, on_unknown_key: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: WorkerSettings, on_unknown_key: Callable[[str], None], opaque: OpaqueTokens | None = None
+    ) -> None:
         self._settings = settings
+        self._opaque = opaque
         self._on_unknown_key = on_unknown_key
         self.caches = Caches(
             certificates=BoundedCache(_CERTIFICATES, _CERTIFICATE_BYTES), tokens=BoundedCache(_TOKENS, _TOKEN_BYTES)
@@ -75,6 +79,7 @@ class Snapshots:
             hash_key=self._settings.hash_key,
             on_unknown_key=self._on_unknown_key,
             revocations=message.revocations,
+            opaque=self._opaque,
         )
         self._material, self._revocations = material, message.revocations
         return self._verifiers

@@ -70,12 +70,31 @@ class KeySettings(Section):
     """A JWKS to fetch."""
     file: FilePath | None = None
     """A JWKS in a file, read again when it changes."""
+    none: Literal[True] | None = None
+    """There are none: all its tokens are opaque (`introspection`)."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "KeySettings":
-        if sum(source is not None for source in (self.discovery, self.url, self.file)) != 1:
-            raise InvalidValue("`keys` takes exactly one of `discovery: true`, `url` and `file`")
+        if sum(source is not None for source in (self.discovery, self.url, self.file, self.none)) != 1:
+            raise InvalidValue("`keys` takes exactly one of `discovery: true`, `url`, `file` and `none: true`")
         return self
+
+
+class IntrospectionSettings(Section):
+    """How an issuer is asked about tokens that are no JWTs (RFC 7662)."""
+
+    noun: ClassVar[str] = "`introspection`"
+
+    url: Url = Field(examples=["https://login.example/introspect"])
+    """Where questions are put; redirects are not followed."""
+    client_id: str = Field(min_length=1)
+    """The client that asks, by `client_secret_basic`."""
+    client_secret_file: FilePath
+    """A file that holds its secret, read for each question."""
+    timeout: Annotated[Duration, duration_from("10ms", "5s")] = Field(default="100ms", validate_default=True)
+    """The longest that a question may take; shorter than the time that Envoy gives a check."""
+    max_age: Annotated[Duration, duration_from("1s", "10m")] = Field(default="30s", validate_default=True)
+    """How long an answer holds: a token that the issuer takes back is good for so long."""
 
 
 class ClaimSettings(Section):
@@ -107,6 +126,8 @@ class IssuerSettings(Section):
     """Tolerance for `exp`, `nbf` and `iat`; at most 60s."""
     token_types: list[str] = Field(default=["at+jwt", "JWT", "none"], min_length=1)
     """Accepted `typ`, in any case; `none` means absent."""
+    introspection: IntrospectionSettings | None = None
+    """Tokens that are no JWTs are asked about; one issuer can have this."""
     accept_id_tokens: bool = False
     """Accept tokens that are OpenID Connect ID tokens."""
     required: bool = False
@@ -128,6 +149,14 @@ class IssuerSettings(Section):
                 check_url(self.issuer)
             except InvalidValue as error:
                 raise InvalidValue(error.message, hint=error.hint, at=("issuer",)) from None
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_can_be_verified(self) -> "IssuerSettings":
+        if self.keys.none and self.introspection is None:
+            raise InvalidValue(
+                "an issuer without keys needs `introspection`", hint="name its keys, or add it", at=("keys", "none")
+            )
         return self
 
     @model_validator(mode="after")

@@ -103,3 +103,11 @@ class Settings(Section):
                 message = f"the issuers `{other}` and `{name}` are the same"
                 raise InvalidValue(message, hint="each `issuer` stands once", at=("issuers", name, "issuer"))
         return self
+
+    @model_validator(mode="after")
+    def _one_issuer_is_asked(self) -> "Settings":
+        asked = [name for name, issuer in self.issuers.items() if issuer.introspection is not None]
+        if len(asked) > 1:
+            message = f"`{asked[0]}` has `introspection` already, and nothing would tell whose an opaque token is"
+            raise InvalidValue(message, hint="keep it for one issuer", at=("issuers", asked[1], "introspection"))
+        return self

@@ -186,3 +186,19 @@ def test_broken_policies_are_explained(directory: Path) -> None:
     result = run("--host", "orders.shop.example")
     assert result.exit_code == 1
     assert "orders.yaml:2:1: unknown field `naem`" in result.output
+
+
+def test_an_opaque_token_is_not_asked_about(directory: Path) -> None:
+    """Neither allowed nor denied: nobody but the issuer can say whose it is. Exit code 2."""
+    introspection = "introspection: {url: 'http://127.0.0.1:1/', client_id: a, client_secret_file: none}"
+    issuer = f"{{issuer: 'https://login.example/', audiences: [a], keys: {{none: true}}, {introspection}}}"
+    (directory / "authz.yaml").write_text(
+        f"issuers: {{corp: {issuer}}}\nworkloads: {{trust_domains: {{shop.example: {{}}}}}}"
+    )
+    result = run("--config", "authz.yaml", "--host", "orders.shop.example", "--token", "opaque")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == (
+        "authz: the token is no JWT: its issuer would have to be asked, and this command asks nobody\n"
+    )
+    assert run("--config", "authz.yaml", "--host", "orders.shop.example", "--token", "a.b.c").exit_code == 3

@@ -15,6 +15,10 @@ from authz_server.identity.algorithms import ALGORITHMS
 from authz_server.worker.address import TcpAddress, UnixAddress
 
 ISSUER = "issuers: {corp: {issuer: 'https://login.example/', audiences: [shop]%s}}"
+ASKED = (
+    "{issuer: 'https://%s/', audiences: [a], introspection: {url: 'https://x/', client_id: a, client_secret_file: s}}"
+)
+TWO_ASKED = f"issuers:\n  a: {ASKED % 'a'}\n  b: {ASKED % 'b'}"
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +172,12 @@ def test_an_error_does_not_show_the_value_of_a_variable(tmp_path: Path) -> None:
         ("workloads: {trust_domains: {Shop: {}}}", "1:29 a trust domain has lower-case letters, digits, `.`, `_` and `-` | for example shop.example"),
         (ISSUER % ", skew: 61s", "1:77 this is a duration from 0s to 60s | "),
         (ISSUER % ", algorithms: [HS256]", "1:84 an item of `algorithms` must be `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `ES512` or `EdDSA`, not `HS256` | did you mean `RS256`?"),
-        (ISSUER % ", keys: {}", "1:77 `keys` takes exactly one of `discovery: true`, `url` and `file` | "),
+        (ISSUER % ", keys: {}", "1:77 `keys` takes exactly one of `discovery: true`, `url`, `file` and `none: true` | "),
+        (ISSUER % ", keys: {none: true}", "1:84 an issuer without keys needs `introspection` | name its keys, or add it"),
+        (ISSUER % ", introspection: {url: 'http://other.example/', client_id: a, client_secret_file: s}", "1:92 `http:` is for loopback only | write `https:`"),
+        (ISSUER % ", introspection: {url: 'https://x/', client_id: a}", "1:86 `introspection` needs `client_secret_file` | "),
+        (ISSUER % ", introspection: {url: 'https://x/', client_id: a, client_secret_file: s, timeout: 6s}", "1:152 this is a duration from 10ms to 5s | "),
+        (TWO_ASKED, "3:60 `a` has `introspection` already, and nothing would tell whose an opaque token is | keep it for one issuer"),
         (ISSUER % ", keys: {url: 'http://other.example/jwks'}", "1:83 `http:` is for loopback only | write `https:`"),
         (ISSUER % ", keys: {url: 'https://u:p@other.example/jwks'}", "1:83 a URL holds no user name or password | "),
         (ISSUER % ", refresh: 2h", "1:80 `refresh` must be shorter than `keys_max_age` | "),

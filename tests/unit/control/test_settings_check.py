@@ -20,6 +20,10 @@ from authz_server.dev.issuer import create_issuer
 
 ISSUER = "issuers: {corp: {issuer: 'https://login.example/', audiences: [shop], keys: {file: %s}}}"
 DOMAIN = "workloads: {trust_domains: {shop.example: {bundle: %s}}}"
+ASKED = (
+    "issuers: {corp: {issuer: 'https://login.example/', audiences: [shop], keys: {none: true},"
+    " introspection: {url: 'https://login.example/', client_id: a, client_secret_file: %s}}}"
+)
 TLS = "tls: {certificate: %s, key: %s}"
 MTLS = "tls: {certificate: server.pem, key: server.key, client_ca: %s, clients: ['spiffe://a/b']}"
 
@@ -61,7 +65,15 @@ def complaints(directory: Path, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ISSUER % "jwks.json", DOMAIN % "ca.pem", TLS % ("server.pem", "server.key"), MTLS % "ca.pem"]
+    "text",
+    [
+        "",
+        ASKED % "garbage",
+        ISSUER % "jwks.json",
+        DOMAIN % "ca.pem",
+        TLS % ("server.pem", "server.key"),
+        MTLS % "ca.pem",
+    ],
 )
 def test_files_that_can_be_used_have_no_problems(directory: Path, text: str) -> None:
     """Nothing is said of them."""
@@ -71,6 +83,8 @@ def test_files_that_can_be_used_have_no_problems(directory: Path, text: str) -> 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (ASKED % "none", "1:172 none cannot be read: No such file or directory | "),
+        (ASKED % "empty", "1:172 empty is empty | write the client's secret, and nothing else"),
         (ISSUER % "none", "1:84 none cannot be read: No such file or directory | "),
         (ISSUER % "garbage", "1:84 garbage: the key set cannot be read: not JSON | write a JSON Web Key Set"),
         (ISSUER % "empty", "1:84 empty: the key set cannot be read: not JSON | write a JSON Web Key Set"),

@@ -1,17 +1,23 @@
 """The border to Envoy: whatever happens inside, the answer is an explicit decision."""
 
+import time
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec import structs
 
-from authz_server.envoy.service import CheckService
-from authz_server.errors import OUTCOMES, Reason
+from authz_server.envoy.service import CheckService, GoOn, Introspect
+from authz_server.errors import OUTCOMES, Reason, Refused
+from authz_server.identity.introspection import IntrospectionNeeded, opaque_tokens
+from authz_server.identity.settings import Introspection, Issuer
 from authz_server.model import Decision
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from authz_server.snapshot import Snapshot
-from tests.builders import plan_of, snapshot_of
+from tests.builders import PRINCIPALS_ARE_BELIEVED, plan_of, snapshot_of
 
 POLICY = """\
     kind: service
@@ -27,10 +33,15 @@ class Call:
 
     def __init__(self, remaining_s: float | None = None) -> None:
         self._remaining_s = remaining_s
+        self.answered: bytes | None = None
 
     def time_remaining(self) -> float | None:
         """Seconds left."""
         return self._remaining_s
+
+    def answer(self, answer: bytes) -> None:
+        """Keep what is answered later."""
+        self.answered = answer
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +77,9 @@ def service_with(snapshot: Snapshot | None, record: Callable[[Decision, int], No
 
 def answered(service: CheckService, message: bytes | None = None, context: Any = None) -> CheckResponse:
     """What the service says."""
-    return CheckResponse.FromString(service.check(payload() if message is None else message, context or Call()))
+    answer = service.check(payload() if message is None else message, context or Call())
+    assert answer is not None
+    return CheckResponse.FromString(answer)
 
 
 def test_an_allowed_request_is_answered_and_recorded_once(snapshot: Snapshot) -> None:
@@ -134,3 +147,120 @@ def test_a_call_can_be_refused_unread(snapshot: Snapshot) -> None:
     response = CheckResponse.FromString(service.refuse(Reason.WORKLOAD_REFUSED, "not a client"))
     assert response.status.code == OUTCOMES[Reason.WORKLOAD_REFUSED].grpc_code
     assert [decision.detail for decision in records] == ["not a client"]
+
+
+ASKED = Issuer("corp", "https://login.example/", ("shop",), introspection=Introspection("https://x/", "a", "secret"))
+
+
+class Issuers:
+    """What is asked about opaque tokens, and how the requests go on."""
+
+    def __init__(self, directory: Path) -> None:
+        settings = structs.replace(PRINCIPALS_ARE_BELIEVED, issuers=(ASKED,))
+        tokens = opaque_tokens(settings, b"k" * 32)
+        assert tokens is not None
+        self.tokens = tokens
+        self.snapshot = snapshot_of(plan_of(directory, orders=POLICY), settings, opaque=tokens)
+        self.waiting: list[tuple[IntrospectionNeeded, int, float | None, GoOn]] = []
+
+    def ask(self, needed: IntrospectionNeeded, size: int, time_left_s: float | None, go_on: GoOn) -> None:
+        """Keep a request waiting."""
+        self.waiting.append((needed, size, time_left_s, go_on))
+
+
+@pytest.fixture
+def issuers(tmp_path: Path) -> Issuers:
+    """An issuer that is asked, and policies that allow everybody."""
+    return Issuers(tmp_path)
+
+
+def with_token(bearer: str = "opaque") -> bytes:
+    """An allowed request with a bearer token."""
+    message = CheckRequest.FromString(payload())
+    message.attributes.request.http.headers["authorization"] = f"Bearer {bearer}"
+    return message.SerializeToString()
+
+
+def waiting_service(issuers: Issuers, introspect: Introspect | None) -> tuple[CheckService, Records]:
+    """A service that has somebody asked about tokens, and its records."""
+    records = Records()
+    service = CheckService(records.take, introspect)
+    service.snapshot = issuers.snapshot
+    return service, records
+
+
+def test_a_request_waits_for_the_word_of_the_issuer(issuers: Issuers) -> None:
+    """Nothing is answered or recorded before; then it is decided by the snapshot and the time of that moment."""
+    service, records = waiting_service(issuers, issuers.ask)
+    call = Call(remaining_s=1.0)
+    assert service.check(with_token(), call) is None
+    assert (call.answered, records) == (None, [])
+    [(needed, size, time_left_s, go_on)] = issuers.waiting
+    assert (needed.token, size, time_left_s) == ("opaque", len(with_token()), 1.0)
+    now = time.time()
+    answer = {"active": True, "sub": "ann", "aud": "shop", "exp": now + 60}
+    assert issuers.tokens.take(needed, msgspec.json.encode(answer), now) == "accepted"
+    service.snapshot = replace_revision(issuers.snapshot, "later")
+    go_on(None)
+    assert call.answered is not None
+    assert CheckResponse.FromString(call.answered).status.code == 0
+    [decision] = records
+    assert decision.user is not None
+    assert (decision.user.subject, decision.revision) == ("ann", "later")
+    assert decision.time >= now
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        (Refused(Reason.DEADLINE, "too late"), Reason.DEADLINE),
+        (Refused(Reason.OVERLOADED, "too many"), Reason.OVERLOADED),
+        # The answer has come, and is not kept.
+        (None, Reason.OVERLOADED),
+    ],
+)
+def test_who_waited_in_vain_is_denied(issuers: Issuers, word: Refused | None, reason: Reason) -> None:
+    """With an explicit answer, and one record."""
+    service, records = waiting_service(issuers, issuers.ask)
+    call = Call()
+    assert service.check(with_token(), call) is None
+    issuers.waiting[0][3](word)
+    assert call.answered is not None
+    assert CheckResponse.FromString(call.answered).status.code == OUTCOMES[reason].grpc_code
+    assert [(decision.reason, decision.host) for decision in records] == [(reason, "orders.shop.example")]
+
+
+def raising(error: BaseException) -> Introspect:
+    """Somebody who takes no request."""
+
+    def ask(_needed: IntrospectionNeeded, _size: int, _time_left_s: float | None, _go_on: GoOn) -> None:
+        raise error
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("introspect", "reason"),
+    [
+        (raising(Refused(Reason.OVERLOADED, "too many")), Reason.OVERLOADED),
+        (raising(RuntimeError("opaque")), Reason.INTERNAL_ERROR),
+        (raising(Panic("opaque")), Reason.INTERNAL_ERROR),
+        (None, Reason.ISSUER_UNAVAILABLE),
+    ],
+)
+def test_where_nobody_asks_the_denial_comes_at_once(
+    issuers: Issuers, introspect: Introspect | None, reason: Reason, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And no token shows."""
+    service, records = waiting_service(issuers, introspect)
+    response = answered(service, with_token())
+    assert response.status.code == OUTCOMES[reason].grpc_code
+    assert [decision.reason for decision in records] == [reason]
+    assert "opaque" not in "".join(capfd.readouterr())
+
+
+def replace_revision(snapshot: Snapshot, revision: str) -> Snapshot:
+    """The same snapshot with another revision of the policies."""
+    policies = copy(snapshot.policies)
+    policies.revision = revision
+    return structs.replace(snapshot, policies=policies)

@@ -271,6 +271,7 @@ def test_metrics_are_exposed_as_they_are_named(control: ControlMetrics, worker: 
     """Every metric of names.py is exposed with its name, type, labels and help, and no other is."""
     worker.decided(decision(), 10)
     worker.unknown_key("corp")
+    worker.introspected("corp", "accepted", 0.004)
     control.policies_activated("one", 10.0)
     control.workers(serving=1, starting=0)
     control.audit_drained(1, {0: 1})

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from authz_server.control.addresses import bound_address, listen_on
 from authz_server.dev.ca import DevelopmentCa, create_ca
+from authz_server.dev.waiting import wait_until
 from authz_server.identity.settings import IdentitySettings
 from authz_server.worker.address import Address, TcpAddress, UnixAddress
 from authz_server.worker.calls import Call as ServerCall
@@ -154,6 +155,46 @@ def test_a_call_in_flight_finishes_when_the_server_drains() -> None:
         drained.result(PATIENCE_S)
         with pytest.raises(grpc.RpcError):
             call(b"x")
+
+
+def test_a_call_can_be_answered_later_by_another_thread() -> None:
+    """Others are answered meanwhile, and a server that drains waits for it."""
+    later: list[ServerCall] = []
+
+    def pick(payload: bytes, call: ServerCall) -> bytes | None:
+        if payload == b"later":
+            later.append(call)
+            return None
+        return payload
+
+    with server(pick) as (made, address), client(address) as call, ThreadPoolExecutor(2) as threads:
+        made.set_serving()
+        answer = threads.submit(call, b"later")
+        wait_until(lambda: bool(later), PATIENCE_S, "the call")
+        assert call(b"now") == b"now"
+        drained = threads.submit(made.drain, PATIENCE_S)
+        later.pop().answer(b"at last")
+        assert answer.result(PATIENCE_S) == b"at last"
+        drained.result(PATIENCE_S)
+
+
+def test_an_answer_for_a_client_that_has_gone_harms_nobody() -> None:
+    """Nor does the call stay."""
+    later: list[ServerCall] = []
+
+    def pick(payload: bytes, call: ServerCall) -> bytes | None:
+        if payload == b"later":
+            later.append(call)
+            return None
+        return payload
+
+    with server(pick) as (_, address), grpc.insecure_channel(str(address)) as channel:
+        method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CHECK)
+        gone = method.future(b"later", timeout=PATIENCE_S)
+        wait_until(lambda: bool(later), PATIENCE_S, "the call")
+        gone.cancel()
+        later.pop().answer(b"too late")
+        assert method(b"now", timeout=PATIENCE_S) == b"now"
 
 
 def test_a_handler_that_fails_ends_its_own_call_alone() -> None:

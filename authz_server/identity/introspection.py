@@ -1,0 +1,145 @@
+"""Who the user is by a token that only its issuer can read, from what the issuer says about it (RFC 7662).
+
+Pure: whoever finds that the issuer has to be asked is told so, asks, and hands over what came.
+"""
+
+import re
+from hashlib import blake2s
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from authz_server.errors import Reason, Refused
+from authz_server.identity.access_token import check_claims
+from authz_server.identity.cache import BoundedCache, size_of
+from authz_server.identity.confirmation import certificate_bound_to
+from authz_server.identity.settings import IdentitySettings, Introspection, Issuer
+from authz_server.identity.strict_json import read_object
+from authz_server.identity.user import TOKEN_HASH_BYTES, CachedToken, VerifiedToken, user_of
+
+MAX_ANSWER_BYTES = 64 * 1024
+REFUSED_S = 5.0
+"""How long a token that is not good is not asked about again, at most."""
+FAILED_S = 1.0
+"""How long a token is not asked about again after a failure."""
+
+_ACCEPTED, _ACCEPTED_BYTES = 50_000, 64 * 1024 * 1024
+_REFUSED, _REFUSED_BYTES = 50_000, 16 * 1024 * 1024
+_ENTRY_OVERHEAD_BYTES = 1024
+_REFUSED_ENTRY_BYTES = 320
+# RFC 6750 section 2.1.
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]++=*+", re.ASCII)
+
+Result = Literal["accepted", "refused", "failed"]
+
+
+class IntrospectionNeeded(Exception):
+    """The issuer has to be asked about this token before the request can be decided."""
+
+    def __init__(self, token: str, digest: bytes) -> None:
+        # Without arguments: what prints an exception must not print a token.
+        super().__init__()
+        self.token = token
+        self.digest = digest
+        """By which the token is known while it is asked about."""
+
+
+class _Known(Struct, frozen=True):
+    """What is known of a token, and until when: it is good, or else refused for this reason."""
+
+    until: float
+    """Seconds since the epoch."""
+    token: CachedToken | None
+    reason: Reason = Reason.TOKEN_INVALID
+    detail: str = ""
+
+
+class OpaqueTokens:
+    """What the one issuer that is asked has said, within bounds.
+
+    What is known of a token holds whatever keys and policies come: it follows from the settings alone. Tokens that are
+    not good have a cache of their own: whoever makes tokens up pushes nothing out that is good.
+    """
+
+    def __init__(self, issuer: Issuer, settings: Introspection, hash_key: bytes) -> None:
+        self.issuer = issuer
+        self.settings = settings
+        self._hash_key = hash_key
+        self._accepted = BoundedCache[bytes, _Known](_ACCEPTED, _ACCEPTED_BYTES)
+        self._refused = BoundedCache[bytes, _Known](_REFUSED, _REFUSED_BYTES)
+
+    def find(self, token: str, digest: bytes, now: float) -> CachedToken:
+        """What the issuer has said about this token; `digest` is its hash.
+
+        Raises Refused (`token_invalid`, `token_expired`, `issuer_unavailable`), and IntrospectionNeeded.
+        """
+        known = self._accepted.get(digest)
+        if known is None or now >= known.until:
+            known = self._refused.get(digest)
+        if known is None or now >= known.until:
+            if not _TOKEN.fullmatch(token):
+                raise _invalid("it has characters that no token has")
+            raise IntrospectionNeeded(token, digest)
+        if known.token is None:
+            raise Refused(known.reason, known.detail)
+        return known.token
+
+    def take(self, needed: IntrospectionNeeded, answer: bytes, now: float) -> Result:
+        """Keep what the issuer has answered. Raises ValueError on what is no answer, in words without the input."""
+        claims = read_object(answer)
+        active = claims.get("active")
+        if not isinstance(active, bool):
+            raise ValueError("without `active`, true or false")
+        try:
+            token = self._token(needed.token, claims, active, now)
+        except Refused as refusal:
+            until = now + min(REFUSED_S, self.settings.max_age_s)
+            self._refuse(needed.digest, _Known(until, None, refusal.reason, refusal.detail))
+            return "refused"
+        known = _Known(min(now + self.settings.max_age_s, token.validity.valid_until), token)
+        self._accepted.put(needed.digest, known, _ENTRY_OVERHEAD_BYTES + size_of(claims))
+        return "accepted"
+
+    def fail(self, needed: IntrospectionNeeded, now: float) -> None:
+        """The issuer has given no answer that can be used."""
+        detail = f"the issuer `{self.issuer.name}` did not say whether the token is good"
+        self._refuse(needed.digest, _Known(now + FAILED_S, None, Reason.ISSUER_UNAVAILABLE, detail))
+
+    def _refuse(self, digest: bytes, known: _Known) -> None:
+        self._refused.put(digest, known, _REFUSED_ENTRY_BYTES)
+
+    def _token(self, token: str, claims: dict[str, Any], active: bool, now: float) -> CachedToken:
+        if not active:
+            raise _invalid("its issuer says that it is not active")
+        # RFC 7662 section 2.2: `iss` may be missing, because it is clear who was asked.
+        claims = {"iss": self.issuer.issuer, **claims}
+        _check_type(claims)
+        validity = check_claims(claims, self.issuer, now)
+        bound_to = certificate_bound_to(claims)
+        user = user_of(claims, self.issuer, validity, bound=bound_to is not None)
+        token_hash = blake2s(token.encode(), key=self._hash_key, digest_size=TOKEN_HASH_BYTES).hexdigest()
+        return CachedToken(VerifiedToken(user, token_hash), validity, bound_to, None)
+
+
+def opaque_tokens(settings: IdentitySettings, hash_key: bytes) -> OpaqueTokens | None:
+    """The opaque tokens of the issuer that is asked about them; None where there is none.
+
+    Raises ValueError where there are several: nothing would tell whose a token is.
+    """
+    asked = [(issuer, issuer.introspection) for issuer in settings.issuers if issuer.introspection is not None]
+    if len(asked) > 1:
+        raise ValueError("two issuers have `introspection`")
+    return OpaqueTokens(*asked[0], hash_key) if asked else None
+
+
+def _check_type(claims: dict[str, Any]) -> None:
+    """Refuse what is no access token, and one that is said to be bound when nothing says to which key."""
+    kind = claims.get("token_type", "bearer")
+    if not isinstance(kind, str) or kind.lower() not in ("bearer", "dpop"):
+        raise _invalid("its `token_type` is not `Bearer`")
+    if kind.lower() == "dpop" and "cnf" not in claims:
+        raise _invalid("its `token_type` is `DPoP`, and it has no `cnf`")
+
+
+def _invalid(fault: str) -> Refused:
+    return Refused(Reason.TOKEN_INVALID, f"the token is not acceptable: {fault}")
