@@ -6,6 +6,7 @@ To Envoy an RPC error is not a denial: `failure_mode_allow` would let it pass. S
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -52,6 +53,8 @@ class CheckService:
         self._record = record
         self._responses = ResponseWriter()
         self._log = structlog.get_logger()
+        # To Envoy a failure to answer is no denial: what is sent then must not have to be made.
+        self._last_resort = ResponseWriter().write(pipeline.refused(NO_REQUEST, Reason.INTERNAL_ERROR, "", 0.0))
 
     def check(self, payload: bytes, context: CallContext) -> bytes | None:
         """Decide one serialized CheckRequest; every failure inside is an explicit denial.
@@ -128,12 +131,16 @@ class CheckService:
         return pipeline.check(request, snapshot, now)
 
     def _failed(self, error: BaseException, now: float) -> bytes:
-        decision = pipeline.refused(NO_REQUEST, Reason.INTERNAL_ERROR, type(error).__name__, now)
         try:
+            decision = pipeline.refused(NO_REQUEST, Reason.INTERNAL_ERROR, type(error).__name__, now)
+            response = self._responses.write(decision)
+        except BaseException:  # noqa: BLE001  # the border, as above
+            return self._last_resort
+        # The denial leaves even if it cannot be recorded.
+        with suppress(BaseException):
             # Where it happened, never the error's text, which could hold what the request held.
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{place.filename}:{place.lineno}"
             self._log.error("check_failed", decision_id=decision.id, error=type(error).__name__, where=where)
             self._record(decision, 0)
-        finally:
-            return self._responses.write(decision)  # noqa: B012  # the denial leaves even if it cannot be recorded
+        return response

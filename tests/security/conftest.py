@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tests.envoy.stack import Stack, Variant, running_stack
+from tests.security.server import Server
 
 FAILURES_PASS = {"failure_mode_allow: false": "failure_mode_allow: true"}
 # What Envoy does unless it is told otherwise.
@@ -51,3 +52,9 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A stack with each of the Envoys."""
     with running_stack(tmp_path_factory.mktemp("security"), POLICIES, Variant(envoy=request.param)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A Check in this process; tests that load something else into it make one of their own."""
+    return Server(tmp_path_factory.mktemp("server"))
