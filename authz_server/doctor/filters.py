@@ -27,6 +27,7 @@ _KEEP_THE_REQUEST = (
     "tap.v3.Tap",
     "ext_authz.v3.ExtAuthz",
 )
+_DEFAULT_TIMEOUT_S = 0.2
 _LAST = """\
 http_filters:      # nothing between ext_authz and the router that changes a request
 - name: envoy.filters.http.ext_authz
@@ -72,6 +73,7 @@ def _about_ext_authz(each: View, needs: Needs) -> Iterator[Finding]:
     if config["transport_api_version"].text not in ("V3", "2"):
         message = "ext_authz asks with another version of the API than the one there is"
         yield Finding("wrong_api_version", config["transport_api_version"].place, message, "transport_api_version: V3")
+    yield from _about_time(config["grpc_service"], needs)
     if needs.certificates and not config["include_peer_certificate"].on:
         message = "policies go by workloads, and Envoy does not send the caller's certificate: who has one is refused"
         yield Finding("no_peer_certificate", config.place, message, "include_peer_certificate: true")
@@ -80,6 +82,22 @@ def _about_ext_authz(each: View, needs: Needs) -> Iterator[Finding]:
         message = "Envoy chooses the route again after our answer: it may be one that was not decided about"
         yield Finding("clear_route_cache", config["clear_route_cache"].place, message, "clear_route_cache: false")
     yield from _about_headers(config, needs)
+
+
+def _about_time(service: View, needs: Needs) -> Iterator[Finding]:
+    """Envoy takes the longest pause between its tries for the timeout of each try as well."""
+    limits = {
+        "timeout": service["timeout"],
+        "max_interval": service.at("retry_policy", "retry_back_off", "max_interval"),
+    }
+    for name, limit in limits.items():
+        given = limit.seconds if limit else _DEFAULT_TIMEOUT_S if name == "timeout" else None
+        if service and given is not None and given <= needs.answer_s:
+            message = (
+                f"Envoy waits {given:g} s for an answer (`{name}`), and a question to an issuer may take "
+                f"{needs.answer_s:g} s (`introspection.timeout`): then our answer comes too late"
+            )
+            yield Finding("too_little_time", limit.place, message, f"{name}: {2 * needs.answer_s:.3f}s")
 
 
 def _about_fraction(config: View) -> Iterator[Finding]:

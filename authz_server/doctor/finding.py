@@ -14,6 +14,7 @@ SEVERITIES: dict[str, Severity] = {
     "filter_enabled": "danger",
     "no_grpc_service": "broken",
     "wrong_api_version": "broken",
+    "too_little_time": "broken",
     "no_peer_certificate": "broken",
     "headers_withheld": "broken",
     "status_on_error": "danger",

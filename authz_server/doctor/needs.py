@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from authz_server.control.settings import Settings
+from authz_server.control.settings.identity import IntrospectionSettings
 from authz_server.policy.patterns import HostPattern, parse_host_pattern
 from authz_server.policy.plan import CallerItem, Plan
 
@@ -27,6 +28,8 @@ class Needs(Struct, frozen=True):
     """Whether Envoy is to append to `x-forwarded-client-cert`; None where the header is not read."""
     verified: bool
     """Every trust domain has a bundle, so that certificates are verified here again."""
+    answer_s: float
+    """The longest that a request waits for an issuer's word on its token."""
 
 
 def needs_of(plan: Plan, settings: Settings) -> Needs:
@@ -42,11 +45,16 @@ def needs_of(plan: Plan, settings: Settings) -> Needs:
         identity_headers=frozenset(settings.identity_headers) | set_headers,
         forwarded=None if workloads.xfcc is None else workloads.xfcc.appended,
         verified=all(domain.bundle is not None for domain in domains.values()),
+        answer_s=max([asked.timeout for asked in _asked(settings)], default=0.0),
     )
 
 
 def _names_workload(item: CallerItem) -> bool:
     return bool(item.workloads) or any(map(_names_workload, item.any_of))
+
+
+def _asked(settings: Settings) -> list[IntrospectionSettings]:
+    return [issuer.introspection for issuer in settings.issuers.values() if issuer.introspection is not None]
 
 
 def _headers(plan: Plan, settings: Settings) -> Iterator[str]:

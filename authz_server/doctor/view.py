@@ -13,6 +13,7 @@ MAX_VALUES = 2_000_000
 """Aliases may repeat a value: they count each time."""
 
 _CAMEL = re.compile(r"[a-z][a-z0-9]*(?:[A-Z][a-z0-9]*)+")
+_DURATIONS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?s")
 _INTEGERS = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -65,6 +66,11 @@ class View(Struct, frozen=True):
     def number(self) -> int | None:
         """A whole number, which protobuf's JSON may write as a text."""
         return int(self.text) if _INTEGERS.fullmatch(self.text) else None
+
+    @property
+    def seconds(self) -> float | None:
+        """A duration, as protobuf's JSON writes it: `0.250s`."""
+        return float(self.text[:-1]) if _DURATIONS.fullmatch(self.text) else None
 
     @property
     def type(self) -> str:

@@ -23,7 +23,7 @@ MAX_CONNECTIONS = 32
 """Questions to the issuer at once."""
 MAX_QUESTIONS = 1000
 """Tokens that are asked about, or wait for that; some of them with nobody who still waits for the answer."""
-ANSWER_S = 0.02
+ANSWER_S = 0.05
 """So long before its caller's deadline a request is denied, so that the denial comes in time."""
 _TELL_S = 1.0
 """A failure is logged this often at most."""

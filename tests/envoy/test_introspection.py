@@ -68,7 +68,8 @@ def _setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
             # One worker: each asks for itself.
             settings={"issuers": {"asked": asked}, "workers": 1},
             # Which is the timeout of each try too.
-            envoy={"max_interval: 0.250s": "max_interval: 4s"},
+            # Denials must be our own: what Envoy takes for a failure would pass.
+            envoy={"max_interval: 0.250s": "max_interval: 4s", "failure_mode_allow: false": "failure_mode_allow: true"},
         )
         with running_stack(directory, POLICIES, variant) as stack:
             yield Setup(issuer, stack)

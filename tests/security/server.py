@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from authz_server.audit.record import encode
 from authz_server.audit.redaction import Redaction
-from authz_server.envoy.service import CheckService
+from authz_server.envoy.service import CallContext, CheckService
 from authz_server.errors import OUTCOMES, PUBLIC_REASON, Reason
 from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.keys import parse_jwks
@@ -146,7 +146,7 @@ class Server:
     def send(self, payload: bytes) -> Outcome:
         """Send a message as it is; there is exactly one record of it."""
         before = len(self.records)
-        response = CheckResponse.FromString(self.service.check(payload, Call()))
+        response = checked(self.service, payload, Call())
         assert len(self.records) == before + 1
         return Outcome(response, json.loads(self.records[-1]))
 
@@ -182,6 +182,17 @@ class Call:
     def time_remaining(self) -> float | None:
         """Seconds left."""
         return None
+
+    def answer(self, answer: bytes) -> None:
+        """Nobody is asked about a token here."""
+        raise AssertionError(answer)
+
+
+def checked(service: CheckService, payload: bytes, call: CallContext) -> CheckResponse:
+    """The answer to a message, which comes at once."""
+    answer = service.check(payload, call)
+    assert answer is not None
+    return CheckResponse.FromString(answer)
 
 
 def message_of(ask: Ask) -> CheckRequest:

@@ -15,7 +15,7 @@ from authz_server.errors import AUDITABLE, OUTCOMES, Reason
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from authz_server.policy.loader import load_policies
 from tests.builders import write_policies
-from tests.security.server import SECRET, Ask, Server, assert_denied, message_of
+from tests.security.server import SECRET, Ask, Call, Server, assert_denied, checked, message_of
 
 FAULTS = [
     KeyError("k"),
@@ -142,19 +142,11 @@ def test_resp_06_a_fault_in_any_phase_denies(
     assert own.send(payload).allowed
     own.service._responses = envoy_response.ResponseWriter()
     monkeypatch.setattr(module, name, raiser(error))
-    response = CheckResponse.FromString(own.service.check(payload, Context()))
+    response = checked(own.service, payload, Call())
     assert response.status.code == OUTCOMES[Reason.INTERNAL_ERROR].grpc_code
     assert response.denied_response.status.code == 500
     with pytest.raises(type(error)):
-        own.service._recorded(own.service._decide(payload, Context(), time.time()), 0)
-
-
-class Context:
-    """A call without a deadline."""
-
-    def time_remaining(self) -> float | None:
-        """Seconds left."""
-        return None
+        own.service._recorded(own.service._decide(payload, Call(), time.time()), 0)
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
@@ -180,8 +172,8 @@ def test_resp_06_a_fault_that_stays_denies_too(
     monkeypatch.setattr(pipeline, "refused", raiser(error))
     monkeypatch.setattr(own.service, "_record", raiser(error))
     monkeypatch.setattr(own.service, "_log", None)
-    for answer in (own.service.check(payload, Context()), own.service.refuse(Reason.NOT_READY, "")):
-        response = CheckResponse.FromString(answer)
+    refused = CheckResponse.FromString(own.service.refuse(Reason.NOT_READY, ""))
+    for response in (checked(own.service, payload, Call()), refused):
         assert response.status.code == OUTCOMES[Reason.INTERNAL_ERROR].grpc_code
         assert response.denied_response.status.code == 500
 
@@ -192,10 +184,9 @@ def test_resp_06_a_fault_that_stays_denies_too(
 def test_resp_08_too_late_is_denied_at_once(own: Server, left_s: float | None, allowed: bool) -> None:
     """With less than five milliseconds left there is no sense in deciding."""
 
-    class Deadline:
+    class Deadline(Call):
         def time_remaining(self) -> float | None:
             return left_s
 
-    answer = own.service.check(message_of(Ask()).SerializeToString(), Deadline())
-    code = CheckResponse.FromString(answer).status.code
+    code = checked(own.service, message_of(Ask()).SerializeToString(), Deadline()).status.code
     assert code == (0 if allowed else OUTCOMES[Reason.DEADLINE].grpc_code)
