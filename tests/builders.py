@@ -1,9 +1,13 @@
 """Builders for tests: policies from text, snapshots and requests."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
+from ssl import PEM_cert_to_DER_cert
 from textwrap import dedent
+from typing import Any
 
+from authz_server.dev.ca import DevelopmentCa
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.introspection import OpaqueTokens
 from authz_server.identity.keys import KeySet
@@ -35,6 +39,13 @@ def plan_of(directory: Path, **files: str) -> Plan:
     loaded = load_policies(write_policies(directory, names))
     assert loaded.plan is not None, "\n".join(map(str, loaded.problems))
     return loaded.plan
+
+
+def spiffe_bundle(ca: DevelopmentCa, *keys: Mapping[str, Any], **members: object) -> dict[str, Any]:
+    """A trust domain's bundle in SPIFFE's format: its CA, and keys of JWT-SVIDs as JWKs."""
+    der = PEM_cert_to_DER_cert(ca.bundle_pem)
+    authority = {"use": "x509-svid", "kty": "EC", "crv": "P-256", "x5c": [b64encode(der).decode()]}
+    return {"keys": [authority, *({**key, "use": "jwt-svid"} for key in keys)], **members}
 
 
 def caches() -> Caches:

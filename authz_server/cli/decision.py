@@ -16,7 +16,7 @@ from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSou
 from authz_server.control.keys import NO_KEYS
 from authz_server.control.policies import known_names
 from authz_server.control.revocations import parse_revocations
-from authz_server.control.settings import IssuerSettings, Settings
+from authz_server.control.settings import BundleSettings, IssuerSettings, Settings
 from authz_server.errors import OUTCOMES, Reason, Refused
 from authz_server.identity.bundle import Bundle, InvalidBundle, parse_bundle
 from authz_server.identity.cache import BoundedCache
@@ -162,10 +162,16 @@ def _bundles(settings: Settings) -> dict[str, Bundle]:
     for domain, trust_domain in settings.workloads.trust_domains.items():
         try:
             if trust_domain.bundle is not None:
-                bundles[domain] = parse_bundle(trust_domain.bundle.read_bytes())
-        except (OSError, InvalidBundle) as error:
+                bundles[domain] = parse_bundle(_bundle(trust_domain.bundle))
+        except (OSError, FetchFailed, InvalidBundle) as error:
             typer.echo(f"authz: no bundle of the trust domain `{domain}`: {error}", err=True)
     return bundles
+
+
+def _bundle(bundle: BundleSettings) -> bytes:
+    if bundle.file is not None:
+        return bundle.file.read_bytes()
+    return asyncio.run(UrlSource(bundle.url or "").fetch())
 
 
 def _revocations(settings: Settings) -> Revocations | None:

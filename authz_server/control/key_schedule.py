@@ -9,6 +9,8 @@ COOLDOWN_S = 30.0
 """Unknown keys cause a fetch so long after the one before at the earliest."""
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
+SHORTEST_REFRESH_S, USUAL_REFRESH_S, LONGEST_REFRESH_S = 10.0, 300.0, 3600.0
+"""Of a bundle, whatever it says about it itself, and where it says nothing."""
 
 
 class KeySchedule(Struct):
@@ -36,6 +38,11 @@ class KeySchedule(Struct):
         # Replicas that started together shall not ask together for ever.
         self.due = now + self.refresh_s * (1 - 0.1 * jitter)
         self.retry_s = FIRST_RETRY_S
+
+    def hint(self, refresh_s: float | None) -> None:
+        """The publisher says how often it would like to be asked; half of the time of trust is the longest."""
+        wanted = USUAL_REFRESH_S if refresh_s is None else refresh_s
+        self.refresh_s = min(max(wanted, SHORTEST_REFRESH_S), LONGEST_REFRESH_S, self.max_age_s / 2)
 
     def fail(self, now: float) -> None:
         """The fetch brought nothing: again soon, and then less and less often."""

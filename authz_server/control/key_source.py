@@ -75,7 +75,10 @@ async def _get(url: str) -> bytes:
     try:
         async with (
             asyncio.timeout(FETCH_S),
-            httpx2.AsyncClient(follow_redirects=False, trust_env=outside, timeout=FETCH_S) as client,
+            # `SSL_CERT_FILE` names a private CA wherever the place is.
+            httpx2.AsyncClient(
+                follow_redirects=False, trust_env=outside, verify=httpx2.create_ssl_context(), timeout=FETCH_S
+            ) as client,
             # Not compressed: what comes is as large as it looks.
             client.stream(
                 "GET", url, headers={"accept": "application/json", "accept-encoding": "identity"}

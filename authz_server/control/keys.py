@@ -1,22 +1,24 @@
-"""Keeps the keys of an issuer fresh: one fetch at a time, ahead of need, old keys while the issuer is down."""
+"""Keeps keys and bundles fresh: one fetch at a time, ahead of need, the old ones while their source is down."""
 
 import asyncio
 import random
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import structlog
 
 from authz_server.control.key_schedule import KeySchedule
 from authz_server.control.key_source import FetchFailed, KeySource
-from authz_server.identity.keys import InvalidKeySet, parse_jwks
+from authz_server.identity.bundle import Bundle, InvalidBundle, parse_spiffe_bundle
+from authz_server.identity.keys import InvalidKeySet, KeySet, parse_jwks
 
 NO_KEYS = b'{"keys": []}'
-"""The JWKS of an issuer whose keys are not known."""
+"""The JWKS of an issuer whose keys are not known, and the bundle of a trust domain that is not."""
 
 
-class IssuerKeys:
-    """The keys of one issuer."""
+class Fetched:
+    """The keys of one issuer, or the bundle of one trust domain."""
 
     def __init__(
         self,
@@ -26,6 +28,7 @@ class IssuerKeys:
         *,
         on_change: Callable[[], None],
         on_fetch: Callable[[str, bool], None],
+        kind: Literal["keys", "bundle"] = "keys",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_change` is called when `document` has changed, `on_fetch` with the name and success of each fetch."""
@@ -34,6 +37,8 @@ class IssuerKeys:
         """What the workers should have."""
         self.usable = False
         """Whether there is a key to verify with."""
+        self._kind = kind
+        self._log = structlog.get_logger().bind(**{"issuer" if kind == "keys" else "trust_domain": name})
         self._source = source
         self._schedule = schedule
         self._schedule.due = clock()
@@ -69,25 +74,27 @@ class IssuerKeys:
         if self._clock() >= self._schedule.due:
             await self._fetch()
         if self._schedule.expire(self._clock()):
-            structlog.get_logger().error("keys_expired", issuer=self.name)
+            self._log.error(f"{self._kind}_expired")
             self._replace(NO_KEYS, False)
 
     async def _fetch(self) -> None:
         self._schedule.begin(self._clock())
         try:
             document = await self._source.fetch()
-            keys = parse_jwks(document)
-        except (FetchFailed, InvalidKeySet) as error:
+            parsed: KeySet | Bundle = (parse_jwks if self._kind == "keys" else parse_spiffe_bundle)(document)
+        except (FetchFailed, InvalidKeySet, InvalidBundle) as error:
             self._schedule.fail(self._clock())
             self._on_fetch(self.name, False)
-            structlog.get_logger().error("keys_fetch_failed", issuer=self.name, problem=str(error))
+            self._log.error(f"{self._kind}_fetch_failed", problem=str(error))
             return
+        if isinstance(parsed, Bundle):
+            self._schedule.hint(parsed.refresh_hint_s)
         self._schedule.succeed(self._clock(), random.random())  # noqa: S311  # spreads load, protects nothing
         self._on_fetch(self.name, True)
         if document != self.document:
-            for warning in keys.warnings:
-                structlog.get_logger().warning("key_unusable", issuer=self.name, problem=warning)
-            self._replace(document, bool(keys.keys))
+            for warning in parsed.warnings:
+                self._log.warning("key_unusable", problem=warning)
+            self._replace(document, parsed.usable)
 
     def _replace(self, document: bytes, usable: bool) -> None:
         self.document = document

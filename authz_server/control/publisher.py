@@ -22,7 +22,7 @@ class Content(Struct, frozen=True):
     keys: Mapping[str, bytes]
     """JWKS documents by the issuer's configured name."""
     bundles: Mapping[str, bytes]
-    """PEM certificates by trust domain."""
+    """Bundles by trust domain, PEM or JSON."""
     revocations: Revocations | None = None
 
     def is_like(self, other: "Content | None") -> bool:

@@ -53,8 +53,8 @@ def unusable_trust(settings: Settings) -> Iterator[Unusable]:
             key = ("issuers", name, "introspection", "client_secret_file")
             yield from _secret(key, issuer.introspection.client_secret_file)
     for domain, trust_domain in settings.workloads.trust_domains.items():
-        if trust_domain.bundle is not None:
-            yield from _bundle(("workloads", "trust_domains", domain, "bundle"), trust_domain.bundle)
+        if trust_domain.bundle is not None and trust_domain.bundle.file is not None:
+            yield from _bundle(("workloads", "trust_domains", domain, "bundle", "file"), trust_domain.bundle.file)
 
 
 def _revocations(settings: Settings) -> Unusable | list[Problem]:
@@ -135,7 +135,7 @@ def _bundle(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
         content = read_trust_file(path)
         if b"PRIVATE KEY-----" in content:
             yield Unusable(key, f"{path} holds a private key", "a bundle has the authorities' certificates alone")
-        elif not parse_bundle(content).authorities:
+        elif not parse_bundle(content).usable:
             yield Unusable(key, f"{path} is empty", "write the authorities' certificates as PEM")
     except OSError as error:
         yield _cannot_read(key, path, error)

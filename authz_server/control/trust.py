@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import Callable
 
-from authz_server.control.key_schedule import KeySchedule
+from authz_server.control.key_schedule import USUAL_REFRESH_S, KeySchedule
 from authz_server.control.key_source import DiscoverySource, KeySource, UrlSource
-from authz_server.control.keys import NO_KEYS, IssuerKeys
+from authz_server.control.keys import NO_KEYS, Fetched
 from authz_server.control.policies import known_names
 from authz_server.control.revocations import parse_revocations
-from authz_server.control.settings import IssuerSettings, Settings
+from authz_server.control.settings import BundleSettings, IssuerSettings, Settings
 from authz_server.control.trust_files import TrustFile
 from authz_server.identity.bundle import Bundle, parse_bundle
 from authz_server.identity.keys import KeySet, parse_jwks
 from authz_server.identity.revocations import Revocations
+from authz_server.identity.spiffe import SCHEME
 from authz_server.telemetry.control_metrics import ControlMetrics
 
 _NOTHING_REVOKED = b"issuers: {}"
@@ -23,9 +24,10 @@ class Trust:
 
     def __init__(self, settings: Settings, metrics: ControlMetrics, on_change: Callable[[], None]) -> None:
         """`on_change` is called whenever fetched keys have changed or have become too old."""
-        self._fetched: dict[str, IssuerKeys] = {}
+        self._fetched: dict[str, Fetched] = {}
         self._key_files: dict[str, TrustFile] = {}
         self._bundles: dict[str, TrustFile] = {}
+        self._fetched_bundles: dict[str, Fetched] = {}
         self._required = {name for name, issuer in settings.issuers.items() if issuer.required}
         for name, issuer in settings.issuers.items():
             if issuer.keys.file is not None:
@@ -33,8 +35,13 @@ class Trust:
             elif not issuer.keys.none:
                 self._fetched[name] = _issuer_keys(name, issuer, metrics, on_change)
         for domain, trust_domain in settings.workloads.trust_domains.items():
-            if trust_domain.bundle is not None:
-                self._bundles[domain] = TrustFile(trust_domain.bundle, parse_bundle, b"")
+            if trust_domain.bundle is None:
+                continue
+            if trust_domain.bundle.file is not None:
+                self._bundles[domain] = TrustFile(trust_domain.bundle.file, parse_bundle, b"")
+            elif trust_domain.bundle.url is not None:
+                url = UrlSource(trust_domain.bundle.url)
+                self._fetched_bundles[domain] = _bundle(domain, url, trust_domain.bundle, metrics, on_change)
         self._revocations: TrustFile | None = None
         if settings.revocations is not None:
             known = known_names(settings)
@@ -49,8 +56,9 @@ class Trust:
         return fetched | {name: file.content for name, file in self._key_files.items()}
 
     def bundles(self) -> dict[str, bytes]:
-        """PEM certificates of the trust domains that have a bundle."""
-        return {domain: file.content for domain, file in self._bundles.items()}
+        """The bundles of the trust domains that have one, PEM or JSON."""
+        fetched = {domain: bundle.document for domain, bundle in self._fetched_bundles.items()}
+        return fetched | {domain: file.content for domain, file in self._bundles.items()}
 
     def revocations(self) -> Revocations | None:
         """What is revoked; None where the configuration names no file of it."""
@@ -73,9 +81,11 @@ class Trust:
         return any(changed)
 
     def ask(self, issuer: str) -> None:
-        """A token of this issuer named a key that is not known."""
-        if issuer in self._fetched:
-            self._fetched[issuer].ask()
+        """A token of this issuer, or of the trust domain `spiffe://…`, named a key that is not known."""
+        domain = issuer.removeprefix(SCHEME)
+        fetched = self._fetched.get(issuer) if domain == issuer else self._fetched_bundles.get(domain)
+        if fetched is not None:
+            fetched.ask()
 
     def missing(self) -> dict[str, bool]:
         """What is missing to verify with, such as `issuer corp has no keys`, and whether it is required."""
@@ -97,25 +107,39 @@ class Trust:
         return [f"{file.path}: {file.problem}" for file in self.files() if file.problem is not None]
 
     async def run(self) -> None:
-        """Keep the fetched keys fresh, until cancelled."""
+        """Keep fresh what is fetched, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for keys in self._fetched.values():
-                group.create_task(keys.run())
+            for fetched in (*self._fetched.values(), *self._fetched_bundles.values()):
+                group.create_task(fetched.run())
 
     def _dark(self) -> list[str]:
         dark = [name for name, keys in self._fetched.items() if not keys.usable]
         return dark + [n for n, f in self._key_files.items() if not (isinstance(f.parsed, KeySet) and f.parsed.keys)]
 
     def _empty(self) -> list[str]:
-        return [n for n, f in self._bundles.items() if not (isinstance(f.parsed, Bundle) and f.parsed.authorities)]
+        empty = [domain for domain, bundle in self._fetched_bundles.items() if not bundle.usable]
+        return empty + [n for n, f in self._bundles.items() if not (isinstance(f.parsed, Bundle) and f.parsed.usable)]
 
 
-def _issuer_keys(
-    name: str, issuer: IssuerSettings, metrics: ControlMetrics, on_change: Callable[[], None]
-) -> IssuerKeys:
+def _bundle(
+    domain: str, source: KeySource, settings: BundleSettings, metrics: ControlMetrics, on_change: Callable[[], None]
+) -> Fetched:
+    bundle = Fetched(
+        domain,
+        source,
+        KeySchedule(refresh_s=USUAL_REFRESH_S, max_age_s=settings.max_age),
+        on_change=on_change,
+        on_fetch=lambda name, ok: metrics.bundle_fetched(name, ok=ok),
+        kind="bundle",
+    )
+    metrics.bundle_age(domain, lambda: bundle.age_s if bundle.age_s is not None else float("nan"))
+    return bundle
+
+
+def _issuer_keys(name: str, issuer: IssuerSettings, metrics: ControlMetrics, on_change: Callable[[], None]) -> Fetched:
     url = issuer.keys.url
     source: KeySource = DiscoverySource(issuer.issuer) if url is None else UrlSource(url)
-    keys = IssuerKeys(
+    keys = Fetched(
         name,
         source,
         KeySchedule(refresh_s=issuer.refresh_s, max_age_s=issuer.keys_max_age),

@@ -1,6 +1,7 @@
 """The public keys of an issuer, read from a JWK Set (RFC 7517)."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -47,6 +48,11 @@ class KeySet(Struct, frozen=True):
     keys: tuple[Key, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def usable(self) -> bool:
+        """Whether there is anything to verify with."""
+        return bool(self.keys)
+
     def has(self, kid: str) -> bool:
         """Whether there is a key of this name."""
         return any(key.kid == kid for key in self.keys)
@@ -69,11 +75,16 @@ def parse_jwks(document: bytes) -> KeySet:
         raise InvalidKeySet("the key set has no list `keys`")
     if len(entries) > MAX_KEYS:
         raise InvalidKeySet(f"the key set has more than {MAX_KEYS} keys")
+    return usable_keys(entries)
+
+
+def usable_keys(entries: Sequence[object], use: str = "sig") -> KeySet:
+    """The keys among the members of a JWK Set; `use` is what they must be for (RFC 7517 section 4.2)."""
     keys: list[Key] = []
     warnings: list[str] = []
     for number, entry in enumerate(entries, 1):
         try:
-            keys.append(_key(entry))
+            keys.append(_key(entry, use))
         except ValueError as error:
             warnings.append(f"key {number} is left out: {error}")
     names = [key.kid for key in keys if key.kid is not None]
@@ -82,13 +93,13 @@ def parse_jwks(document: bytes) -> KeySet:
     return KeySet(tuple([key for key in keys if key.kid not in repeated]), tuple(warnings))
 
 
-def _key(entry: object) -> Key:
+def _key(entry: object, use: str) -> Key:
     """One key. Raises ValueError, saying why it cannot be used."""
     if not isinstance(entry, dict):
         raise ValueError("it is not a JSON object")
     if not _PRIVATE_MEMBERS.isdisjoint(entry):
         raise ValueError("it is private or symmetric, and no longer a secret")
-    if entry.get("use", "sig") != "sig" or not _may_verify(entry.get("key_ops", ["verify"])):
+    if entry.get("use", use) != use or not _may_verify(entry.get("key_ops", ["verify"])):
         raise ValueError("it is not for signatures (`use`, `key_ops`)")
     kid = entry.get("kid")
     if kid is not None and (not isinstance(kid, str) or not kid):

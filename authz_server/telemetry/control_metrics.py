@@ -41,6 +41,8 @@ class ControlMetrics:
         self._write_errors = self._counter(names.AUDIT_WRITE_ERRORS)
         self._fetches = self._counter(names.KEYS_FETCHES)
         self._keys_age = self._gauge(names.KEYS_AGE)
+        self._bundle_fetches = self._counter(names.BUNDLE_FETCHES)
+        self._bundle_age = self._gauge(names.BUNDLE_AGE)
         self._trust_problems = self._gauge(names.TRUST_PROBLEMS)
         for result in (_OK, _FAILED):
             self._reloads.labels(result)
@@ -89,6 +91,16 @@ class ControlMetrics:
         # From zero on, as above.
         for result in (_OK, _FAILED):
             self._fetches.labels(issuer, result)
+
+    def bundle_fetched(self, trust_domain: str, *, ok: bool) -> None:
+        """A trust bundle was fetched or could not be."""
+        self._bundle_fetches.labels(trust_domain, _OK if ok else _FAILED).inc()
+
+    def bundle_age(self, trust_domain: str, age_s: Callable[[], float]) -> None:
+        """Ask this function for the age of a bundle whenever metrics are read; NaN without one."""
+        self._bundle_age.labels(trust_domain).set_function(age_s)
+        for result in (_OK, _FAILED):
+            self._bundle_fetches.labels(trust_domain, result)
 
     def trust_problems(self, count: Callable[[], float]) -> None:
         """Ask this function for the number of issuers and bundles with a problem whenever metrics are read."""

@@ -11,6 +11,7 @@ REVISION = "revision"
 STATE = "state"
 WORKER = "worker"
 ISSUER = "issuer"
+TRUST_DOMAIN = "trust_domain"
 
 OTHER = "(other)"
 """The label value that stands for all that find no place of their own."""
@@ -71,6 +72,12 @@ AUDIT_DROPPED = Metric("authz_audit_dropped_total", "counter", (WORKER,), "Recor
 AUDIT_WRITE_ERRORS = Metric("authz_audit_write_errors_total", "counter", (), "Failed writes to the audit file.")
 KEYS_FETCHES = Metric("authz_keys_fetches_total", "counter", (ISSUER, RESULT), "Fetches of keys: ok or failed.")
 KEYS_AGE = Metric("authz_keys_age_seconds", "gauge", (ISSUER,), "Since the keys were fetched; NaN before the first.")
+BUNDLE_FETCHES = Metric(
+    "authz_bundle_fetches_total", "counter", (TRUST_DOMAIN, RESULT), "Fetches of trust bundles: ok or failed."
+)
+BUNDLE_AGE = Metric(
+    "authz_bundle_age_seconds", "gauge", (TRUST_DOMAIN,), "Since the bundle was fetched; NaN before the first."
+)
 TRUST_PROBLEMS = Metric(
     "authz_trust_problems",
     "gauge",
@@ -88,7 +95,8 @@ WORKER_METRICS = (
 
 CONTROL_METRICS = (
     *(RELOADS, POLICY_PROBLEMS, POLICY_REVISION, POLICY_LOADED, WORKERS, WORKER_RESTARTS),
-    *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_WRITE_ERRORS, KEYS_FETCHES, KEYS_AGE, TRUST_PROBLEMS),
+    *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_WRITE_ERRORS, KEYS_FETCHES, KEYS_AGE),
+    *(BUNDLE_FETCHES, BUNDLE_AGE, TRUST_PROBLEMS),
 )
 """Counted by the control process."""
 
@@ -129,6 +137,7 @@ LOG_KEYS = {
     "rules": "how many, in all services",
     "services": "how many",
     SOURCE: "a line of a policy file, and what is wrong in it underlined",
+    TRUST_DOMAIN: "of workloads",
     "version": "of the server",
     "where": "file and line of a defect",
 }

@@ -12,7 +12,7 @@ import pytest
 from authz_server.control import key_source
 from authz_server.control.key_schedule import KeySchedule
 from authz_server.control.key_source import UrlSource
-from authz_server.control.keys import IssuerKeys
+from authz_server.control.keys import Fetched
 from authz_server.control.settings.places import check_url
 from authz_server.documents.invalid import InvalidValue
 from authz_server.errors import Reason
@@ -107,10 +107,10 @@ class Clock:
         return self.now
 
 
-def issuer_keys(url: str, clock: Clock) -> IssuerKeys:
+def issuer_keys(url: str, clock: Clock) -> Fetched:
     """The keys of an issuer, believed for an hour."""
     schedule = KeySchedule(refresh_s=10 * MINUTE, max_age_s=HOUR)
-    return IssuerKeys("corp", UrlSource(url), schedule, on_change=lambda: None, on_fetch=lambda *_: None, clock=clock)
+    return Fetched("corp", UrlSource(url), schedule, on_change=lambda: None, on_fetch=lambda *_: None, clock=clock)
 
 
 @pytest.mark.parametrize("case", BAD_ANSWERS)

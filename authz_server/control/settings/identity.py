@@ -15,13 +15,38 @@ Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256
 """Asymmetric signatures (RFC 7518 section 3.1, RFC 8037); shared secrets and `none` are never accepted."""
 
 
+class BundleSettings(Section):
+    """The authorities of a trust domain, with which its certificates are verified here again: in a file, or at a URL.
+    `bundle: certs/bundle.pem` is short for the file."""
+
+    noun: ClassVar[str] = "`bundle`"
+
+    file: FilePath | None = None
+    """Certificates in PEM, or a SPIFFE bundle (JWKS); read again when it changes."""
+    url: Url | None = Field(default=None, examples=["https://spire.shop.example/bundle"])
+    """A SPIFFE bundle endpoint (`https_web`), fetched again as often as the bundle asks (`spiffe_refresh_hint`, between
+    10s and 1h), otherwise every 5m."""
+    max_age: Annotated[Duration, duration_from("1m", "30d")] = Field(default="1d", validate_default=True)
+    """How long a fetched bundle serves while its endpoint cannot be reached."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"file": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "BundleSettings":
+        if (self.file is None) == (self.url is None):
+            raise InvalidValue("`bundle` takes exactly one of `file` and `url`")
+        return self
+
+
 class TrustDomainSettings(Section):
     """A trust domain whose certificates name callers."""
 
     noun: ClassVar[str] = "a trust domain"
 
-    bundle: FilePath | None = None
-    """Its authorities, PEM: certificates are verified against them here again. Read again when it changes."""
+    bundle: BundleSettings | None = None
 
 
 class ForwardedSettings(Section):

@@ -33,10 +33,11 @@ def table() -> str:
 
 def _schema() -> JsonSchema:
     schema = Settings.model_json_schema(schema_generator=_Generator)
-    # A validator takes the short form, which pydantic cannot know.
+    # Validators take the short forms, which pydantic cannot know.
     listen, sections = schema["properties"]["listen"], schema["$defs"]
     address = sections["ListenSettings"]["properties"]["address"]
     schema["properties"]["listen"] = {"anyOf": [{"$ref": listen.pop("$ref")}, address], **listen}
+    sections["TrustDomainSettings"]["properties"]["bundle"]["anyOf"].append({"type": "string", "minLength": 1})
     for section in sections.values():
         section.pop("title", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "authz.yaml"}

@@ -86,6 +86,30 @@ def test_an_issuer_whose_certificate_nobody_signed_is_not_believed(tmp_path: Pat
         asyncio.run(scenario())
 
 
+def test_a_private_authority_is_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`SSL_CERT_FILE`, as everywhere: for keys and for bundles, also on loopback."""
+    ca = create_ca("shop.example")
+    svid = ca.issue("spiffe://shop.example/issuer", dns_names=["localhost"])
+    (tmp_path / "both.pem").write_text(svid.certificate_pem + svid.key_pem)
+    (tmp_path / "ca.pem").write_text(ca.bundle_pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "both.pem")
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async def scenario() -> bytes:
+        async with await asyncio.start_server(reply, "127.0.0.1", 0, ssl=context) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await UrlSource(f"https://localhost:{port}/jwks").fetch()
+
+    assert asyncio.run(scenario()) == b"{}"
+
+
 @pytest.mark.parametrize(
     ("cause", "words"),
     [

@@ -8,7 +8,7 @@ import pytest
 
 from authz_server.control.key_schedule import KeySchedule
 from authz_server.control.key_source import FetchFailed, UrlSource
-from authz_server.control.keys import NO_KEYS, IssuerKeys
+from authz_server.control.keys import NO_KEYS, Fetched
 from tests.unit.control.issuer_server import IssuerServer, answer, issuer_server
 
 HOUR = 3600.0
@@ -41,7 +41,7 @@ class Kept:
         self.clock = Clock()
         self.changes: list[bytes] = []
         self.fetches: list[bool] = []
-        self.keys = IssuerKeys(
+        self.keys = Fetched(
             "corp",
             UrlSource(url),
             KeySchedule(refresh_s=600.0, max_age_s=HOUR),
@@ -147,7 +147,7 @@ def test_asking_wakes_the_task_that_waits(issuer: IssuerServer) -> None:
     async def scenario() -> int:
         source, clock = Slow(f"{issuer.url}/jwks"), Clock()
         changed = asyncio.Event()
-        keys = IssuerKeys(
+        keys = Fetched(
             "corp",
             source,
             KeySchedule(refresh_s=600.0, max_age_s=HOUR),
@@ -178,7 +178,7 @@ def test_a_source_that_fails_leaves_no_keys_at_start() -> None:
             raise FetchFailed("down")
 
     told: list[bool] = []
-    keys = IssuerKeys(
+    keys = Fetched(
         "corp",
         Down(),
         KeySchedule(refresh_s=600.0, max_age_s=HOUR),

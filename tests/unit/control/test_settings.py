@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from authz_server.control.settings import LoadedSettings, Settings, load_settings
+from authz_server.control.settings import BundleSettings, LoadedSettings, Settings, load_settings
 from authz_server.control.settings.identity import Algorithm
 from authz_server.identity.algorithms import ALGORITHMS
 from authz_server.worker.address import TcpAddress, UnixAddress
@@ -25,6 +25,9 @@ TWO_ASKED = f"issuers:\n  a: {ASKED % 'a'}\n  b: {ASKED % 'b'}"
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
+
+
+BUNDLE = "workloads: {trust_domains: {shop.example: {bundle: %s}}}"
 
 
 def load(tmp_path: Path, text: str, environment: Mapping[str, str] | None = None) -> LoadedSettings:
@@ -82,6 +85,14 @@ def test_the_address_alone_may_stand_for_the_listener(tmp_path: Path) -> None:
     assert good(tmp_path, "listen: '[::1]:9001'").listen.address == TcpAddress("::1", 9001)
 
 
+def test_the_file_alone_may_stand_for_the_bundle(tmp_path: Path) -> None:
+    """`bundle: …` is short for `bundle: {file: …}`."""
+    short, whole = (good(tmp_path, BUNDLE % text).workloads for text in ("ca.pem", "{file: ca.pem}"))
+    assert short == whole
+    fetched = good(tmp_path, BUNDLE % "{url: 'https://spire.example/bundle'}").workloads.trust_domains["shop.example"]
+    assert fetched.bundle == BundleSettings(url="https://spire.example/bundle")
+
+
 def test_a_relative_path_is_relative_to_the_file(tmp_path: Path) -> None:
     """Also in the address of a Unix socket, and for defaults."""
     settings = good(tmp_path, "listen: unix:sockets/check-{worker}.sock\naudit: {file: {path: ../log/a.jsonl}}")
@@ -110,7 +121,7 @@ def test_the_environment_beats_the_file(tmp_path: Path) -> None:
     assert settings.listen.socket.mode == "0660"
     assert settings.policies.directory == tmp_path / "work" / "mine"
     assert settings.identity_headers == ["x-user", "x-workload"]
-    assert settings.workloads.trust_domains["shop.example"].bundle == tmp_path / "work" / "ca.pem"
+    assert settings.workloads.trust_domains["shop.example"].bundle == BundleSettings(file=tmp_path / "work" / "ca.pem")
     assert settings.issuers["corp"].required
     assert settings.tls is None
 
@@ -170,6 +181,11 @@ def test_an_error_does_not_show_the_value_of_a_variable(tmp_path: Path) -> None:
         ("workers: -1", "1:10 `workers` must be at least 1 | "),
         ("identity_headers: [X-User]", "1:20 this is the name of a header, in lower case | for example x-user"),
         ("workloads: {trust_domains: {Shop: {}}}", "1:29 a trust domain has lower-case letters, digits, `.`, `_` and `-` | for example shop.example"),
+        (BUNDLE % "{}", "1:52 `bundle` takes exactly one of `file` and `url` | "),
+        (BUNDLE % "{file: a, url: 'https://spire.example/'}", "1:52 `bundle` takes exactly one of `file` and `url` | "),
+        (BUNDLE % "{url: 'http://spire.example/'}", "1:58 `http:` is for loopback only | write `https:`"),
+        (BUNDLE % "{url: 'https://spire.example/', max_age: 1s}", "1:93 this is a duration from 1m to 30d | "),
+        (BUNDLE % "[a]", "1:52 `bundle` must be a mapping, not a list | "),
         (ISSUER % ", skew: 61s", "1:77 this is a duration from 0s to 60s | "),
         (ISSUER % ", algorithms: [HS256]", "1:84 an item of `algorithms` must be `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `ES512` or `EdDSA`, not `HS256` | did you mean `RS256`?"),
         (ISSUER % ", keys: {}", "1:77 `keys` takes exactly one of `discovery: true`, `url`, `file` and `none: true` | "),

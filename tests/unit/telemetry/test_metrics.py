@@ -277,6 +277,8 @@ def test_metrics_are_exposed_as_they_are_named(control: ControlMetrics, worker: 
     control.audit_drained(1, {0: 1})
     control.keys_fetched("corp", ok=True)
     control.keys_age("corp", lambda: 1.0)
+    control.bundle_fetched("shop.example", ok=True)
+    control.bundle_age("shop.example", lambda: 1.0)
     text = control.render().decode()
     exposed = {
         (name, kind, help_text) for help_text, name, kind in re.findall(r"# HELP \w+ (.*)\n# TYPE (\w+) (\w+)", text)
