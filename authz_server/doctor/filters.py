@@ -85,19 +85,23 @@ def _about_ext_authz(each: View, needs: Needs) -> Iterator[Finding]:
 
 
 def _about_time(service: View, needs: Needs) -> Iterator[Finding]:
-    """Envoy takes the longest pause between its tries for the timeout of each try as well."""
-    limits = {
-        "timeout": service["timeout"],
-        "max_interval": service.at("retry_policy", "retry_back_off", "max_interval"),
-    }
-    for name, limit in limits.items():
-        given = limit.seconds if limit else _DEFAULT_TIMEOUT_S if name == "timeout" else None
-        if service and given is not None and given <= needs.answer_s:
+    """What a request waits for an issuer has to fit into the time that it has.
+
+    Envoy takes the longest pause between its tries for the timeout of each try as well, and does not tell us of it.
+    """
+    question_s = needs.question_s
+    timeout, pause = service["timeout"], service.at("retry_policy", "retry_back_off", "max_interval")
+    for name, limit, default, wait_s in (
+        ("timeout", timeout, _DEFAULT_TIMEOUT_S, question_s),
+        ("max_interval", pause, None, 2 * question_s),
+    ):
+        given = limit.seconds if limit else default
+        if service and given is not None and given <= wait_s:
             message = (
-                f"Envoy waits {given:g} s for an answer (`{name}`), and a question to an issuer may take "
-                f"{needs.answer_s:g} s (`introspection.timeout`): then our answer comes too late"
+                f"Envoy waits {given:g} s for an answer (`{name}`), and what an issuer says about a token may take "
+                f"{wait_s:g} s (`introspection.timeout`): then our answer comes too late"
             )
-            yield Finding("too_little_time", limit.place, message, f"{name}: {2 * needs.answer_s:.3f}s")
+            yield Finding("too_little_time", limit.place, message, f"{name}: {1.5 * wait_s:.3f}s")
 
 
 def _about_fraction(config: View) -> Iterator[Finding]:

@@ -28,8 +28,8 @@ class Needs(Struct, frozen=True):
     """Whether Envoy is to append to `x-forwarded-client-cert`; None where the header is not read."""
     verified: bool
     """Every trust domain has a bundle, so that certificates are verified here again."""
-    answer_s: float
-    """The longest that a request waits for an issuer's word on its token."""
+    question_s: float
+    """The longest that a question to an issuer about a token takes, without the wait for its turn."""
 
 
 def needs_of(plan: Plan, settings: Settings) -> Needs:
@@ -45,7 +45,7 @@ def needs_of(plan: Plan, settings: Settings) -> Needs:
         identity_headers=frozenset(settings.identity_headers) | set_headers,
         forwarded=None if workloads.xfcc is None else workloads.xfcc.appended,
         verified=all(domain.bundle is not None for domain in domains.values()),
-        answer_s=max([asked.timeout for asked in _asked(settings)], default=0.0),
+        question_s=max([asked.timeout for asked in _asked(settings)], default=0.0),
     )
 
 

@@ -5,7 +5,8 @@ The thread that answers calls waits for nothing: it hands such a request over an
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -110,11 +111,31 @@ class Introspector:
         return question
 
     async def _ask(self, needed: IntrospectionNeeded) -> None:
+        try:
+            async with self._turn():
+                await self._ask_now(needed)
+        finally:
+            del self._questions[needed.digest]
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the connections. Raises Refused (`overloaded`), which says nothing about the token: others may ask."""
+        try:
+            async with asyncio.timeout(self._tokens.settings.timeout_s):
+                await self._connections.acquire()
+        except TimeoutError:
+            raise Refused(Reason.OVERLOADED, "too many tokens wait for their issuer's word") from None
+        try:
+            yield
+        finally:
+            self._connections.release()
+
+    async def _ask_now(self, needed: IntrospectionNeeded) -> None:
         began = self._loop.time()
         result: Result = "failed"
         problem: str | None = None
         try:
-            async with asyncio.timeout(self._tokens.settings.timeout_s), self._connections:
+            async with asyncio.timeout(self._tokens.settings.timeout_s):
                 answer = await self._client.ask(needed.token)
             result = self._tokens.take(needed, answer, time.time())
         except TimeoutError:
@@ -125,8 +146,6 @@ class Introspector:
             problem = f"the answer is {error}"
         except Exception as error:  # noqa: BLE001  # the border: whoever waits must be answered
             problem = f"a defect: {type(error).__name__}"
-        finally:
-            del self._questions[needed.digest]
         if problem is not None:
             self._tokens.fail(needed, time.time())
             self._tell(problem)

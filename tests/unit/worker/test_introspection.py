@@ -313,6 +313,20 @@ def test_tokens_that_are_asked_about_are_bounded(
         each.released.set()
 
 
+def test_a_question_that_has_no_turn_is_no_failure_of_the_issuer(
+    server: IntrospectionServer, make: Callable[..., Asking], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is remembered of it: the next request with the token may ask."""
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 0)
+    asking = make(timeout_s=0.1)
+    for _ in range(3):
+        asking.ask("a")
+    assert asking.reasons(3) == [Reason.OVERLOADED] * 3
+    with pytest.raises(IntrospectionNeeded):
+        asking.known("a")
+    assert server.asked == []
+
+
 def test_questions_at_once_are_bounded(
     server: IntrospectionServer, make: Callable[..., Asking], monkeypatch: pytest.MonkeyPatch
 ) -> None:
