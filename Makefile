@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run valid-port test lint format proto schema envoy bench clean
+.PHONY: help install run valid-port test lint format proto schema envoy bench fuzz clean
 
 help:
 	@echo "make run      the demo: a real Envoy, sample services and this server"
@@ -25,6 +25,7 @@ help:
 	@echo "make schema   generate schema/ from the code"
 	@echo "make envoy    generate deploy/envoy.yaml"
 	@echo "make bench    the benchmarks"
+	@echo "make fuzz     random input for ten minutes: make fuzz ARGS='--seconds 60'"
 	@echo "make clean    remove what was installed, generated caches and the demo's files"
 
 install: $(INSTALLED)
@@ -72,6 +73,9 @@ envoy: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean:
 	rm -rf $(VENV) run tests/oidc/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

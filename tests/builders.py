@@ -8,11 +8,13 @@ from textwrap import dedent
 from typing import Any
 
 from authz_server.dev.ca import DevelopmentCa
+from authz_server.envoy.service import CheckService
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.introspection import OpaqueTokens
 from authz_server.identity.keys import KeySet
 from authz_server.identity.settings import IdentitySettings, TrustDomain
 from authz_server.model import Request
+from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.loader import load_policies
@@ -22,6 +24,29 @@ from authz_server.snapshot import Caches, Snapshot, build_verifiers
 PRINCIPALS_ARE_BELIEVED = IdentitySettings(
     trust_domains=(TrustDomain(name="shop.example"),), certificate="principal", identity_headers=("x-user",)
 )
+
+
+class Call:
+    """A call's context, perhaps with a deadline; keeps what is answered later."""
+
+    def __init__(self, remaining_s: float | None = None) -> None:
+        self._remaining_s = remaining_s
+        self.answered: bytes | None = None
+
+    def time_remaining(self) -> float | None:
+        """Seconds left."""
+        return self._remaining_s
+
+    def answer(self, answer: bytes) -> None:
+        """Keep what is answered later."""
+        self.answered = answer
+
+
+def answer_to(service: CheckService, payload: bytes, remaining_s: float | None = None) -> CheckResponse:
+    """What a service answers at once."""
+    answer = service.check(payload, Call(remaining_s))
+    assert answer is not None
+    return CheckResponse.FromString(answer)
 
 
 def write_policies(directory: Path, files: Mapping[str, str]) -> Path:

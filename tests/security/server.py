@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from authz_server.audit.record import encode
 from authz_server.audit.redaction import Redaction
-from authz_server.envoy.service import CallContext, CheckService
+from authz_server.envoy.service import CheckService
 from authz_server.errors import OUTCOMES, PUBLIC_REASON, Reason
 from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.keys import parse_jwks
@@ -22,7 +22,7 @@ from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
 from authz_server.snapshot import Snapshot, build_verifiers
-from tests.builders import caches, plan_of
+from tests.builders import answer_to, caches, plan_of
 from tests.unit.identity.certificates import WEB, Authority, pem, url_encoded
 from tests.unit.identity.tokens import CORP, SigningKey, jwks
 
@@ -146,7 +146,7 @@ class Server:
     def send(self, payload: bytes) -> Outcome:
         """Send a message as it is; there is exactly one record of it."""
         before = len(self.records)
-        response = checked(self.service, payload, Call())
+        response = answer_to(self.service, payload)
         assert len(self.records) == before + 1
         return Outcome(response, json.loads(self.records[-1]))
 
@@ -174,25 +174,6 @@ class Server:
 
     def _record(self, decision: Decision, latency_us: int) -> None:
         self.records.append(encode(decision, worker=0, latency_us=latency_us, redaction=Redaction((), b"k" * 32)))
-
-
-class Call:
-    """A call without a deadline."""
-
-    def time_remaining(self) -> float | None:
-        """Seconds left."""
-        return None
-
-    def answer(self, answer: bytes) -> None:
-        """Nobody is asked about a token here."""
-        raise AssertionError(answer)
-
-
-def checked(service: CheckService, payload: bytes, call: CallContext) -> CheckResponse:
-    """The answer to a message, which comes at once."""
-    answer = service.check(payload, call)
-    assert answer is not None
-    return CheckResponse.FromString(answer)
 
 
 def message_of(ask: Ask) -> CheckRequest:

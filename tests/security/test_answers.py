@@ -14,8 +14,8 @@ from authz_server.envoy import service as envoy_service
 from authz_server.errors import AUDITABLE, OUTCOMES, Reason
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from authz_server.policy.loader import load_policies
-from tests.builders import write_policies
-from tests.security.server import SECRET, Ask, Call, Server, assert_denied, checked, message_of
+from tests.builders import Call, answer_to, write_policies
+from tests.security.server import SECRET, Ask, Server, assert_denied, message_of
 
 FAULTS = [
     KeyError("k"),
@@ -142,7 +142,7 @@ def test_resp_06_a_fault_in_any_phase_denies(
     assert own.send(payload).allowed
     own.service._responses = envoy_response.ResponseWriter()
     monkeypatch.setattr(module, name, raiser(error))
-    response = checked(own.service, payload, Call())
+    response = answer_to(own.service, payload)
     assert response.status.code == OUTCOMES[Reason.INTERNAL_ERROR].grpc_code
     assert response.denied_response.status.code == 500
     with pytest.raises(type(error)):
@@ -173,7 +173,7 @@ def test_resp_06_a_fault_that_stays_denies_too(
     monkeypatch.setattr(own.service, "_record", raiser(error))
     monkeypatch.setattr(own.service, "_log", None)
     refused = CheckResponse.FromString(own.service.refuse(Reason.NOT_READY, ""))
-    for response in (checked(own.service, payload, Call()), refused):
+    for response in (answer_to(own.service, payload), refused):
         assert response.status.code == OUTCOMES[Reason.INTERNAL_ERROR].grpc_code
         assert response.denied_response.status.code == 500
 
@@ -183,10 +183,5 @@ def test_resp_06_a_fault_that_stays_denies_too(
 )
 def test_resp_08_too_late_is_denied_at_once(own: Server, left_s: float | None, allowed: bool) -> None:
     """With less than five milliseconds left there is no sense in deciding."""
-
-    class Deadline(Call):
-        def time_remaining(self) -> float | None:
-            return left_s
-
-    code = checked(own.service, message_of(Ask()).SerializeToString(), Deadline()).status.code
+    code = answer_to(own.service, message_of(Ask()).SerializeToString(), left_s).status.code
     assert code == (0 if allowed else OUTCOMES[Reason.DEADLINE].grpc_code)

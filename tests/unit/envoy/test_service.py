@@ -17,7 +17,7 @@ from authz_server.identity.settings import Introspection, Issuer
 from authz_server.model import Decision
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from authz_server.snapshot import Snapshot
-from tests.builders import PRINCIPALS_ARE_BELIEVED, plan_of, snapshot_of
+from tests.builders import PRINCIPALS_ARE_BELIEVED, Call, plan_of, snapshot_of
 
 POLICY = """\
     kind: service
@@ -26,22 +26,6 @@ POLICY = """\
     rules:
       - {id: all, effect: allow, from: anyone}
 """
-
-
-class Call:
-    """A call's context with a deadline."""
-
-    def __init__(self, remaining_s: float | None = None) -> None:
-        self._remaining_s = remaining_s
-        self.answered: bytes | None = None
-
-    def time_remaining(self) -> float | None:
-        """Seconds left."""
-        return self._remaining_s
-
-    def answer(self, answer: bytes) -> None:
-        """Keep what is answered later."""
-        self.answered = answer
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,338 @@
+"""The policy language as its reference describes it, and nothing else of the product.
+
+No index, no cache, no compilation: each rule is asked everything, on the documents as they are written. Slow and plain,
+so that it can be read beside docs/policy-reference.md; the engine is held against it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from tests.reference.paths import Ambiguous, Path, fits_exactly, fits_folded, read_path
+
+Item = Mapping[str, Any]
+Documents = Mapping[str, Mapping[str, Any]]
+"""By the path of their file: `shop/orders.yaml`."""
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A request, and who makes it."""
+
+    method: str = "GET"
+    target: str = "/"
+    host: str = "orders.shop.example"
+    headers: Mapping[str, str] = {}
+    workload: str | None = None
+    user: Mapping[str, Any] | None = None
+    """`issuer` by its configured name, `sub`, `scopes`, `roles`, `groups`, and other claims."""
+    bad_token: bool = False
+    address: str = ""
+    port: int | None = None
+    service: str | None = None
+    """Named by the route."""
+    now: float = 0.0
+
+
+class Expected(NamedTuple):
+    """What is decided."""
+
+    reason: str
+    rule: str | None = None
+
+
+class Unknown(Exception):
+    """A condition cannot be evaluated."""
+
+
+class Rule(NamedTuple):
+    """A rule where it holds."""
+
+    id: str
+    text: Item
+    folders: tuple[str, ...]
+
+
+Condition = Callable[[Asked, Mapping[str, str]], bool]
+
+
+def evaluate(documents: Documents, asked: Asked, conditions: Mapping[str, Condition]) -> Expected:
+    """Decide; `conditions` says what the texts of `when` mean. Rules are named by their ids, the first of several."""
+    try:
+        path = read_path(asked.target, connect=asked.method == "CONNECT")
+    except Ambiguous:
+        return Expected("ambiguous_path")
+    if asked.bad_token:
+        return Expected("token_invalid")
+    service = _service(documents, asked, path)
+    if service is None:
+        return Expected("no_service")
+    world = _World(documents, asked, path, conditions)
+    rules = sorted(_rules(documents, service), key=lambda rule: rule.id)
+    for rule in rules:
+        if rule.text["effect"] == "deny" and (denial := world.denial(rule)) is not None:
+            return denial
+    step_up = None
+    for rule in rules:
+        if rule.text["effect"] == "allow" and world.allows(rule):
+            if not world.lacks_strength(rule.text.get("requires", {})):
+                return Expected("allowed", rule.id)
+            step_up = step_up or Expected("step_up_required", rule.id)
+    if step_up is not None and asked.user is not None:
+        return step_up
+    if asked.user is None and (step_up is not None or any(map(world.lacks_only_a_user, rules))):
+        return Expected("unauthenticated")
+    return Expected("no_rule_allows")
+
+
+def _service(documents: Documents, asked: Asked, path: Path) -> str | None:
+    """The file of the service that the route names, or that speaks for host and path."""
+    services = {file: document for file, document in documents.items() if document["kind"] == "service"}
+    if asked.service is not None:
+        return next((file for file, document in services.items() if _name(file, document) == asked.service), None)
+    claims = [(file, host, document) for file, document in services.items() for host in document["hosts"]]
+    fitting = [claim for claim in claims if host_fits(claim[1], asked.host)]
+    # The most exact host first, then the longest prefix.
+    fitting.sort(key=lambda claim: (*_exactness(claim[1]), len(_prefix(claim[2]))), reverse=True)
+    for file, _, document in fitting:
+        prefix = _prefix(document)
+        if path.segments[: len(prefix)] == prefix:
+            return file
+        folded = [segment.lower().rstrip(". ") or segment for segment in path.segments[: len(prefix)]]
+        if folded == [segment.lower() for segment in prefix]:
+            return None
+    return None
+
+
+def _prefix(document: Item) -> tuple[str, ...]:
+    return tuple(part for part in document.get("path_prefix", "/").split("/") if part)
+
+
+def _exactness(pattern: str) -> tuple[int, int, int]:
+    name, _, port = pattern.partition(":")
+    return (0 if name == "*" else 1 if name.startswith("*.") else 2, len(name), bool(port))
+
+
+def host_fits(pattern: str, host: str) -> bool:
+    """Whether a host, as clients write it, fits a pattern."""
+    name, _, port = pattern.partition(":")
+    host, _, host_port = host.lower().partition(":")
+    host = host.removesuffix(".")
+    return (not port or port == host_port) and (name in ("*", host) or (name[0] == "*" and host.endswith(name[1:])))
+
+
+def _name(file: str, document: Item) -> str:
+    return "/".join([*_folders(file), document["name"]])
+
+
+def _folders(file: str) -> tuple[str, ...]:
+    return tuple(file.split("/")[:-1])
+
+
+def _rules(documents: Documents, service: str) -> Iterator[Rule]:
+    """The service's own rules and the guardrails of its folders."""
+    folders = _folders(service)
+    for file, document in documents.items():
+        above = _folders(file)
+        if file == service:
+            yield from [Rule(f"{_name(file, document)}/{rule['id']}", rule, above) for rule in document["rules"]]
+        elif document["kind"] == "guardrails" and folders[: len(above)] == above:
+            prefix = "/".join([*above, "guardrails"])
+            yield from [Rule(f"{prefix}/{rule['id']}", rule, above) for rule in document["rules"]]
+
+
+class _World:
+    """One request, to be held against rules."""
+
+    def __init__(self, documents: Documents, asked: Asked, path: Path, conditions: Mapping[str, Condition]) -> None:
+        self._documents, self._asked, self._path, self._conditions = documents, asked, path, conditions
+        self._upgrade = asked.headers.get("upgrade", "").lower()
+        self._address = _ip(asked.address) if asked.address else None
+
+    def denial(self, rule: Rule) -> Expected | None:
+        """What a deny rule says, if it says anything."""
+        if not self._exists(rule.text) or not self._from(rule):
+            return None
+        for captures in self._operations(rule, deny=True):
+            try:
+                if self._holds(rule, captures):
+                    return Expected("denied_by_rule", rule.id)
+            except Unknown:
+                return Expected("deny_rule_error", rule.id)
+        return None
+
+    def allows(self, rule: Rule) -> bool:
+        """Whether an allow rule allows, but for what it requires."""
+        if not self._exists(rule.text) or not self._from(rule):
+            return False
+        for captures in self._operations(rule, deny=False):
+            try:
+                if self._holds(rule, captures):
+                    return True
+            except Unknown:
+                continue
+        return False
+
+    def lacks_only_a_user(self, rule: Rule) -> bool:
+        """Whether an allow rule would fit this caller with some user; conditions are not asked."""
+        items = rule.text.get("from", "anyone")
+        if rule.text["effect"] == "deny" or items == "anyone" or not self._exists(rule.text):
+            return False
+        fits = any(
+            self._wants_user(rule.folders, item) and self._item(rule.folders, item, deny=False, ignore_users=True)
+            for item in items
+        )
+        return fits and any(True for _ in self._operations(rule, deny=False))
+
+    def lacks_strength(self, requires: Item) -> bool:
+        """Whether the user's authentication is weaker than this."""
+        if not requires:
+            return False
+        user = self._asked.user
+        if user is None or requires.get("bound_token"):
+            return True
+        acr, amr = user.get("acr"), user.get("amr", [])
+        return ("acr" in requires and acr not in requires["acr"]) or not set(requires.get("amr", [])) <= set(amr)
+
+    def _holds(self, rule: Rule, captures: Mapping[str, str]) -> bool:
+        when = rule.text.get("when")
+        return when is None or self._conditions[when](self._asked, captures)
+
+    def _exists(self, rule: Item) -> bool:
+        moment = datetime.fromtimestamp(self._asked.now, UTC)
+        valid = rule.get("valid", {})
+        if "from" in valid and moment < datetime.fromisoformat(valid["from"]):
+            return False
+        if "until" in valid and moment >= datetime.fromisoformat(valid["until"]):
+            return False
+        return "schedule" not in rule or _is_scheduled(rule["schedule"], moment)
+
+    def _from(self, rule: Rule) -> bool:
+        deny = rule.text["effect"] == "deny"
+        items = rule.text.get("from", "anyone")
+        return items == "anyone" or any(self._item(rule.folders, item, deny=deny) for item in items)
+
+    def _item(self, folders: tuple[str, ...], item: Item, *, deny: bool, ignore_users: bool = False) -> bool:
+        """Whether an item fits the caller: all its keys."""
+        workload, user = self._asked.workload, self._asked.user
+        fits = []
+        if "workloads" in item:
+            fits.append(workload is not None and any(spiffe_fits(pattern, workload) for pattern in item["workloads"]))
+        if "users" in item and not ignore_users:
+            fits.append(user is not None and (item["users"] == "any" or _user_fits(item["users"], user)))
+        if "networks" in item:
+            networks = [ip_network(text) for text in item["networks"]]
+            fits.append(any(self._address in net for net in networks) if self._address is not None else deny)
+        if "anonymous" in item:
+            fits.append(workload is None and user is None)
+        if "roles" in item:
+            fits.append(
+                any(
+                    self._item(above, each, deny=deny, ignore_users=ignore_users)
+                    for role in item["roles"]
+                    for above, each in self._role(folders, role)
+                )
+            )
+        return all(fits)
+
+    def _wants_user(self, folders: tuple[str, ...], item: Item) -> bool:
+        roles = [each for role in item.get("roles", []) for each in self._role(folders, role)]
+        return "users" in item or any(self._wants_user(above, each) for above, each in roles)
+
+    def _role(self, folders: tuple[str, ...], name: str) -> list[tuple[tuple[str, ...], Item]]:
+        """The items of a role that is known in a folder, each with the folder that it stands in."""
+        return [
+            (above, item)
+            for file, document in self._documents.items()
+            if document["kind"] == "roles" and folders[: len(above := _folders(file))] == above
+            for item in document["roles"].get(name, [])
+        ]
+
+    def _operations(self, rule: Rule, *, deny: bool) -> Iterator[Mapping[str, str]]:
+        """The captures of each way in which the operation fits the rule."""
+        for item in rule.text.get("to", [{}]):
+            if self._operation(item, deny=deny):
+                yield from self._captures(item, deny=deny)
+
+    def _operation(self, item: Item, *, deny: bool) -> bool:
+        asked = self._asked
+        connect = asked.method == "CONNECT"
+        if item.get("connect") and not connect:
+            return False
+        if "upgrade" in item and self._upgrade != item["upgrade"]:
+            return False
+        if not deny and ((connect and not item.get("connect")) or (self._upgrade and "upgrade" not in item)):
+            return False
+        ports = item.get("ports")
+        return (
+            ("methods" not in item or asked.method in item["methods"])
+            and ("hosts" not in item or any(host_fits(pattern, asked.host) for pattern in item["hosts"]))
+            and (ports is None or (deny if asked.port is None else asked.port in ports))
+            and ("grpc" not in item or self._grpc(item["grpc"], deny=deny))
+        )
+
+    def _grpc(self, grpc: Item, *, deny: bool) -> bool:
+        methods = grpc.get("methods", ["{method}"])
+        templates = [f"/{grpc['service']}/{method}" for method in methods]
+        if deny:
+            return any(fits_folded(template, self._path) for template in templates)
+        spoken = self._asked.headers.get("content-type", "").lower().startswith("application/grpc")
+        plain = spoken and "?" not in self._asked.target
+        return plain and any(fits_exactly(template, self._path) is not None for template in templates)
+
+    def _captures(self, item: Item, *, deny: bool) -> Iterator[Mapping[str, str]]:
+        if "paths" not in item:
+            yield {}
+        for template in item.get("paths", []):
+            if deny:
+                yield from fits_folded(template, self._path)
+            elif (captures := fits_exactly(template, self._path)) is not None:
+                yield captures
+
+
+def spiffe_fits(pattern: str, name: str) -> bool:
+    """Whether a SPIFFE ID fits a pattern: `*` is one segment, a last `/**` one or more."""
+    parts, segments = pattern.split("/")[2:], name.split("/")[2:]
+    if parts[-1] == "**":
+        parts, segments = parts[:-1], segments[: len(parts) - 1] if len(segments) >= len(parts) else []
+    return len(parts) == len(segments) and all(part in ("*", one) for part, one in zip(parts, segments, strict=True))
+
+
+def _user_fits(users: Item, user: Mapping[str, Any]) -> bool:
+    claims = users.get("claims", {})
+    return (
+        user["issuer"] == users["issuer"]
+        and ("subjects" not in users or user["sub"] in users["subjects"])
+        and set(users.get("scopes", [])) <= set(user.get("scopes", []))
+        and ("roles" not in users or bool(set(users["roles"]) & set(user.get("roles", []))))
+        and ("groups" not in users or bool(set(users["groups"]) & set(user.get("groups", []))))
+        and all(_claim_fits(user.get(name), wanted) for name, wanted in claims.items())
+    )
+
+
+def _claim_fits(value: object, wanted: object) -> bool:
+    """One of the wanted values is the claim, or one of its elements; numbers are no texts."""
+    values = value if isinstance(value, list) else [value]
+    all_wanted = wanted if isinstance(wanted, list) else [wanted]
+    return any(type(one) is type(other) and one == other for one in values for other in all_wanted)
+
+
+def _is_scheduled(schedule: Item, moment: datetime) -> bool:
+    """Schedules of the zone UTC alone: hours that cross midnight belong to the day on which they begin."""
+    begin, end = schedule.get("hours", "00:00-24:00").split("-")
+    time = f"{moment:%H:%M}"
+    day = moment
+    if begin < end:
+        within = begin <= time < end
+    else:
+        within = time >= begin or time < end
+        day -= timedelta(days=time < end)
+    return within and DAYS[day.weekday()] in schedule.get("days", DAYS)
+
+
+def _ip(text: str) -> Any:
+    address = ip_address(text)
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
