@@ -66,12 +66,21 @@ class Certificate(Struct, frozen=True):
 
 
 class Workload(Struct, frozen=True):
-    """The calling service; `certificate` is absent where only the principal is known."""
+    """The calling service; `certificate` is absent where only the principal or a JWT-SVID is known."""
 
     id: SpiffeId
     certificate: Certificate | None
     via: str | None = None
     """The SPIFFE ID of the proxy that was the peer and spoke for this caller."""
+    by_token: bool = False
+    """It is known by a JWT-SVID alone."""
+
+    @property
+    def known_by(self) -> Literal["certificate", "jwt_svid", "name"]:
+        """What proves the ID; `name`: the word of the proxy."""
+        if self.by_token:
+            return "jwt_svid"
+        return "name" if self.certificate is None else "certificate"
 
 
 class User(Struct, frozen=True):

@@ -16,6 +16,7 @@ from authz_server.policy.inputs import read_inputs
 from authz_server.policy.rehearse import Rehearsed, rehearse
 from authz_server.request.accept import accepted_format, denial_format
 from authz_server.request.address import client_ip_text
+from authz_server.request.jwt_svid import AUTHORIZATION, shown_svid
 from authz_server.request.operation import Operation, canonical_operation
 from authz_server.snapshot import Snapshot
 
@@ -40,10 +41,15 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     try:
         # 2 Who is the workload?
         workload = snapshot.verifiers.workloads.identify(request, now)
+        svids, shown = snapshot.verifiers.svids, None
+        if svids is not None:
+            shown = shown_svid(operation.headers, svids.header)
+            workload = workload if shown is None else svids.identify(shown, workload, now)
         # 3 Who is the user? A bad credential does not make the caller anonymous.
         credential, fault = None, None
         try:
-            credential = _credential(operation)
+            if svids is None or svids.header != AUTHORIZATION:
+                credential = _credential(operation)
             if credential is not None:
                 token = snapshot.verifiers.users.verify(credential, now, _fingerprint(workload))
         except Refused as refusal:

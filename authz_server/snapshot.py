@@ -8,6 +8,7 @@ from msgspec import Struct
 from authz_server.identity.bundle import Bundle
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.introspection import OpaqueTokens
+from authz_server.identity.jwt_svid import JwtSvidVerifier
 from authz_server.identity.keys import KeySet
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
@@ -31,6 +32,8 @@ class Verifiers(Struct, frozen=True):
     users: UserVerifier
     proxies: Proxies | None = None
     """None where no proxy stands in front."""
+    svids: JwtSvidVerifier | None = None
+    """None where no JWT-SVIDs are taken."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -58,7 +61,13 @@ def build_verifiers(
     `keys` are by the issuer's configured name, `bundles` by trust domain; `on_unknown_key` is told the issuer whose
     token named a key that is not there.
     """
+    svids = None
+    if settings.jwt_svids is not None:
+        domains = {domain.name for domain in settings.trust_domains}
+        trusted = {name: bundle.keys for name, bundle in bundles.items() if name in domains}
+        svids = JwtSvidVerifier(settings.jwt_svids, trusted, generation, caches.tokens, on_unknown_key, revocations)
     return Verifiers(
+        svids=svids,
         proxies=Proxies(settings.proxies) if settings.proxies else None,
         workloads=WorkloadVerifier(settings, bundles, generation, caches.certificates, revocations),
         users=UserVerifier(settings, keys, generation, caches.tokens, hash_key, on_unknown_key, revocations, opaque),

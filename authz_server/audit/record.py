@@ -65,6 +65,8 @@ class Record(Struct, kw_only=True):
     inputs: Mapping[str, Any] | None = None
     detail: str | None = None
     via: str | None = None
+    workload_by: str | None = None
+    """How the workload is known."""
     audited: tuple[str, ...] | None = None
     """The rules in audit that would have decided."""
     dropped: int | None = None
@@ -99,6 +101,7 @@ def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redac
         inputs=redaction(decision.inputs),
         detail=decision.detail,
         via=None if workload is None else workload.via,
+        workload_by=None if workload is None else workload.known_by,
         audited=decision.audited or None,
     )
     try:

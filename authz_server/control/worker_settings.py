@@ -17,6 +17,7 @@ from authz_server.identity.settings import (
     IdentitySettings,
     Introspection,
     Issuer,
+    JwtSvids,
     TrustDomain,
 )
 from authz_server.worker.messages import WorkerSettings, WorkerTls
@@ -26,14 +27,16 @@ _HASH_KEY_BYTES = 32
 
 def identity_settings(settings: Settings) -> IdentitySettings:
     """Who is recognised, as plain data."""
-    domains, xfcc = settings.workloads.trust_domains, settings.workloads.xfcc
+    domains, xfcc, svids = settings.workloads.trust_domains, settings.workloads.xfcc, settings.workloads.jwt_svid
     return IdentitySettings(
         issuers=tuple(_issuer(name, issuer) for name, issuer in settings.issuers.items()),
         trust_domains=tuple(TrustDomain(name, verify=domain.bundle is not None) for name, domain in domains.items()),
         certificate=settings.workloads.certificate,
         forwarded=None if xfcc is None else ForwardedCallers(tuple(xfcc.hops), appended=xfcc.appended),
         proxies=tuple(settings.clients.proxies),
-        identity_headers=tuple(settings.identity_headers),
+        jwt_svids=None if svids is None else JwtSvids(svids.header, tuple(svids.audiences), svids.skew),
+        # What an upstream saw, it could show elsewhere.
+        identity_headers=(*settings.identity_headers, *([] if svids is None else [svids.header])),
     )
 
 
@@ -55,13 +58,19 @@ def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics
             ring=str(ring(slot)),
             metrics_directory=str(metrics),
             identity=identity_settings(settings),
-            secrets=tuple(settings.audit.secrets),
+            secrets=(*settings.audit.secrets, *_svid_header(settings)),
             hash_key=hash_key,
             log_level=settings.log.level,
             log_format=settings.log.format,
         )
         for slot, address in enumerate(worker_addresses(settings.listen, count))
     ]
+
+
+def _svid_header(settings: Settings) -> list[str]:
+    """The input that holds JWT-SVIDs, if there is one."""
+    svids = settings.workloads.jwt_svid
+    return [] if svids is None else [f"request.headers[{svids.header}]"]
 
 
 def _issuer(name: str, issuer: IssuerSettings) -> Issuer:

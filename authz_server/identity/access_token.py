@@ -48,14 +48,19 @@ def check_claims(claims: Mapping[str, Any], issuer: Issuer, now: float) -> Valid
     """
     if claims.get("iss") != issuer.issuer:
         raise _invalid("its `iss` is not the issuer's")
-    _check_audience(claims.get("aud"), issuer)
+    check_audience(claims.get("aud"), issuer)
     _check_kind(claims, issuer)
-    validity = _validity(claims, issuer)
+    validity = validity_of(claims, issuer)
+    check_time(validity, now)
+    return validity
+
+
+def check_time(validity: Validity, now: float) -> None:
+    """Raises Refused: `token_expired`, or `token_invalid` before its time."""
     if now < validity.valid_from:
         raise _invalid("it is not valid yet")
     if now >= validity.valid_until:
         raise Refused(Reason.TOKEN_EXPIRED, "the token has expired")
-    return validity
 
 
 def _canonical_type(name: str) -> str:
@@ -63,7 +68,7 @@ def _canonical_type(name: str) -> str:
     return name.lower().removeprefix(_MEDIA_TYPE_PREFIX)
 
 
-def _check_audience(audience: object, issuer: Issuer) -> None:
+def check_audience(audience: object, issuer: Issuer) -> None:
     """RFC 7519 section 4.1.3: one text or a list of texts, compared exactly."""
     audiences = audience if isinstance(audience, list) else [audience]
     if not all(isinstance(element, str) for element in audiences):
@@ -82,7 +87,8 @@ def _check_kind(claims: Mapping[str, Any], issuer: Issuer) -> None:
         raise _invalid("it is a security event, such as a logout token (RFC 8417): it has `events`")
 
 
-def _validity(claims: Mapping[str, Any], issuer: Issuer) -> Validity:
+def validity_of(claims: Mapping[str, Any], issuer: Issuer) -> Validity:
+    """When the token is good by its own words. Raises Refused (`token_invalid`)."""
     expires = _time(claims, "exp")
     if expires is None:
         raise _invalid("it has no `exp`")

@@ -63,6 +63,17 @@ class ForwardedCallers(Struct, frozen=True):
     """The proxy that asks appends an element about its own peer."""
 
 
+class JwtSvids(Struct, frozen=True):
+    """Where workloads show JWT-SVIDs, and what those must say."""
+
+    header: str
+    """Lower case; `authorization` has the scheme `Bearer`, any other the token alone."""
+    audiences: tuple[str, ...]
+    """One of these must be in `aud`."""
+    skew_s: float = 30.0
+    """Tolerance for `exp`, `nbf` and `iat`; at most 60."""
+
+
 class IdentitySettings(Struct, frozen=True):
     """Everything that decides who may be recognised."""
 
@@ -71,6 +82,7 @@ class IdentitySettings(Struct, frozen=True):
     certificate: Literal["required", "principal"] = "required"
     """`principal` believes the proxy's reading where no certificate can be sent."""
     forwarded: ForwardedCallers | None = None
+    jwt_svids: JwtSvids | None = None
     proxies: tuple[str, ...] = ()
     """Networks of the proxies whose `x-forwarded-for` says who the client is."""
     identity_headers: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from authz_server.audit.redaction import Redaction
 from authz_server.envoy.response import ResponseWriter
 from authz_server.errors import OUTCOMES, Reason
 from authz_server.identity.spiffe import parse_spiffe_id
-from authz_server.model import Decision, User, Workload
+from authz_server.model import Certificate, Decision, User, Workload
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from authz_server.pipeline import decision_id
 from authz_server.policy.conditions import ConditionCompiler
@@ -135,7 +135,7 @@ def test_the_example_of_a_record_is_what_its_decision_is_recorded_as() -> None:
         id=shown["decision_id"],
         time=datetime.fromisoformat(shown["time"]).timestamp(),
         reason=Reason(shown["reason"]),
-        workload=Workload(identity, None),
+        workload=Workload(identity, Certificate("abc", "00", 0.0, 1.0)),
         user=User(**shown["user"]),
         **{name: shown[name] for name in same},
     )

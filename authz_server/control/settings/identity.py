@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from authz_server.control.settings.names import SpiffePattern, TrustDomainName
+from authz_server.control.settings.names import HeaderName, SpiffePattern, TrustDomainName
 from authz_server.control.settings.places import FilePath, Url, check_url
 from authz_server.control.settings.section import Section
 from authz_server.documents.invalid import InvalidValue
@@ -61,6 +61,27 @@ class ForwardedSettings(Section):
     """The Envoy that asks has `forward_client_cert_details: APPEND_FORWARD`; with `FORWARD_ONLY` write `false`."""
 
 
+class JwtSvidSettings(Section):
+    """JWT-SVIDs as credentials of workloads, verified with the bundle of their trust domain. Whoever has seen one can
+    show it: keep them short-lived, and let rules about what matters ask for a certificate."""
+
+    noun: ClassVar[str] = "`jwt_svid`"
+
+    header: HeaderName = Field(examples=["x-jwt-svid"])
+    """The header that holds the token alone; it is never passed on to the upstream. `authorization` holds
+    `Bearer <token>`, where there are no `issuers`."""
+    audiences: list[str] = Field(min_length=1, examples=[["orders.shop.example"]])
+    """One of these must be in a token's `aud`."""
+    skew: Annotated[Duration, duration_from("0s", "60s")] = Field(default="30s", validate_default=True)
+    """Tolerance for `exp`, `nbf` and `iat`; at most 60s."""
+
+    @model_validator(mode="after")
+    def _header_can_be_removed(self) -> "JwtSvidSettings":
+        if self.header in ("host", "cookie") or self.header.startswith(("x-forwarded-", "x-envoy-")):
+            raise InvalidValue("this header has a meaning of its own", hint="for example x-jwt-svid", at=("header",))
+        return self
+
+
 class WorkloadSettings(Section):
     """Who is recognised as a calling workload."""
 
@@ -72,6 +93,14 @@ class WorkloadSettings(Section):
     """`principal` believes the proxy's reading of the certificate, for proxies that cannot send it."""
     xfcc: ForwardedSettings | None = None
     """Without it the header is not read."""
+    jwt_svid: JwtSvidSettings | None = None
+    """Without it no JWT-SVIDs are taken."""
+
+    @model_validator(mode="after")
+    def _jwt_svids_need_a_bundle(self) -> "WorkloadSettings":
+        if self.jwt_svid is not None and all(domain.bundle is None for domain in self.trust_domains.values()):
+            raise InvalidValue("`jwt_svid` needs a trust domain with a `bundle`", at=("jwt_svid",))
+        return self
 
 
 class ClientSettings(Section):

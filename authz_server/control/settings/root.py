@@ -95,6 +95,14 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _users_and_workloads_show_their_tokens_apart(self) -> "Settings":
+        svids = self.workloads.jwt_svid
+        if svids is not None and svids.header == "authorization" and self.issuers:
+            message = "`authorization` holds the tokens of users, because there are `issuers`"
+            raise InvalidValue(message, hint="for example x-jwt-svid", at=("workloads", "jwt_svid", "header"))
+        return self
+
+    @model_validator(mode="after")
     def _issuers_differ(self) -> "Settings":
         names: dict[str, str] = {}
         for name, issuer in self.issuers.items():

@@ -13,7 +13,7 @@ from authz_server.model import Decision, SpiffeId, User, Workload
 NAMES = [
     *("time", "type", "decision_id", "revision", "decision", "reason", "rule", "service", "mode", "would_deny"),
     *("workload", "user", "token_hash", "method", "host", "path", "client_ip", "request_id", "trace_id"),
-    *("latency_us", "worker", "inputs", "detail", "via", "audited", "dropped"),
+    *("latency_us", "worker", "inputs", "detail", "via", "workload_by", "audited", "dropped"),
 ]
 BASE = Decision(id="0190a5b1-1111-7abc-8abc-0123456789ab", time=1772442000.25, revision="r1", reason=Reason.NO_SERVICE)
 REDACTION = Redaction(["user.claims.email"], b"k" * 32)
@@ -82,6 +82,7 @@ def test_a_record_says_everything_about_a_decision() -> None:
         "inputs": {"user.scopes": ["read"], "user.claims.level": 9007199254740993},
         "detail": "d",
         "via": "spiffe://td/edge",
+        "workload_by": "name",
         "audited": ["shop/orders/soon"],
         "dropped": None,
     }

@@ -27,6 +27,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "work")
 
 
+SVID = "workloads: {trust_domains: {shop.example: {bundle: %s}}, jwt_svid: {%s}}"
 BUNDLE = "workloads: {trust_domains: {shop.example: {bundle: %s}}}"
 
 
@@ -186,6 +187,12 @@ def test_an_error_does_not_show_the_value_of_a_variable(tmp_path: Path) -> None:
         (BUNDLE % "{url: 'http://spire.example/'}", "1:58 `http:` is for loopback only | write `https:`"),
         (BUNDLE % "{url: 'https://spire.example/', max_age: 1s}", "1:93 this is a duration from 1m to 30d | "),
         (BUNDLE % "[a]", "1:52 `bundle` must be a mapping, not a list | "),
+        (SVID % ("ca.pem", "header: x-svid"), "1:72 `jwt_svid` needs `audiences` | for example `audiences: [orders.shop.example]`"),
+        (SVID % ("ca.pem", "header: host, audiences: [a]"), "1:81 this header has a meaning of its own | for example x-jwt-svid"),
+        (SVID % ("ca.pem", "header: x-forwarded-client-cert, audiences: [a]"), "1:81 this header has a meaning of its own | for example x-jwt-svid"),
+        (SVID % ("ca.pem", "header: x-svid, audiences: []"), "1:100 `audiences` must not be empty | for example `audiences: [orders.shop.example]`"),
+        (SVID % ("ca.pem", "header: authorization, audiences: [a]") + "\n" + ISSUER % "", "1:81 `authorization` holds the tokens of users, because there are `issuers` | for example x-jwt-svid"),
+        ("workloads: {trust_domains: {a: {}}, jwt_svid: {header: x-svid, audiences: [a]}}", "1:47 `jwt_svid` needs a trust domain with a `bundle` | "),
         (ISSUER % ", skew: 61s", "1:77 this is a duration from 0s to 60s | "),
         (ISSUER % ", algorithms: [HS256]", "1:84 an item of `algorithms` must be `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `ES512` or `EdDSA`, not `HS256` | did you mean `RS256`?"),
         (ISSUER % ", keys: {}", "1:77 `keys` takes exactly one of `discovery: true`, `url`, `file` and `none: true` | "),
