@@ -74,9 +74,7 @@ def decided(request: Request, settings: Settings, identity: IdentitySettings, lo
     try:
         decision = check(request, _snapshot(settings, identity, loaded.plan), time.time())
     except IntrospectionNeeded:
-        typer.echo(
-            "authz: the token is no JWT: its issuer would have to be asked, and this command asks nobody", err=True
-        )
+        typer.echo("authz: whose this token is only its issuer can say, and this command asks nobody", err=True)
         raise typer.Exit(2) from None
     return Decided(decision, request, loaded.plan, identity)
 

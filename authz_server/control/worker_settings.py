@@ -10,7 +10,6 @@ from authz_server.control.addresses import worker_addresses
 from authz_server.control.cores import cpu_quota, usable_cores, worker_count
 from authz_server.control.errors import CannotStart
 from authz_server.control.settings import IssuerSettings, Settings, TlsSettings
-from authz_server.control.settings.identity import IntrospectionSettings
 from authz_server.identity.settings import (
     ClaimNames,
     ForwardedCallers,
@@ -84,17 +83,21 @@ def _issuer(name: str, issuer: IssuerSettings) -> Issuer:
         skew_s=issuer.skew,
         token_types=tuple(issuer.token_types),
         accept_id_tokens=issuer.accept_id_tokens,
-        introspection=None if issuer.introspection is None else _introspection(issuer.introspection),
+        introspection=_introspection(issuer),
     )
 
 
-def _introspection(settings: IntrospectionSettings) -> Introspection:
+def _introspection(issuer: IssuerSettings) -> Introspection | None:
+    settings = issuer.introspection
+    if settings is None:
+        return None
     return Introspection(
         url=settings.url,
         client_id=settings.client_id,
         client_secret_file=str(settings.client_secret_file),
         timeout_s=settings.timeout,
         max_age_s=settings.max_age,
+        all_tokens=issuer.keys.none is True,
     )
 
 

@@ -10,11 +10,12 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from authz_server.errors import Reason, Refused
-from authz_server.identity.access_token import check_claims
+from authz_server.identity.access_token import check_claims, check_header
 from authz_server.identity.cache import BoundedCache, size_of
 from authz_server.identity.confirmation import certificate_bound_to
 from authz_server.identity.settings import IdentitySettings, Introspection, Issuer
 from authz_server.identity.strict_json import read_object
+from authz_server.identity.token import strict_parse
 from authz_server.identity.user import TOKEN_HASH_BYTES, CachedToken, VerifiedToken, user_of
 
 MAX_ANSWER_BYTES = 64 * 1024
@@ -67,6 +68,19 @@ class OpaqueTokens:
         self._hash_key = hash_key
         self._accepted = BoundedCache[bytes, _Known](_ACCEPTED, _ACCEPTED_BYTES)
         self._refused = BoundedCache[bytes, _Known](_REFUSED, _REFUSED_BYTES)
+
+    def reads(self, token: str) -> bool:
+        """Whether this JWT is asked about: it says that it is of the issuer, which has no keys.
+
+        Raises Refused (`token_invalid`) on what is no JWT, or has a header that no access token of the issuer has.
+        """
+        if not self.settings.all_tokens:
+            return False
+        parsed = strict_parse(token)
+        if parsed.claims.get("iss") != self.issuer.issuer:
+            return False
+        check_header(parsed.header, self.issuer)
+        return True
 
     def find(self, token: str, digest: bytes, now: float) -> CachedToken:
         """What the issuer has said about this token; `digest` is its hash.

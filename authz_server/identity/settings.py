@@ -23,6 +23,8 @@ class Introspection(Struct, frozen=True):
     timeout_s: float = 0.1
     max_age_s: float = 30.0
     """How long an answer holds."""
+    all_tokens: bool = False
+    """The issuer has no keys: its JWTs are asked about too."""
 
 
 class Issuer(Struct, frozen=True):

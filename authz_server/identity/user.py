@@ -52,7 +52,8 @@ class UserVerifier:
 
     `keys` are by the issuer's configured name. `cache` may be shared with verifiers of other generations, whose
     entries are never used here. `revocations` are looked at on each use, and need no generation of their own.
-    `on_unknown_key` is told the issuer's name and must return at once. `opaque` knows tokens that are no JWTs.
+    `on_unknown_key` is told the issuer's name and must return at once. `opaque` knows tokens that only their issuer can
+    read.
     Raises ValueError on settings that cannot hold.
     """
 
@@ -95,6 +96,8 @@ class UserVerifier:
             cached: CachedToken | None = self._opaque.find(token, key[1], now)
         else:
             cached = self._cache.get(key)
+            if cached is None and self._opaque is not None and self._opaque.reads(token):
+                cached = self._opaque.find(token, key[1], now)
         if cached is None:
             cached = self._verified(token, encoded, now)
             claims = cached.verified.user.claims

@@ -175,8 +175,10 @@ def test_the_client_s_secret_and_tokens_are_nowhere(setup: Setup) -> None:
         assert secret not in everything
 
 
-def test_a_token_of_no_issuer_that_is_asked_stays_a_jwt(setup: Setup) -> None:
-    """What has the form of a JWT is never shown to the issuer."""
-    token = setup.stack.token("ann", iss=CORP)
-    assert setup.ask(token).reason == "token_invalid"
-    assert token not in setup.issuer.asked
+def test_a_jwt_of_another_issuer_is_shown_to_nobody(setup: Setup) -> None:
+    """Of this one, which has no keys, it is asked about."""
+    other, own = setup.stack.token("ann", iss=CORP), setup.stack.token("ann", iss=ISSUER)
+    setup.issuer.answers[own] = said(claims("ann"))
+    assert setup.ask(other).reason == "token_invalid"
+    assert setup.ask(own).status == 200
+    assert other not in setup.issuer.asked

@@ -125,7 +125,7 @@ class KeySettings(Section):
     file: FilePath | None = None
     """A JWKS in a file, read again when it changes."""
     none: Literal[True] | None = None
-    """There are none: all its tokens are opaque (`introspection`)."""
+    """There are none: it is asked about all its tokens (`introspection`)."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "KeySettings":
@@ -181,7 +181,7 @@ class IssuerSettings(Section):
     token_types: list[str] = Field(default=["at+jwt", "JWT", "none"], min_length=1)
     """Accepted `typ`, in any case; `none` means absent."""
     introspection: IntrospectionSettings | None = None
-    """Tokens that are no JWTs are asked about; one issuer can have this."""
+    """Tokens that are no JWTs are asked about, and without `keys` its JWTs too; one issuer can have this."""
     accept_id_tokens: bool = False
     """Accept tokens that are OpenID Connect ID tokens."""
     required: bool = False

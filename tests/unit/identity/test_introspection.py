@@ -218,6 +218,33 @@ def test_a_jwt_is_not_asked_about(tokens: OpaqueTokens, es256: SigningKey) -> No
         verifier(tokens).verify(es256.token(), NOW)
 
 
+@pytest.mark.parametrize(
+    ("all_tokens", "claims", "header", "asked"),
+    [
+        (True, {}, {}, True),
+        (True, {}, {"typ": "at+jwt"}, True),
+        (True, {}, {"typ": "dpop+jwt"}, False),
+        (True, {}, {"crit": ["x"]}, False),
+        (True, {"iss": "https://other.example/"}, {}, False),
+        (True, {"iss": None}, {}, False),
+        (False, {}, {}, False),
+    ],
+)
+def test_the_jwts_of_an_issuer_without_keys_are_asked_about(
+    es256: SigningKey, all_tokens: bool, claims: dict[str, Any], header: dict[str, Any], asked: bool
+) -> None:
+    """And no others. Nothing in them is believed: the answer says whose they are."""
+    tokens = OpaqueTokens(ISSUER, msgspec.structs.replace(ASKED, all_tokens=all_tokens), b"k" * 32)
+    token = es256.token(header=header, **claims)
+    if asked:
+        take(tokens, token, sub="ann")
+        assert verifier(tokens).verify(token, NOW).user.subject == "ann"
+        needed(tokens, token, NOW + ASKED.max_age_s)
+    else:
+        with pytest.raises(Refused):
+            verifier(tokens).verify(token, NOW)
+
+
 def test_without_an_issuer_to_ask_an_opaque_token_is_bad() -> None:
     """Nothing is asked."""
     settings = IdentitySettings(issuers=(msgspec.structs.replace(ISSUER, introspection=None),))
