@@ -83,6 +83,14 @@ class Workload(Struct, frozen=True):
         return "name" if self.certificate is None else "certificate"
 
 
+class Actor(Struct, frozen=True):
+    """Who acts on behalf of a user (RFC 8693 section 4.1)."""
+
+    subject: str
+    id: SpiffeId | None = None
+    """The same as a SPIFFE ID, where it is one."""
+
+
 class User(Struct, frozen=True):
     """A verified user."""
 
@@ -98,6 +106,8 @@ class User(Struct, frozen=True):
     """Seconds since the epoch."""
     bound: bool = False
     """The token is bound to a key of the caller, and that was proved (`cnf`, RFC 7800)."""
+    actor: Actor | None = None
+    """None where nobody acts on behalf of the user."""
 
 
 HeaderAction = Literal["set", "append", "if_absent", "if_present"]

@@ -67,6 +67,8 @@ class Record(Struct, kw_only=True):
     via: str | None = None
     workload_by: str | None = None
     """How the workload is known."""
+    actor: str | None = None
+    """Who acts on behalf of the user."""
     audited: tuple[str, ...] | None = None
     """The rules in audit that would have decided."""
     dropped: int | None = None
@@ -102,6 +104,7 @@ def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redac
         detail=decision.detail,
         via=None if workload is None else workload.via,
         workload_by=None if workload is None else workload.known_by,
+        actor=None if user is None or user.actor is None else user.actor.subject,
         audited=decision.audited or None,
     )
     try:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from authz_server.errors import Reason, Refused
 from authz_server.identity.access_token import MAX_SKEW_S, Validity, check_claims, check_header
+from authz_server.identity.actor import actor_of
 from authz_server.identity.algorithms import ALGORITHMS
 from authz_server.identity.cache import BoundedCache, size_of
 from authz_server.identity.claims import groups, roles, scopes
@@ -181,4 +182,5 @@ def user_of(claims: dict[str, Any], issuer: Issuer, validity: Validity, *, bound
         claims=claims,
         expires=validity.expires,
         bound=bound,
+        actor=actor_of(claims, issuer.issuer),
     )

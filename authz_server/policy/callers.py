@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from authz_server.identity.claims import find_claim
-from authz_server.identity.spiffe import SpiffePattern, parse_spiffe_pattern
-from authz_server.model import IpAddress, User, Workload
+from authz_server.identity.spiffe import SCHEME, SpiffePattern, parse_spiffe_pattern
+from authz_server.model import Actor, IpAddress, User, Workload
 from authz_server.policy.plan import CallerItem, Effect, Scalar, UserItem
 
 Key = tuple[str, str]
@@ -43,6 +43,21 @@ class Caller:
         return self._keys
 
 
+class ActorMatch(Struct, frozen=True):
+    """Which actors fit: one of either."""
+
+    subjects: frozenset[str]
+    patterns: tuple[SpiffePattern, ...]
+
+    def fits(self, actor: Actor | None) -> bool:
+        """Whether this is one of those who may act."""
+        if actor is None:
+            return False
+        if actor.id is None:
+            return actor.subject in self.subjects
+        return any(pattern.matches(actor.id) for pattern in self.patterns)
+
+
 class UserMatch(Struct, frozen=True):
     """Which users fit: every field that is not empty must."""
 
@@ -52,6 +67,8 @@ class UserMatch(Struct, frozen=True):
     roles: frozenset[str]
     groups: frozenset[str]
     claims: tuple[tuple[str, tuple[Scalar, ...]], ...]
+    actors: ActorMatch | None = None
+    """None does not ask who acts."""
 
     def fits(self, user: User) -> bool:
         """Whether the user has all that is asked for."""
@@ -65,6 +82,7 @@ class UserMatch(Struct, frozen=True):
                 not self.claims
                 or all(_claim_fits(find_claim(user.claims, name), wanted) for name, wanted in self.claims)
             )
+            and (self.actors is None or self.actors.fits(user.actor))
         )
 
 
@@ -123,6 +141,14 @@ def _user_match(item: UserItem) -> UserMatch:
         roles=frozenset(item.roles),
         groups=frozenset(item.groups),
         claims=item.claims,
+        actors=_actor_match(item.actors) if item.actors else None,
+    )
+
+
+def _actor_match(actors: tuple[str, ...]) -> ActorMatch:
+    return ActorMatch(
+        subjects=frozenset(actor for actor in actors if not actor.startswith(SCHEME)),
+        patterns=tuple(parse_spiffe_pattern(actor) for actor in actors if actor.startswith(SCHEME)),
     )
 
 

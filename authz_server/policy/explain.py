@@ -16,6 +16,7 @@ from authz_server.policy.conditions import ConditionRuntime, Evaluation
 from authz_server.policy.decide import Verdict, decide
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.misfits import (
+    actor_misfit,
     anonymous_misfit,
     claim_misfit,
     group_misfit,
@@ -195,3 +196,5 @@ def _user_steps(item: UserItem, caller: Caller) -> Iterator[tuple[UserItem, str]
         yield so_far, misfit(item, caller)
     for number, (name, _) in enumerate(item.claims, 1):
         yield replace(so_far, claims=item.claims[:number]), claim_misfit(name)
+    if item.actors:
+        yield replace(so_far, claims=item.claims, actors=item.actors), actor_misfit(item, caller)

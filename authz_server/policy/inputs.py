@@ -26,6 +26,7 @@ RECORDED = frozenset(
         "request.id",
         "request.method",
         "request.path",
+        "user.actor",
         "user.issuer",
         "user.subject",
         "workload.id",

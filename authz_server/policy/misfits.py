@@ -86,6 +86,13 @@ def claim_misfit(name: str) -> str:
     return f"user: the claim `{name}` has none of the values wanted"
 
 
+def actor_misfit(item: UserItem, caller: Caller) -> str:
+    """Who acts on behalf of the user."""
+    actor = None if caller.user is None else caller.user.actor
+    came = "nobody acts on their behalf, wanted is one of" if actor is None else "who acts on their behalf is none of"
+    return f"user: {came} {_some(item.actors)}"
+
+
 def network_misfit(item: CallerItem, caller: Caller) -> str:
     """The client's address."""
     came = "the client's address is not known" if caller.ip is None else f"{caller.ip} is in none of"

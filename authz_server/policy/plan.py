@@ -39,6 +39,8 @@ class UserItem(Struct, frozen=True):
     """Any of these, and any of the roles."""
     claims: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
     """Claim name, and the values of which one must be there."""
+    actors: tuple[str, ...] = ()
+    """Who acts on behalf of the user: SPIFFE patterns, and subjects."""
 
 
 class CallerItem(Struct, frozen=True):

@@ -9,6 +9,7 @@ from authz_server.documents.quantities import Duration, duration_from
 from authz_server.policy.moments import Hours, Instant, Zone
 from authz_server.policy.testcases import PolicyTests
 from authz_server.policy.values import (
+    ActorPattern,
     AuthenticationClass,
     ClaimName,
     Expression,
@@ -51,6 +52,7 @@ class Users(Model):
         default_factory=dict, examples=[{"department": "sales"}]
     )
     """Claims by name or dotted path, each with its value or a list of values of which one must be there."""
+    actors: Annotated[list[ActorPattern], NOT_EMPTY] = Field(default_factory=list, examples=[["spiffe://a.b/gateway"]])
 
 
 class Caller(Model):

@@ -80,6 +80,10 @@ def _spiffe(text: str) -> str:
     return text
 
 
+def _actor(text: str) -> str:
+    return _spiffe(text) if text.lower().startswith("spiffe:") else _some_text(text)
+
+
 def _trust_domain(text: str) -> str:
     try:
         identity = parse_spiffe_id(f"spiffe://{text}")
@@ -179,6 +183,17 @@ SpiffePattern = Annotated[
             "type": "string",
             "pattern": "^spiffe://[a-z0-9._-]+/",
             "description": "A SPIFFE ID; `*` stands for one segment, a last `/**` for one or more.",
+        }
+    ),
+]
+ActorPattern = Annotated[
+    str,
+    AfterValidator(_actor),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "description": "Who acts for the user (`act` of the token): a SPIFFE ID or pattern, or an exact subject.",
         }
     ),
 ]

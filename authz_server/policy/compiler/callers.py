@@ -102,6 +102,7 @@ class Callers:
             roles=tuple(users.roles),
             groups=tuple(users.groups),
             claims=tuple((name, _values(value)) for name, value in sorted(users.claims.items())),
+            actors=tuple(users.actors),
         )
 
     def _check_trust_domain(self, document: Document, path: FieldPath, pattern: str) -> None:

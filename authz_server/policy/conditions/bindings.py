@@ -118,6 +118,7 @@ FIELDS: dict[str, dict[str, Callable[[Any], Any]]] = {
         "roles": lambda user: sorted(user.roles),
         "groups": lambda user: sorted(user.groups),
         "expires": lambda user: _timestamp(user.expires),
+        "actor": lambda user: "" if user.actor is None else user.actor.subject,
     },
     "client": {"ip": str},
     "certificate": {

@@ -8,12 +8,12 @@ import pytest
 from authz_server.audit.record import MAX_TEXT, encode, encode_gap
 from authz_server.audit.redaction import Redaction
 from authz_server.errors import Reason
-from authz_server.model import Decision, SpiffeId, User, Workload
+from authz_server.model import Actor, Decision, SpiffeId, User, Workload
 
 NAMES = [
     *("time", "type", "decision_id", "revision", "decision", "reason", "rule", "service", "mode", "would_deny"),
     *("workload", "user", "token_hash", "method", "host", "path", "client_ip", "request_id", "trace_id"),
-    *("latency_us", "worker", "inputs", "detail", "via", "workload_by", "audited", "dropped"),
+    *("latency_us", "worker", "inputs", "detail", "via", "workload_by", "actor", "audited", "dropped"),
 ]
 BASE = Decision(id="0190a5b1-1111-7abc-8abc-0123456789ab", time=1772442000.25, revision="r1", reason=Reason.NO_SERVICE)
 REDACTION = Redaction(["user.claims.email"], b"k" * 32)
@@ -44,7 +44,7 @@ def test_a_record_says_everything_about_a_decision() -> None:
         rule="shop/orders/read",
         service="shop/orders",
         workload=Workload(SpiffeId("spiffe://td/a", "td", ("a",)), None, "spiffe://td/edge"),
-        user=User(issuer="corp", subject="ann", claims={"email": "ann@example.com"}),
+        user=User("corp", "ann", claims={"email": "ann@example.com"}, actor=Actor("spiffe://td/gateway")),
         token_hash="abc",
         method="GET",
         host="shop.example",
@@ -83,6 +83,7 @@ def test_a_record_says_everything_about_a_decision() -> None:
         "detail": "d",
         "via": "spiffe://td/edge",
         "workload_by": "name",
+        "actor": "spiffe://td/gateway",
         "audited": ["shop/orders/soon"],
         "dropped": None,
     }

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61uthz/v1/context.proto\x12\x08\x61uthz.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n\x07Request\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x10\n\x08protocol\x18\x04 \x01(\t\x12\x0f\n\x07is_grpc\x18\x05 \x01(\x08\x12\n\n\x02id\x18\x06 \x01(\t\">\n\x08Workload\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0ctrust_domain\x18\x02 \x01(\t\x12\x10\n\x08segments\x18\x03 \x03(\t\"\x83\x01\n\x04User\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12\r\n\x05roles\x18\x04 \x03(\t\x12\x0e\n\x06groups\x18\x05 \x03(\t\x12+\n\x07\x65xpires\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x14\n\x06\x43lient\x12\n\n\x02ip\x18\x01 \x01(\t\"\x91\x01\n\x0b\x43\x65rtificate\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12.\n\nnot_before\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\")\n\x0b\x44\x65stination\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x03\"\'\n\x04Grpc\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61uthz/v1/context.proto\x12\x08\x61uthz.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n\x07Request\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x10\n\x08protocol\x18\x04 \x01(\t\x12\x0f\n\x07is_grpc\x18\x05 \x01(\x08\x12\n\n\x02id\x18\x06 \x01(\t\">\n\x08Workload\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0ctrust_domain\x18\x02 \x01(\t\x12\x10\n\x08segments\x18\x03 \x03(\t\"\x92\x01\n\x04User\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12\r\n\x05roles\x18\x04 \x03(\t\x12\x0e\n\x06groups\x18\x05 \x03(\t\x12+\n\x07\x65xpires\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\"\x14\n\x06\x43lient\x12\n\n\x02ip\x18\x01 \x01(\t\"\x91\x01\n\x0b\x43\x65rtificate\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12.\n\nnot_before\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\")\n\x0b\x44\x65stination\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x03\"\'\n\x04Grpc\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,13 +37,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKLOAD']._serialized_start=171
   _globals['_WORKLOAD']._serialized_end=233
   _globals['_USER']._serialized_start=236
-  _globals['_USER']._serialized_end=367
-  _globals['_CLIENT']._serialized_start=369
-  _globals['_CLIENT']._serialized_end=389
-  _globals['_CERTIFICATE']._serialized_start=392
-  _globals['_CERTIFICATE']._serialized_end=537
-  _globals['_DESTINATION']._serialized_start=539
-  _globals['_DESTINATION']._serialized_end=580
-  _globals['_GRPC']._serialized_start=582
-  _globals['_GRPC']._serialized_end=621
+  _globals['_USER']._serialized_end=382
+  _globals['_CLIENT']._serialized_start=384
+  _globals['_CLIENT']._serialized_end=404
+  _globals['_CERTIFICATE']._serialized_start=407
+  _globals['_CERTIFICATE']._serialized_end=552
+  _globals['_DESTINATION']._serialized_start=554
+  _globals['_DESTINATION']._serialized_end=595
+  _globals['_GRPC']._serialized_start=597
+  _globals['_GRPC']._serialized_end=636
 # @@protoc_insertion_point(module_scope)
