@@ -44,9 +44,11 @@ def run_rounds(
     rounds: int,
     calls: Mapping[int, int],
     say: Callable[[str], None],
+    earlier: Path | None = None,
 ) -> Samples:
     """Measure all workloads so many times; `calls` of one round are by how many are in flight. Raises CannotMeasure.
 
+    `earlier` is where the code of the revision is that is compared with.
     The order is turned round after round, so that a machine that gets slower or faster favours nobody.
     """
     h2load = need_h2load()
@@ -56,7 +58,7 @@ def run_rounds(
     samples: dict[str, list[Sample]] = {workload.name: [] for workload in workloads}
     with ExitStack() as stack:
         servers = {
-            policies: _start(stack, directory, policies, identities, cores.server)
+            policies: _start(stack, directory, policies, identities, cores.server, earlier)
             for policies in dict.fromkeys(workload.policies for workload in workloads)
         }
         made = {workload.name: _call(directory, workload, identities) for workload in workloads}
@@ -70,12 +72,20 @@ def run_rounds(
     return samples
 
 
-def _start(stack: ExitStack, directory: Path, policies: Policies | None, identities: Identities, core: int) -> Server:
+def _start(
+    stack: ExitStack,
+    directory: Path,
+    policies: Policies | None,
+    identities: Identities,
+    core: int,
+    earlier: Path | None,
+) -> Server:
     if policies is None:
         server = stack.enter_context(constant_server(directory / "constant"))
     else:
-        name = f"{policies.rules}{'-conditions' if policies.conditions else ''}"
-        server = stack.enter_context(authz_server(directory / name, policies, identities))
+        name = f"{policies.rules}{'-conditions' * policies.conditions}{'-earlier' * policies.earlier}"
+        code = earlier if policies.earlier else None
+        server = stack.enter_context(authz_server(directory / name, policies, identities, code))
     pin(server.pid, [core])
     return server
 

@@ -1,6 +1,7 @@
 """The servers that are measured, each as a process of its own."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,15 +48,21 @@ def constant_server(directory: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def authz_server(directory: Path, policies: Policies, identities: Identities) -> Iterator[Server]:
-    """`authz serve` with one worker, its audit on. Raises CannotMeasure."""
+def authz_server(
+    directory: Path, policies: Policies, identities: Identities, code: Path | None = None
+) -> Iterator[Server]:
+    """`authz serve` with one worker, its audit on; `code` is where it is that of another revision.
+
+    Raises CannotMeasure.
+    """
     write_policies(directory / "policies", policies.rules, conditions=policies.conditions)
     (directory / "bundle.pem").write_text(identities.bundle_pem)
     (directory / "jwks.json").write_text(identities.jwks)
     config, log = directory / "authz.yaml", directory / "log"
     config.write_text(yaml.safe_dump(_settings()))
     command = [sys.executable, "-m", "authz_server", "serve", "--config", str(config)]
-    with child(command, log) as process:
+    environment = None if code is None else {**os.environ, "PYTHONPATH": str(code)}
+    with child(command, log, environment=environment) as process:
         endpoints = directory / "run" / "endpoints.yaml"
         _wait(process, endpoints.exists, log)
         port = _port(endpoints)

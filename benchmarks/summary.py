@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from benchmarks.figures import Figures, figures, spread
 from benchmarks.rounds import Samples
-from benchmarks.targets import Target, targets
-from benchmarks.workloads import WORKLOADS
+from benchmarks.targets import Target, targets, targets_against
+from benchmarks.workloads import Workload
 
 
 class Summary(Struct, frozen=True):
@@ -25,12 +25,20 @@ class Summary(Struct, frozen=True):
 
     @classmethod
     def of(
-        cls, machine: Mapping[str, str], calls: Mapping[int, int], samples: Samples, loading_s: Sequence[float]
+        cls,
+        machine: Mapping[str, str],
+        calls: Mapping[int, int],
+        workloads: Sequence[Workload],
+        samples: Samples,
+        loading_s: Sequence[float],
     ) -> "Summary":
-        """From the samples of all workloads, and of the times that 1,000 rules took to load."""
-        found = figures(WORKLOADS, samples)
-        judged = targets(found, spread(loading_s))
-        return cls(machine, len(loading_s), calls, found, judged, samples, loading_s)
+        """From the samples of all workloads, and of the times that 1,000 rules took to load.
+
+        Without such times, another revision was compared with.
+        """
+        found = figures(workloads, samples)
+        judged = targets(found, spread(loading_s)) if loading_s else targets_against(found)
+        return cls(machine, min(map(len, samples.values())), calls, found, judged, samples, loading_s)
 
 
 def as_json(summary: Summary) -> bytes:

@@ -30,6 +30,15 @@ def targets(found: Sequence[Figures], loading: Spread) -> list[Target]:
     ]
 
 
+def targets_against(found: Sequence[Figures]) -> list[Target]:
+    """What a check may cost more than it did at the revision that is compared with."""
+    return [
+        _target(f"CPU: {figures.workload}, against {figures.baseline}", 1.1, "times", _ratio(figures))
+        for figures in found
+        if figures.baseline
+    ]
+
+
 def _target(name: str, bound: float, unit: str, measured: Spread) -> Target:
     return Target(name, bound, unit, measured, measured.median <= bound)
 

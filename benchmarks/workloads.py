@@ -1,5 +1,6 @@
 """What is measured, as data."""
 
+import msgspec
 from msgspec import Struct
 
 from benchmarks.policies import path
@@ -10,6 +11,8 @@ class Policies(Struct, frozen=True):
 
     rules: int
     conditions: bool = False
+    earlier: bool = False
+    """Decided by the revision that is compared with."""
 
 
 class Workload(Struct, frozen=True):
@@ -60,3 +63,18 @@ WORKLOADS = (
     Workload(CONSTANT_ALONE, None, _last(100), 1),
     Workload("100 rules, one in flight", RULES_100, _last(100), 1, CONSTANT_ALONE),
 )
+
+
+def compared(revision: str) -> tuple[Workload, ...]:
+    """What is measured when another revision is compared with: each of these requests there, and then here."""
+    pairs = []
+    for workload in WORKLOADS:
+        if workload.baseline == CONSTANT and workload.policies is not None:
+            there = msgspec.structs.replace(
+                workload,
+                name=f"{workload.name}, at {revision}",
+                policies=msgspec.structs.replace(workload.policies, earlier=True),
+                baseline="",
+            )
+            pairs += [there, msgspec.structs.replace(workload, baseline=there.name)]
+    return tuple(pairs)
