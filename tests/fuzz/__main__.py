@@ -11,6 +11,9 @@ from pathlib import Path
 
 from tests.fuzz.fuzzer import Found, be_quiet, run_case
 
+SHOWN = 400
+"""How many characters of a finding are shown; the file has all."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try cases until the time is over."""
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 left = max(0, end - shown)
                 print(f"{cases:,} cases, {inputs:,} inputs, {len(found)} findings, {left:.0f} s left", flush=True)
     for one in found[:20]:
-        print(f"case {one.seed}: {one.what}", file=sys.stderr)
+        print(f"case {one.seed}: {one.what[:SHOWN]}", file=sys.stderr)
     if found:
         options.findings.write_text("\n".join(f"case {one.seed}: {one.what}" for one in found) + "\n")
         print(f"all findings: {options.findings}; again: make fuzz ARGS='--start {found[0].seed - 1}'", file=sys.stderr)

@@ -1,12 +1,13 @@
 """Random input for as long as one likes: `make fuzz`. Each case is made of its number, which is all there is to keep.
 
-Two properties: what engine and reference say of a request is the same; and whatever bytes come, there is one record, no
-failure inside, and status 0 exactly where a rule allowed.
+What engine and reference say of a request is the same; and whatever bytes come, there is one record, no failure inside,
+status 0 exactly where a rule allowed, and no more work than is bounded by the message's length.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -19,12 +20,15 @@ from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.certificate import InvalidCertificate, parse_leaf
 from authz_server.identity.keys import parse_jwks
 from authz_server.identity.token import strict_parse
+from authz_server.identity.xfcc import parse_xfcc
+from tests.fuzz.target import Target, work_bound
 from tests.reference.engine import Engine, message_of
 from tests.reference.evaluator import evaluate
 from tests.reference.worlds import CONDITIONS, NOW, World, ask
 
 CORPUS = Path(__file__).parent / "corpus"
 REQUESTS_PER_WORLD = 200
+MESSAGES = 200
 CHARACTERS = [
     *map(chr, range(0x20, 0x7F)),
     *"\0\r\n\t\x80\u202e\ud7ffé",
@@ -43,6 +47,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "bundle": parse_bundle,
     "token": lambda data: strict_parse(data.decode("latin-1")),
     "certificate": lambda data: parse_leaf(data.decode("latin-1")),
+    "xfcc": parse_xfcc,
 }
 REFUSALS = (ValueError, Refused, InvalidCertificate)
 """What readers raise for what they refuse; anything else is a defect."""
@@ -63,8 +68,8 @@ def be_quiet() -> None:
 def run_case(seed: int) -> tuple[int, list[Found]]:
     """How many inputs a case has tried, and the defects that it has shown."""
     chance = Random(seed)  # noqa: S311 - the same case for the same seed
-    found = [*_decisions(seed, chance), *_readers(seed, chance)]
-    return REQUESTS_PER_WORLD * 2 + len(READERS) * 20, found
+    found = [*_decisions(seed, chance), *_messages(seed, chance), *_readers(seed, chance)]
+    return REQUESTS_PER_WORLD * 2 + MESSAGES + len(READERS) * 20, found
 
 
 def _decisions(seed: int, chance: Random) -> Iterator[Found]:
@@ -84,6 +89,23 @@ def _decisions(seed: int, chance: Random) -> Iterator[Found]:
         allowed = answer.record["reason"] == "allowed" and answer.record["rule"] is not None
         if (answer.code == 0) is not allowed or answer.record["reason"] == "internal_error":
             yield Found(seed, f"{broken!r}: code {answer.code}, {answer.record}")
+
+
+@lru_cache(maxsize=1)
+def target() -> Target:
+    """The Check that takes every credential; making one takes a while."""
+    return Target()
+
+
+def _messages(seed: int, chance: Random) -> Iterator[Found]:
+    asked = target()
+    for _ in range(MESSAGES):
+        payload = mutated(chance, chance.choice(asked.messages))
+        outcome = asked.send(payload)
+        if (outcome.code == 0) is not outcome.allowed_by_a_rule or outcome.record["reason"] == "internal_error":
+            yield Found(seed, f"{payload!r}: code {outcome.code}, {outcome.record}")
+        if asked.seems_too_much(outcome, payload) and (work := asked.work(payload)) > work_bound(payload):
+            yield Found(seed, f"{payload!r}: as much work as {work:.0f} usual checks")
 
 
 def _readers(seed: int, chance: Random) -> Iterator[Found]:

@@ -5,9 +5,11 @@ from random import Random
 
 import pytest
 
+from authz_server.identity.certificate import Leaf, parse_leaf
 from authz_server.policy import index
 from tests.fuzz import __main__ as command
-from tests.fuzz.fuzzer import CORPUS, READERS, REFUSALS, mutated, run_case
+from tests.fuzz.fuzzer import CORPUS, READERS, REFUSALS, mutated, run_case, target
+from tests.fuzz.target import work_bound
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -20,6 +22,28 @@ def test_a_defect_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rules that are in force at the wrong time."""
     monkeypatch.setattr(index.Candidate, "exists", lambda _candidate, _now: True)
     assert any(run_case(seed)[1] for seed in range(5))
+
+
+def test_work_beyond_the_bound_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that is looked at a hundred times."""
+    message = target().messages[0]
+    assert target().work(message) < work_bound(message)
+
+    def slowly(text: str) -> Leaf:
+        for _ in range(100):
+            parse_leaf(text)
+        return parse_leaf(text)
+
+    monkeypatch.setattr("authz_server.identity.workload.parse_leaf", slowly)
+    assert target().work(message) > work_bound(message)
+
+
+def test_every_message_to_begin_with_is_allowed() -> None:
+    """Each by a rule; a corpus of what is refused at once would try nothing."""
+    for message in target().messages:
+        outcome = target().send(message)
+        assert outcome.allowed_by_a_rule, outcome.record
+        assert outcome.code == 0
 
 
 @pytest.mark.parametrize("name", READERS)
