@@ -16,6 +16,7 @@ from authz_server.policy.inputs import read_inputs
 from authz_server.policy.rehearse import Rehearsed, rehearse
 from authz_server.request.accept import accepted_format, denial_format
 from authz_server.request.address import client_ip_text
+from authz_server.request.api_key import shown_key
 from authz_server.request.jwt_svid import AUTHORIZATION, shown_svid
 from authz_server.request.operation import Operation, canonical_operation
 from authz_server.snapshot import Snapshot
@@ -47,10 +48,15 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
             workload = workload if shown is None else svids.identify(shown, workload, now)
         # 3 Who is the user? A bad credential does not make the caller anonymous.
         credential, fault = None, None
+        keys, key = snapshot.verifiers.api_keys, None
         try:
             if svids is None or svids.header != AUTHORIZATION:
                 credential = _credential(operation)
-            if credential is not None:
+            if keys is not None:
+                key = shown_key(operation.headers, keys.header)
+            if keys is not None and key is not None:
+                token = keys.verify(_only(key, credential), operation.client_ip, now)
+            elif credential is not None:
                 token = snapshot.verifiers.users.verify(credential, now, _fingerprint(workload))
         except Refused as refusal:
             fault = _unless_audited(refusal, request, operation, snapshot)
@@ -62,7 +68,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         evaluation = Evaluation(operation, workload, user, now)
         inputs = read_inputs(evaluation, service.inputs)
         caller = Caller(workload, user, operation.client_ip)
-        verdict = fault or decide(service, operation, caller, evaluation, credential is not None)
+        verdict = fault or decide(service, operation, caller, evaluation, (credential or key) is not None)
         rehearsed = rehearse(service, verdict, operation, caller, evaluation) if service.audits else Rehearsed(verdict)
     except Refused as refusal:
         rehearsed = Rehearsed(Verdict(refusal.reason, detail=refusal.detail))
@@ -136,6 +142,13 @@ def _credential(operation: Operation) -> str | None:
     if authorization.scheme == "dpop":
         raise Refused(Reason.TOKEN_INVALID, "DPoP-bound tokens are not supported")
     return authorization.credentials if authorization.scheme == "bearer" else None
+
+
+def _only(key: str, credential: str | None) -> str:
+    """The API key, where no token came beside it: the two could name two users."""
+    if credential is not None:
+        raise Refused(Reason.TOKEN_INVALID, "an API key came, and a token beside it")
+    return key
 
 
 def _unless_audited(refusal: Refused, request: Request, operation: Operation, snapshot: Snapshot) -> Verdict:

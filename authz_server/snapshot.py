@@ -1,10 +1,11 @@
 """Everything that decides, of one generation: policies, keys, trust bundles and settings. Immutable."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
 
+from authz_server.identity.api_keys import ApiKey, ApiKeyVerifier
 from authz_server.identity.bundle import Bundle
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.introspection import OpaqueTokens
@@ -34,6 +35,8 @@ class Verifiers(Struct, frozen=True):
     """None where no proxy stands in front."""
     svids: JwtSvidVerifier | None = None
     """None where no JWT-SVIDs are taken."""
+    api_keys: ApiKeyVerifier | None = None
+    """None where no API keys are taken."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -55,6 +58,7 @@ def build_verifiers(
     on_unknown_key: Callable[[str], None],
     revocations: Revocations | None = None,
     opaque: OpaqueTokens | None = None,
+    api_keys: Iterable[ApiKey] = (),
 ) -> Verifiers:
     """Make verifiers that use no cached entry of another generation.
 
@@ -66,7 +70,9 @@ def build_verifiers(
         domains = {domain.name for domain in settings.trust_domains}
         trusted = {name: bundle.keys for name, bundle in bundles.items() if name in domains}
         svids = JwtSvidVerifier(settings.jwt_svids, trusted, generation, caches.tokens, on_unknown_key, revocations)
+    shown = settings.api_keys
     return Verifiers(
+        api_keys=None if shown is None else ApiKeyVerifier(shown, api_keys, hash_key, revocations),
         svids=svids,
         proxies=Proxies(settings.proxies) if settings.proxies else None,
         workloads=WorkloadVerifier(settings, bundles, generation, caches.certificates, revocations),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from authz_server.cli import check, config, dev, doctor, envoy, serve, validate
+from authz_server.cli import check, config, dev, doctor, envoy, keys, serve, validate
 
 app = typer.Typer(
     name="authz",
@@ -24,6 +24,7 @@ app.command("check")(check.check)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(envoy.app, name="envoy")
+app.add_typer(keys.app, name="keys")
 app.add_typer(dev.app, name="dev")
 
 

@@ -12,12 +12,14 @@ from msgspec import Struct
 from authz_server.audit.record import encode
 from authz_server.audit.redaction import Redaction
 from authz_server.cli.configuration import print_problems
+from authz_server.control.api_keys import parse_api_keys
 from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
 from authz_server.control.keys import NO_KEYS
 from authz_server.control.policies import known_names
 from authz_server.control.revocations import parse_revocations
 from authz_server.control.settings import BundleSettings, IssuerSettings, Settings
 from authz_server.errors import OUTCOMES, Reason, Refused
+from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.bundle import Bundle, InvalidBundle, parse_bundle
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.introspection import IntrospectionNeeded, opaque_tokens
@@ -139,6 +141,7 @@ def _snapshot(settings: Settings, identity: IdentitySettings, plan: Plan) -> Sna
         on_unknown_key=lambda issuer: None,
         revocations=_revocations(settings),
         opaque=opaque_tokens(identity, hash_key),
+        api_keys=_api_keys(settings),
     )
     return Snapshot(1, PolicyIndex(plan, ConditionRuntime(), identity.identity_headers), verifiers)
 
@@ -181,6 +184,17 @@ def _revocations(settings: Settings) -> Revocations | None:
     except (OSError, ValueError) as error:
         typer.echo(f"authz: {settings.revocations}: {error}; a server that starts now decides nothing", err=True)
         raise typer.Exit(1) from None
+
+
+def _api_keys(settings: Settings) -> tuple[ApiKey, ...]:
+    """The API keys as they are now; what cannot be read is said, and there are none."""
+    if settings.api_keys is None:
+        return ()
+    try:
+        return parse_api_keys(settings.api_keys.file.read_bytes()).keys
+    except (OSError, ValueError) as error:
+        typer.echo(f"authz: no API keys: {settings.api_keys.file}: {error}", err=True)
+        return ()
 
 
 def _jwks(issuer: IssuerSettings) -> bytes:

@@ -65,4 +65,8 @@ class PolicyDirectory:
 
 def known_names(settings: Settings) -> KnownNames:
     """The names of the configuration that policies may use."""
-    return KnownNames(issuers=frozenset(settings.issuers), trust_domains=frozenset(settings.workloads.trust_domains))
+    api_keys = [] if settings.api_keys is None else [settings.api_keys.name]
+    return KnownNames(
+        issuers=frozenset([*settings.issuers, *api_keys]),
+        trust_domains=frozenset(settings.workloads.trust_domains),
+    )

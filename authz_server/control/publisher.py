@@ -7,6 +7,7 @@ import structlog
 from msgspec import Struct
 
 from authz_server.control.process import WorkerGone, WorkerProcess
+from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.revocations import Revocations
 from authz_server.policy.plan import Plan
 from authz_server.worker.messages import Activate, Activated, Failed, Prepare, Prepared, frame
@@ -24,13 +25,14 @@ class Content(Struct, frozen=True):
     bundles: Mapping[str, bytes]
     """Bundles by trust domain, PEM or JSON."""
     revocations: Revocations | None = None
+    api_keys: tuple[ApiKey, ...] = ()
 
     def is_like(self, other: "Content | None") -> bool:
         """Whether the other makes the same snapshot; policies are compared by identity, which costs nothing."""
         if other is None or self.plan is not other.plan:
             return False
         mine, others = (self.keys, self.bundles), (other.keys, other.bundles)
-        return mine == others and self.revocations == other.revocations
+        return mine == others and (self.revocations, self.api_keys) == (other.revocations, other.api_keys)
 
 
 class NotActivated(Exception):
@@ -83,7 +85,9 @@ class Publisher:
 
     async def _prepare(self, workers: list[WorkerProcess], content: Content, before: Content | None) -> None:
         plan = None if before is not None and content.plan is before.plan else content.plan
-        message = Prepare(self._generation, plan, dict(content.keys), dict(content.bundles), content.revocations)
+        message = Prepare(
+            self._generation, plan, dict(content.keys), dict(content.bundles), content.revocations, content.api_keys
+        )
         data = await asyncio.to_thread(frame, message)
         problems = await asyncio.gather(*(self._prepare_one(worker, data) for worker in workers))
         for problem in problems:

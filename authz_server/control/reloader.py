@@ -77,7 +77,8 @@ class Reloader:
         await asyncio.to_thread(self._policies.reread, tell_again=told_to)
         if self._policies.plan is None or self._trust.holds_back:
             return
-        content = Content(self._policies.plan, self._trust.keys(), self._trust.bundles(), self._trust.revocations())
+        trust = self._trust
+        content = Content(self._policies.plan, trust.keys(), trust.bundles(), trust.revocations(), trust.api_keys())
         if content.is_like(self._publisher.active):
             if told_to and not was_bad and not self._policies.problems:
                 structlog.get_logger().info("policies_unchanged", revision=content.plan.revision)
@@ -113,5 +114,7 @@ class Reloader:
             )
         elif before.revocations != content.revocations:
             log.info("revocations_reloaded", generation=generation)
+        elif before.api_keys != content.api_keys:
+            log.info("api_keys_reloaded", generation=generation)
         else:
             log.info("keys_reloaded", generation=generation)

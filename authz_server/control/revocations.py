@@ -85,7 +85,7 @@ def parse_revocations(content: bytes, known: KnownNames) -> Revocations:
     """What a file revokes. Raises ValueError, saying all that is wrong with it in one line."""
     revocations, problems = load_revocations(content, known, "")
     if revocations is None:
-        raise ValueError("; ".join([_in_one_line(problem) for problem in problems]))
+        raise ValueError("; ".join([problem.in_one_line for problem in problems]))
     return revocations
 
 
@@ -123,11 +123,4 @@ def _problem(
     message = f"no {noun} {quoted(name)} is configured"
     return document.problem(
         path, f"unknown_{noun.replace(' ', '_')}", message, did_you_mean(name, names, others), key=key
-    )
-
-
-def _in_one_line(problem: Problem) -> str:
-    place = problem.position
-    return f"line {place.line}, column {place.column}: {problem.message}" + (
-        f" ({problem.hint})" if problem.hint else ""
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from authz_server.control.api_keys import load_api_keys
 from authz_server.control.policies import known_names
 from authz_server.control.revocations import load_revocations
 from authz_server.control.settings import LoadedSettings, Settings, TlsSettings
@@ -35,12 +36,13 @@ def check_files(loaded: LoadedSettings) -> list[Problem]:
     unusable = [*unusable_trust(settings), *unusable_group(settings)]
     if settings.tls is not None:
         unusable += unusable_tls(settings.tls)
-    revoked = _revocations(settings)
-    if isinstance(revoked, Unusable):
-        unusable.append(revoked)
-    problems = [document.problem(one.key, "unusable_value", one.message, one.hint) for one in unusable]
-    if not isinstance(revoked, Unusable):
-        problems += revoked
+    in_files: list[Problem] = []
+    for found in (_revocations(settings), _api_keys(settings)):
+        if isinstance(found, Unusable):
+            unusable.append(found)
+        else:
+            in_files += found
+    problems = [document.problem(one.key, "unusable_value", one.message, one.hint) for one in unusable] + in_files
     return sorted(problems, key=lambda problem: problem.position)
 
 
@@ -67,6 +69,19 @@ def _revocations(settings: Settings) -> Unusable | list[Problem]:
     except OSError as error:
         return Unusable(("revocations",), f"{file}: {error.strerror or error}", "a server waits for it")
     return load_revocations(content, known_names(settings), str(file))[1]
+
+
+def _api_keys(settings: Settings) -> Unusable | list[Problem]:
+    """What is wrong with the file of API keys, or in it."""
+    if settings.api_keys is None:
+        return []
+    file = settings.api_keys.file
+    try:
+        content = read_trust_file(file)
+    except OSError as error:
+        hint = "`authz keys create` makes it"
+        return Unusable(("api_keys", "file"), f"{file}: {error.strerror or error}", hint)
+    return load_api_keys(content, str(file))[1]
 
 
 def unusable_group(settings: Settings) -> Iterator[Unusable]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from authz_server.control.api_keys import NO_API_KEYS, ApiKeys, parse_api_keys
 from authz_server.control.key_schedule import USUAL_REFRESH_S, KeySchedule
 from authz_server.control.key_source import DiscoverySource, KeySource, UrlSource
 from authz_server.control.keys import NO_KEYS, Fetched
@@ -10,6 +11,7 @@ from authz_server.control.policies import known_names
 from authz_server.control.revocations import parse_revocations
 from authz_server.control.settings import BundleSettings, IssuerSettings, Settings
 from authz_server.control.trust_files import TrustFile
+from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.bundle import Bundle, parse_bundle
 from authz_server.identity.keys import KeySet, parse_jwks
 from authz_server.identity.revocations import Revocations
@@ -48,6 +50,9 @@ class Trust:
             self._revocations = TrustFile(
                 settings.revocations, lambda content: parse_revocations(content, known), _NOTHING_REVOKED
             )
+        self._api_keys: TrustFile | None = None
+        if settings.api_keys is not None:
+            self._api_keys = TrustFile(settings.api_keys.file, parse_api_keys, NO_API_KEYS)
         metrics.trust_problems(lambda: len(self.troubled()))
 
     def keys(self) -> dict[str, bytes]:
@@ -65,6 +70,11 @@ class Trust:
         parsed = None if self._revocations is None else self._revocations.parsed
         return parsed if isinstance(parsed, Revocations) else None
 
+    def api_keys(self) -> tuple[ApiKey, ...]:
+        """The API keys; none where the configuration names no file of them."""
+        parsed = None if self._api_keys is None else self._api_keys.parsed
+        return parsed.keys if isinstance(parsed, ApiKeys) else ()
+
     @property
     def holds_back(self) -> bool:
         """Whether nothing may be decided yet: it is not known what is revoked."""
@@ -72,8 +82,8 @@ class Trust:
 
     def files(self) -> list[TrustFile]:
         """The files among all this."""
-        revocations = [] if self._revocations is None else [self._revocations]
-        return [*self._key_files.values(), *self._bundles.values(), *revocations]
+        others = [file for file in (self._revocations, self._api_keys) if file is not None]
+        return [*self._key_files.values(), *self._bundles.values(), *others]
 
     def reread(self, *, tell_again: bool = False) -> bool:
         """Look at all files again; whether anything has changed. Blocks."""
@@ -92,14 +102,18 @@ class Trust:
         missing = {f"issuer {name} has no keys": name in self._required for name in self._dark()}
         if self.holds_back:
             missing["it is not known what is revoked"] = True
+        if self._api_keys is not None and not self._api_keys.was_good:
+            missing["there are no API keys"] = False
         return missing | {f"bundle {domain} has no certificates": False for domain in self._empty()}
 
     def troubled(self) -> set[str]:
-        """What is unusable of issuers, bundles and revocations, or has a file that was refused as it is now."""
+        """What is unusable of issuers, bundles, revocations and API keys, or was refused as it is now."""
         troubled = {f"issuer {name}" for name in self._dark()} | {f"bundle {domain}" for domain in self._empty()}
         troubled |= {f"issuer {name}" for name, file in self._key_files.items() if file.problem is not None}
         if self._revocations is not None and (self.holds_back or self._revocations.problem is not None):
             troubled.add("revocations")
+        if self._api_keys is not None and self._api_keys.problem is not None:
+            troubled.add("API keys")
         return troubled | {f"bundle {domain}" for domain, file in self._bundles.items() if file.problem is not None}
 
     def problems(self) -> list[str]:

@@ -11,6 +11,7 @@ from authz_server.control.cores import cpu_quota, usable_cores, worker_count
 from authz_server.control.errors import CannotStart
 from authz_server.control.settings import IssuerSettings, Settings, TlsSettings
 from authz_server.identity.settings import (
+    ApiKeySettings,
     ClaimNames,
     ForwardedCallers,
     IdentitySettings,
@@ -27,6 +28,7 @@ _HASH_KEY_BYTES = 32
 def identity_settings(settings: Settings) -> IdentitySettings:
     """Who is recognised, as plain data."""
     domains, xfcc, svids = settings.workloads.trust_domains, settings.workloads.xfcc, settings.workloads.jwt_svid
+    keys = settings.api_keys
     return IdentitySettings(
         issuers=tuple(_issuer(name, issuer) for name, issuer in settings.issuers.items()),
         trust_domains=tuple(TrustDomain(name, verify=domain.bundle is not None) for name, domain in domains.items()),
@@ -34,8 +36,9 @@ def identity_settings(settings: Settings) -> IdentitySettings:
         forwarded=None if xfcc is None else ForwardedCallers(tuple(xfcc.hops), appended=xfcc.appended),
         proxies=tuple(settings.clients.proxies),
         jwt_svids=None if svids is None else JwtSvids(svids.header, tuple(svids.audiences), svids.skew),
+        api_keys=None if keys is None else ApiKeySettings(keys.name, keys.header),
         # What an upstream saw, it could show elsewhere.
-        identity_headers=(*settings.identity_headers, *([] if svids is None else [svids.header])),
+        identity_headers=(*settings.identity_headers, *credential_headers(settings)),
     )
 
 
@@ -57,7 +60,7 @@ def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics
             ring=str(ring(slot)),
             metrics_directory=str(metrics),
             identity=identity_settings(settings),
-            secrets=(*settings.audit.secrets, *_svid_header(settings)),
+            secrets=(*settings.audit.secrets, *[f"request.headers[{name}]" for name in credential_headers(settings)]),
             hash_key=hash_key,
             log_level=settings.log.level,
             log_format=settings.log.format,
@@ -66,10 +69,9 @@ def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics
     ]
 
 
-def _svid_header(settings: Settings) -> list[str]:
-    """The input that holds JWT-SVIDs, if there is one."""
-    svids = settings.workloads.jwt_svid
-    return [] if svids is None else [f"request.headers[{svids.header}]"]
+def credential_headers(settings: Settings) -> list[str]:
+    """The headers of their own that hold credentials."""
+    return [kind.header for kind in (settings.workloads.jwt_svid, settings.api_keys) if kind is not None]
 
 
 def _issuer(name: str, issuer: IssuerSettings) -> Issuer:

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from authz_server.control.settings import Settings
 from authz_server.control.settings.identity import IntrospectionSettings
+from authz_server.control.worker_settings import credential_headers
 from authz_server.policy.patterns import HostPattern, parse_host_pattern
 from authz_server.policy.plan import CallerItem, Plan
 
@@ -60,6 +61,7 @@ def _asked(settings: Settings) -> list[IntrospectionSettings]:
 def _headers(plan: Plan, settings: Settings) -> Iterator[str]:
     if settings.issuers:
         yield "authorization"
+    yield from credential_headers(settings)
     if settings.workloads.xfcc is not None:
         yield "x-forwarded-client-cert"
     if settings.clients.proxies:

@@ -36,6 +36,12 @@ class Problem(Struct, frozen=True):
         underline = f"{margin}{indent}{carets} {self.hint}".rstrip()
         return f"{text}\n    {number} | {self.source_line}\n{underline}"
 
+    @property
+    def in_one_line(self) -> str:
+        """The same without file and source, for a message about the file."""
+        place = self.position
+        return f"line {place.line}, column {place.column}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
 
 def to_json(problems: list[Problem]) -> bytes:
     """The errors as `{"errors": [{"file", "line", "column", "code", "message", "hint"}]}`."""

@@ -76,6 +76,15 @@ class JwtSvids(Struct, frozen=True):
     """Tolerance for `exp`, `nbf` and `iat`; at most 60."""
 
 
+class ApiKeySettings(Struct, frozen=True):
+    """Where users show API keys, and what their issuer is called."""
+
+    name: str
+    """The issuer's name that policies use."""
+    header: str
+    """Lower case; it holds the key alone."""
+
+
 class IdentitySettings(Struct, frozen=True):
     """Everything that decides who may be recognised."""
 
@@ -85,6 +94,7 @@ class IdentitySettings(Struct, frozen=True):
     """`principal` believes the proxy's reading where no certificate can be sent."""
     forwarded: ForwardedCallers | None = None
     jwt_svids: JwtSvids | None = None
+    api_keys: ApiKeySettings | None = None
     proxies: tuple[str, ...] = ()
     """Networks of the proxies whose `x-forwarded-for` says who the client is."""
     identity_headers: tuple[str, ...] = ()

@@ -82,7 +82,7 @@ TRUST_PROBLEMS = Metric(
     "authz_trust_problems",
     "gauge",
     (),
-    "Issuers, bundles and revocations that are unusable, or whose file was refused.",
+    "Issuers, bundles, revocations and API keys that are unusable, or whose file was refused.",
 )
 
 WORKER_METRICS = (

@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Struct
 
+from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
 from authz_server.policy.plan import Plan
@@ -68,6 +69,7 @@ class Prepare(Struct, frozen=True, tag=True):
     bundles: dict[str, bytes]
     """PEM certificates by trust domain."""
     revocations: Revocations | None = None
+    api_keys: tuple[ApiKey, ...] = ()
 
 
 class Activate(Struct, frozen=True, tag=True):

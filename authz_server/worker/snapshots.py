@@ -5,6 +5,7 @@ from collections.abc import Callable
 # Verifying loads it otherwise, with the first token or certificate that a new worker sees.
 import cryptography.hazmat.backends.openssl.backend  # noqa: F401
 
+from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.introspection import OpaqueTokens
@@ -41,7 +42,8 @@ class Snapshots:
         self._material: tuple[dict[str, bytes], dict[str, bytes]] = ({}, {})
         self._verified_generation = 0
         """The keys and bundles of the verifiers, and the generation with which they came."""
-        self._revocations: Revocations | None = None
+        self._looked_up: tuple[Revocations | None, tuple[ApiKey, ...]] = (None, ())
+        """Revocations and API keys of the verifiers, which no cached entry depends on."""
 
     def prepare(self, message: Prepare) -> None:
         """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
@@ -66,9 +68,10 @@ class Snapshots:
     def _verifiers_for(self, message: Prepare) -> Verifiers:
         """The verifiers of these keys and bundles; where they are those of before, so are all cached entries."""
         material = (message.keys, message.bundles)
+        looked_up = (message.revocations, message.api_keys)
         if self._verifiers is None or self._material != material:
             self._verified_generation = message.generation
-        elif self._revocations == message.revocations:
+        elif self._looked_up == looked_up:
             return self._verifiers
         self._verifiers = build_verifiers(
             self._verified_generation,
@@ -80,6 +83,7 @@ class Snapshots:
             on_unknown_key=self._on_unknown_key,
             revocations=message.revocations,
             opaque=self._opaque,
+            api_keys=message.api_keys,
         )
-        self._material, self._revocations = material, message.revocations
+        self._material, self._looked_up = material, looked_up
         return self._verifiers

@@ -29,6 +29,9 @@ RUN_ELSEWHERE = {
     "tail -n 1 run/demo/decisions.jsonl": "tests/envoy/test_demo.py::test_every_decision_is_on_record",
     "authz serve --config authz.yaml": "tests/unit/control/test_server.py::test_it_is_alive_and_ready",
     "authz validate --config authz.yaml": "tests/docs/test_commands.py::test_a_configuration_of_the_pages_is_good",
+    "authz keys create --owner nightly-report --scope orders:read --network 10.1.0.0/16 --expires 30d": (
+        "tests/unit/cli/test_keys.py::test_a_key_is_printed_once"
+    ),
     "pip install .": "tests/docs/test_commands.py::test_the_clone_can_be_installed",
     "docker build -f deploy/Dockerfile -t authz-server .": (
         "tests/compose/test_compose.py::test_a_request_through_envoy_is_answered_and_recorded_once"

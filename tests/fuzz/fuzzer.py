@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
+from authz_server.control.api_keys import parse_api_keys
 from authz_server.documents.load import parse
 from authz_server.errors import Refused
 from authz_server.identity.bundle import parse_bundle
@@ -48,6 +49,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "token": lambda data: strict_parse(data.decode("latin-1")),
     "certificate": lambda data: parse_leaf(data.decode("latin-1")),
     "xfcc": parse_xfcc,
+    "api-keys": parse_api_keys,
 }
 REFUSALS = (ValueError, Refused, InvalidCertificate)
 """What readers raise for what they refuse; anything else is a defect."""

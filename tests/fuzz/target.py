@@ -19,9 +19,17 @@ from google.protobuf.message import DecodeError
 from authz_server.audit.record import encode
 from authz_server.audit.redaction import Redaction
 from authz_server.envoy.service import CheckService
+from authz_server.identity.api_keys import ApiKey, make_secret
 from authz_server.identity.bundle import Bundle, parse_bundle
 from authz_server.identity.keys import parse_jwks, usable_keys
-from authz_server.identity.settings import ForwardedCallers, IdentitySettings, Issuer, JwtSvids, TrustDomain
+from authz_server.identity.settings import (
+    ApiKeySettings,
+    ForwardedCallers,
+    IdentitySettings,
+    Issuer,
+    JwtSvids,
+    TrustDomain,
+)
 from authz_server.model import Decision
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from authz_server.policy.conditions import ConditionRuntime
@@ -38,6 +46,7 @@ SETTINGS = IdentitySettings(
     trust_domains=(TrustDomain("shop.example", verify=True),),
     forwarded=ForwardedCallers((EDGE,), appended=False),
     jwt_svids=JwtSvids("x-jwt-svid", ("orders",)),
+    api_keys=ApiKeySettings("api-keys", "x-api-key"),
     proxies=("10.0.0.0/8",),
     identity_headers=("x-user", "x-workload"),
 )
@@ -45,6 +54,8 @@ CA = Authority("fuzz CA", *(ec.derive_private_key(secret, ec.SECP256R1()) for se
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"k" * 32), "EdDSA", "k1")
 SVID_KEY = SigningKey(ec.derive_private_key(4713, ec.SECP256R1()), "ES256", "s1")
 TRIES = 20
+API_KEY_TEXT, _SECRET = make_secret("k3v9x0q2m7ab")
+API_KEY = ApiKey("k3v9x0q2m7ab", "nightly", NOW - 60, NOW + 60, (_SECRET,), networks=("10.0.0.0/8",))
 _REDACTION = Redaction((), b"k" * 32)
 
 
@@ -102,6 +113,7 @@ class Target:
             caches(),
             hash_key=b"k" * 32,
             on_unknown_key=lambda _: None,
+            api_keys=(API_KEY,),
         )
         self._service.snapshot = Snapshot(1, self._policies, verifiers)
 
@@ -155,6 +167,7 @@ def _messages() -> list[CheckRequest]:
             Ask(**as_web),
             Ask(path="/me", headers=[("authorization", f"Bearer {acting}"), ("traceparent", "00-" + "a" * 32)]),
             Ask(path="/list", headers=[("x-jwt-svid", svid)]),
+            Ask(path="/me", address="10.0.0.1", headers=[("x-forwarded-for", "10.0.0.2"), ("x-api-key", API_KEY_TEXT)]),
             Ask(
                 path="/list",
                 certificate=url_encoded(edge),

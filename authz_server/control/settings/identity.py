@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from authz_server.control.settings.names import HeaderName, SpiffePattern, TrustDomainName
+from authz_server.control.settings.names import HeaderName, Name, SpiffePattern, TrustDomainName
 from authz_server.control.settings.places import FilePath, Url, check_url
 from authz_server.control.settings.section import Section
 from authz_server.documents.invalid import InvalidValue
@@ -61,6 +61,12 @@ class ForwardedSettings(Section):
     """The Envoy that asks has `forward_client_cert_details: APPEND_FORWARD`; with `FORWARD_ONLY` write `false`."""
 
 
+def _no_other_meaning(header: str, example: str) -> None:
+    """Raises InvalidValue for a header that means something to proxies and upstreams."""
+    if header in ("host", "cookie", "dpop") or header.startswith(("x-forwarded-", "x-envoy-")):
+        raise InvalidValue("this header has a meaning of its own", hint=f"for example {example}", at=("header",))
+
+
 class JwtSvidSettings(Section):
     """JWT-SVIDs as credentials of workloads, verified with the bundle of their trust domain. Whoever has seen one can
     show it: keep them short-lived, and let rules about what matters ask for a certificate."""
@@ -77,8 +83,7 @@ class JwtSvidSettings(Section):
 
     @model_validator(mode="after")
     def _header_can_be_removed(self) -> "JwtSvidSettings":
-        if self.header in ("host", "cookie") or self.header.startswith(("x-forwarded-", "x-envoy-")):
-            raise InvalidValue("this header has a meaning of its own", hint="for example x-jwt-svid", at=("header",))
+        _no_other_meaning(self.header, "x-jwt-svid")
         return self
 
 
@@ -111,6 +116,26 @@ class ClientSettings(Section):
     proxies: list[Network] = Field(default=[], examples=[["10.0.0.0/8"]])
     """Networks of the proxies in front of Envoy: the client's address is then the first one from the right in
     `x-forwarded-for` that is in none of them. Envoy appends its own address there where its peer is on loopback."""
+
+
+class ApiKeySettings(Section):
+    """API keys as credentials of users: see [API keys](api-keys.md)."""
+
+    noun: ClassVar[str] = "`api_keys`"
+
+    file: FilePath = Field(examples=["keys.yaml"])
+    """The file that `authz keys` writes; read again when it changes. Without a good one, no key is good."""
+    header: HeaderName = Field(default="x-api-key", validate_default=True)
+    """The header that holds the key alone; it is never passed on to the upstream."""
+    name: Name = Field(default="api-keys", validate_default=True)
+    """What rules call the issuer of these users."""
+
+    @model_validator(mode="after")
+    def _header_can_be_removed(self) -> "ApiKeySettings":
+        if self.header == "authorization":
+            raise InvalidValue("`authorization` holds tokens", hint="for example x-api-key", at=("header",))
+        _no_other_meaning(self.header, "x-api-key")
+        return self
 
 
 class KeySettings(Section):

@@ -4,7 +4,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from authz_server.control.settings.identity import ClientSettings, IssuerSettings, WorkloadSettings
+from authz_server.control.settings.identity import (
+    ApiKeySettings,
+    ClientSettings,
+    IssuerSettings,
+    WorkloadSettings,
+)
 from authz_server.control.settings.listeners import AdminSettings, ListenSettings, ProbeSettings, TlsSettings
 from authz_server.control.settings.names import HeaderName, InputName, Name
 from authz_server.control.settings.places import FilePath
@@ -21,8 +26,8 @@ class PolicySettings(Section):
     directory: FilePath = Field(default="policies", validate_default=True)
     """The directory of the policy files."""
     rescan: Annotated[Duration, duration_from("100ms", "1h")] = Field(default="5s", validate_default=True)
-    """How often the contents of policy, key, bundle and revocation files are compared, for changes that no event told
-    of."""
+    """How often the contents of policy, key, bundle, API key and revocation files are compared, for changes that no
+    event told of."""
 
 
 class AuditFileSettings(Section):
@@ -73,6 +78,8 @@ class Settings(Section):
     clients: ClientSettings = Field(default={}, validate_default=True)
     issuers: dict[Name, IssuerSettings] = Field(default_factory=dict)
     """Issuers of user tokens, by the name that policies use."""
+    api_keys: ApiKeySettings | None = None
+    """Without it no API keys are taken."""
     revocations: FilePath | None = Field(default=None, examples=["revocations.yaml"])
     """Credentials that are revoked before they expire. Nothing is decided before it has been read once; read again when
     it changes."""
@@ -100,6 +107,17 @@ class Settings(Section):
         if svids is not None and svids.header == "authorization" and self.issuers:
             message = "`authorization` holds the tokens of users, because there are `issuers`"
             raise InvalidValue(message, hint="for example x-jwt-svid", at=("workloads", "jwt_svid", "header"))
+        return self
+
+    @model_validator(mode="after")
+    def _api_keys_stand_apart(self) -> "Settings":
+        keys, svids = self.api_keys, self.workloads.jwt_svid
+        if keys is not None and keys.name in self.issuers:
+            message = f"`{keys.name}` is an issuer of tokens"
+            raise InvalidValue(message, hint="rules must be able to tell them apart", at=("api_keys", "name"))
+        if keys is not None and svids is not None and keys.header == svids.header:
+            message = f"`{keys.header}` holds JWT-SVIDs"
+            raise InvalidValue(message, hint="for example x-api-key", at=("api_keys", "header"))
         return self
 
     @model_validator(mode="after")
