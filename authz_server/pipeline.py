@@ -5,12 +5,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from authz_server.errors import Reason, Refused
 from authz_server.identity.user import VerifiedToken
 from authz_server.model import BodyFormat, Decision, Request, Workload
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation
 from authz_server.policy.decide import Verdict, decide
+from authz_server.policy.every_reading import decide_every
 from authz_server.policy.index import ServiceIndex
 from authz_server.policy.inputs import read_inputs
 from authz_server.policy.rehearse import Rehearsed, rehearse
@@ -19,6 +22,7 @@ from authz_server.request.address import client_ip_text
 from authz_server.request.api_key import shown_key
 from authz_server.request.jwt_svid import AUTHORIZATION, shown_svid
 from authz_server.request.operation import Operation, canonical_operation
+from authz_server.request.readings import Reading, has_several, readings
 from authz_server.snapshot import Snapshot
 
 _PARAMETERS = re.compile("[;?#]")
@@ -36,7 +40,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         request = snapshot.verifiers.proxies.behind(request)
     try:
         # 1 Reject what is malformed or ambiguous.
-        operation = canonical_operation(request)
+        operation = _operation(request, snapshot)
     except Refused as refusal:
         return refused(request, refusal.reason, refusal.detail, now, snapshot.policies.revision)
     try:
@@ -68,8 +72,15 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         evaluation = Evaluation(operation, workload, user, now)
         inputs = read_inputs(evaluation, service.inputs)
         caller = Caller(workload, user, operation.client_ip)
-        verdict = fault or decide(service, operation, caller, evaluation, (credential or key) is not None)
-        rehearsed = rehearse(service, verdict, operation, caller, evaluation) if service.audits else Rehearsed(verdict)
+        evaluations, came = [evaluation], (credential or key) is not None
+        if not service.lenient or not has_several(operation.path_text):
+            verdict = fault or decide(service, operation, caller, evaluation, came)
+        else:
+            found = _readings(request, operation, service, snapshot)
+            evaluations = [evaluation.reread(replace(operation, path=reading.path)) for reading in found]
+            hows = [reading.how for reading in found]
+            verdict = fault or decide_every(service, caller, evaluations, hows, came)
+        rehearsed = rehearse(service, verdict, caller, evaluations) if service.audits else Rehearsed(verdict)
     except Refused as refusal:
         rehearsed = Rehearsed(Verdict(refusal.reason, detail=refusal.detail))
     verdict = rehearsed.verdict
@@ -133,6 +144,30 @@ def _bare_path(request: Request) -> str | None:
 def _bare_host(request: Request) -> str | None:
     """The host of a request that was refused, without user and password."""
     return request.host.rpartition("@")[2] or None
+
+
+def _operation(request: Request, snapshot: Snapshot) -> Operation:
+    """The request in canonical form; a path with several readings is taken where it is a lenient service's as sent."""
+    try:
+        return canonical_operation(request)
+    except Refused as refusal:
+        if refusal.reason is not Reason.AMBIGUOUS_PATH or not snapshot.policies.has_lenient:
+            raise
+        operation = canonical_operation(request, lenient=True)
+        service = snapshot.policies.service(operation, request.extensions.get(SERVICE_EXTENSION))
+        if service is None or not service.lenient:
+            raise
+        return operation
+
+
+def _readings(request: Request, operation: Operation, service: ServiceIndex, snapshot: Snapshot) -> list[Reading]:
+    """The readings of the path, all of which must be this service's. Raises Refused (`ambiguous_path`)."""
+    found = readings(operation.path_text)
+    if SERVICE_EXTENSION not in request.extensions and not snapshot.policies.speaks_for_all(
+        service, operation, [reading.path for reading in found]
+    ):
+        raise Refused(Reason.AMBIGUOUS_PATH, "the path is another service's, or nobody's, in one of its readings")
+    return found
 
 
 def _credential(operation: Operation) -> str | None:

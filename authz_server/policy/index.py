@@ -87,6 +87,8 @@ class ServiceIndex(Struct, frozen=True):
     """None where no rule is in audit."""
     audit: bool = False
     """The service is in audit: its rules deny nothing."""
+    lenient: bool = False
+    """Paths with several readings are decided, each reading by itself."""
 
     @property
     def audits(self) -> bool:
@@ -109,6 +111,8 @@ class PolicyIndex:
     def __init__(self, policies: plan.Plan, runtime: ConditionRuntime, identity_headers: Iterable[str]) -> None:
         """`identity_headers` never reach an upstream but as a rule sets them."""
         self.revision = policies.revision
+        self.has_lenient = any(service.lenient for service in policies.services)
+        """Whether any service takes paths with several readings."""
         self._by_name: dict[str, ServiceIndex] = {}
         self._by_host: HostIndex[ServiceIndex] = HostIndex()
         for service in policies.services:
@@ -122,6 +126,10 @@ class PolicyIndex:
         if named is not None:
             return self._by_name.get(named)
         return self._by_host.find(operation.host, operation.port, operation.path)
+
+    def speaks_for_all(self, service: ServiceIndex, operation: Operation, paths: Iterable[Path]) -> bool:
+        """Whether all these paths of a host, by host and path, are a service's."""
+        return all(self._by_host.find(operation.host, operation.port, path) is service for path in paths)
 
 
 def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_headers: Iterable[str]) -> ServiceIndex:
@@ -137,6 +145,7 @@ def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_he
         if any(r.audit for r in service.rules)
         else None,
         audit=service.audit,
+        lenient=service.lenient,
     )
     for order, rule in enumerate(service.rules):
         _add(index, rule, _bind(order, rule, runtime, protected))

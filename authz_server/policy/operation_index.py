@@ -24,7 +24,7 @@ class CaptureHole(NamedTuple):
 
     @property
     def fits_all(self) -> bool:
-        """Whether the capture takes every segment; there are no empty ones on the way."""
+        """Whether the capture takes every segment but an empty one."""
         capture = self.capture
         return capture.kind == "text" and not capture.prefix and not capture.suffix
 

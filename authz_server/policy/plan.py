@@ -177,6 +177,8 @@ class Service(Struct, frozen=True):
     """Header names that any allow rule sets: the client's own copies never reach the upstream."""
     audit: bool = False
     """What its rules would deny goes through, and is recorded."""
+    lenient: bool = False
+    """Paths with several readings are decided, each reading by itself."""
 
 
 class Plan(Struct, frozen=True):

@@ -252,6 +252,8 @@ class Service(Model):
     """The hosts that it speaks for."""
     path_prefix: PathPrefix = Field(default="/", examples=["/api"])
     """The paths that it speaks for: this one and all below."""
+    paths: Literal["strict", "lenient"] = "strict"
+    """With `lenient`, a path with several readings is allowed where each of them is; otherwise it is refused."""
     mode: Mode = "enforce"
     """With `audit` its rules deny nothing: what they would deny is allowed, and recorded. Guardrails still deny."""
     rules: list[Rule] = Field(examples=[[]])

@@ -17,7 +17,7 @@ class Hole(Protocol):
 
     @property
     def fits_all(self) -> bool:
-        """Whether every segment can stand here, so that none needs to be asked about."""
+        """Whether every segment but an empty one can stand here, so that none needs to be asked about."""
         ...
 
     def fits(self, segment: str, /) -> bool:
@@ -31,7 +31,7 @@ class _Node(Generic[Leaf]):
     def __init__(self) -> None:
         self.literals: dict[str, _Node[Leaf]] = {}
         self.any: _Node[Leaf] | None = None
-        """The branch of the hole that takes every segment."""
+        """The branch of the hole that takes every segment but an empty one."""
         self.holes: dict[Hole, _Node[Leaf]] = {}
         self.exact: Leaf | None = None
         self.slash: Leaf | None = None
@@ -76,7 +76,7 @@ class SegmentTree(Generic[Leaf]):
                     found.append(node.rest)
                 if segment in node.literals:
                     following.append(node.literals[segment])
-                if node.any is not None:
+                if node.any is not None and segment:
                     following.append(node.any)
                 if node.holes:
                     following += [branch for hole, branch in node.holes.items() if hole.fits(segment)]

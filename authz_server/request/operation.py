@@ -12,6 +12,7 @@ from authz_server.request.headers import Headers
 from authz_server.request.host import canonical_host
 from authz_server.request.method import canonical_method
 from authz_server.request.path import CanonicalTarget, canonical_path
+from authz_server.request.readings import lenient_target
 
 # W3C Trace Context section 3.2: version ff and ids of zeros are invalid.
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -46,18 +47,18 @@ class Operation(Struct, frozen=True):
     trace_id: str | None
 
 
-def canonical_operation(request: Request) -> Operation:
+def canonical_operation(request: Request, *, lenient: bool = False) -> Operation:
     """Put a request into canonical form, or refuse what cannot be read in one way.
 
-    Nothing but the
-    proxy's own attributes feeds method, path and host. Raises Refused (`malformed_request`, `header_conflict`,
+    Nothing but the proxy's own attributes feeds method, path and host. With `lenient` the path may have
+    several readings, and is the one as it was sent. Raises Refused (`malformed_request`, `header_conflict`,
     `bad_method`, `bad_host`, `ambiguous_path`).
     """
     headers = Headers.read(request.headers, request.headers_joined)
     method = canonical_method(request.method)
     host, port = canonical_host(request.host)
     is_connect = method == "CONNECT"
-    target = canonical_path(request.target, allow_empty=is_connect)
+    target = lenient_target(request.target) if lenient else canonical_path(request.target, allow_empty=is_connect)
     said_method, said_path, authority, said_host, content_type, upgrade, traceparent, request_id = headers.all_raw(
         ":method", ":path", ":authority", "host", "content-type", "upgrade", "traceparent", "x-request-id"
     )
@@ -76,7 +77,7 @@ def canonical_operation(request: Request) -> Operation:
         headers,
         request.protocol,
         is_grpc,
-        _grpc_call(request, target) if is_grpc else None,
+        _grpc_call(request, target) if is_grpc and not lenient else None,
         "" if upgrade is None else _protocols(upgrade),
         is_connect,
         client_ip(request.client_address),

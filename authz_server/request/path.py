@@ -41,7 +41,7 @@ def canonical_path(target: str, *, allow_empty: bool = False) -> CanonicalTarget
     if match is None:
         if allow_empty and not target:
             return CanonicalTarget(_EMPTY, "", "")
-        raise _ambiguous(_fault(target))
+        raise _ambiguous(fault_of_target(target))
     path_text, query_text = match.groups("")
     if len(path_text) > MAX_PATH_BYTES:
         raise _ambiguous(f"more than {MAX_PATH_BYTES} bytes")
@@ -69,7 +69,7 @@ def _decoded(path_text: str) -> str:
     return decoded
 
 
-def _fault(target: str) -> str:
+def fault_of_target(target: str) -> str:
     """What is wrong with a target that does not have the form of one, in words without the client's text."""
     if not target:
         return "an empty path"

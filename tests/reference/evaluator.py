@@ -4,6 +4,7 @@ No index, no cache, no compilation: each rule is asked everything, on the docume
 so that it can be read beside docs/policy-reference.md; the engine is held against it.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from tests.reference.paths import Ambiguous, Path, fits_exactly, fits_folded, read_path
+from tests.reference.readings import as_sent, every_reading
 
 Item = Mapping[str, Any]
 Documents = Mapping[str, Mapping[str, Any]]
@@ -62,7 +64,7 @@ Condition = Callable[[Asked, Mapping[str, str]], bool]
 def evaluate(documents: Documents, asked: Asked, conditions: Mapping[str, Condition]) -> Expected:
     """Decide; `conditions` says what the texts of `when` mean. Rules are named by their ids, the first of several."""
     try:
-        path = read_path(asked.target, connect=asked.method == "CONNECT")
+        path = _path(documents, asked)
     except Ambiguous:
         return Expected("ambiguous_path")
     if asked.bad_token:
@@ -70,8 +72,57 @@ def evaluate(documents: Documents, asked: Asked, conditions: Mapping[str, Condit
     service = _service(documents, asked, path)
     if service is None:
         return Expected("no_service")
-    world = _World(documents, asked, path, conditions)
+    paths = [path]
+    if _is_lenient(documents, service) and asked.target:
+        try:
+            paths = every_reading(asked.target)
+        except Ambiguous:
+            return Expected("ambiguous_path")
+        if asked.service is None and any(_service(documents, asked, path) != service for path in paths):
+            return Expected("ambiguous_path")
     rules = sorted(_rules(documents, service), key=lambda rule: rule.id)
+    readings = [_World(documents, asked, path, conditions) for path in paths]
+    decided = min([_decide(reading, rules) for reading in readings], key=_precedence)
+    return decided if decided.reason != "allowed" else _in_common(readings, rules)
+
+
+def _in_common(readings: list["_World"], rules: list[Rule]) -> Expected:
+    """Every reading is allowed: the first rule with an answer that every reading gets from some rule."""
+    given = [
+        {str(rule.text.get("answer")): rule.id for rule in reversed(rules) if reading.permits(rule)}
+        for reading in readings
+    ]
+    common = set(given[0]).intersection(*given)
+    if not common:
+        return Expected("no_rule_allows")
+    return Expected("allowed", min(answers[answer] for answers in given for answer in common))
+
+
+def _path(documents: Documents, asked: Asked) -> Path:
+    """The path, or as it was sent where it is that of a lenient service. Raises Ambiguous."""
+    try:
+        return read_path(asked.target, connect=asked.method == "CONNECT")
+    except Ambiguous:
+        path = as_sent(asked.target)
+        service = _service(documents, asked, path)
+        if service is None or not _is_lenient(documents, service):
+            raise
+        return path
+
+
+def _is_lenient(documents: Documents, service: str) -> bool:
+    return documents[service].get("paths") == "lenient"
+
+
+def _precedence(expected: Expected) -> tuple[int, str, str]:
+    """Which of the decisions about several readings is told."""
+    order = ["denied_by_rule deny_rule_error", "no_rule_allows", "unauthenticated step_up_required", "allowed"]
+    place = next(number for number, reasons in enumerate(order) if expected.reason in reasons.split())
+    return place, expected.rule or "", str(expected.reason != "denied_by_rule")
+
+
+def _decide(world: "_World", rules: list[Rule]) -> Expected:
+    """What the rules of a service say of one reading."""
     for rule in rules:
         if rule.text["effect"] == "deny" and (denial := world.denial(rule)) is not None:
             return denial
@@ -81,9 +132,9 @@ def evaluate(documents: Documents, asked: Asked, conditions: Mapping[str, Condit
             if not world.lacks_strength(rule.text.get("requires", {})):
                 return Expected("allowed", rule.id)
             step_up = step_up or Expected("step_up_required", rule.id)
-    if step_up is not None and asked.user is not None:
+    if step_up is not None and world.asked.user is not None:
         return step_up
-    if asked.user is None and (step_up is not None or any(map(world.lacks_only_a_user, rules))):
+    if world.asked.user is None and (step_up is not None or any(map(world.lacks_only_a_user, rules))):
         return Expected("unauthenticated")
     return Expected("no_rule_allows")
 
@@ -148,7 +199,7 @@ class _World:
     """One request, to be held against rules."""
 
     def __init__(self, documents: Documents, asked: Asked, path: Path, conditions: Mapping[str, Condition]) -> None:
-        self._documents, self._asked, self._path, self._conditions = documents, asked, path, conditions
+        self.asked, self._documents, self._path, self._conditions = asked, documents, path, conditions
         self._upgrade = asked.headers.get("upgrade", "").lower()
         self._address = _ip(asked.address) if asked.address else None
 
@@ -176,6 +227,11 @@ class _World:
                 continue
         return False
 
+    def permits(self, rule: Rule) -> bool:
+        """Whether an allow rule allows."""
+        required = rule.text.get("requires", {})
+        return rule.text["effect"] == "allow" and self.allows(rule) and not self.lacks_strength(required)
+
     def lacks_only_a_user(self, rule: Rule) -> bool:
         """Whether an allow rule would fit this caller with some user; conditions are not asked."""
         items = rule.text.get("from", "anyone")
@@ -191,7 +247,7 @@ class _World:
         """Whether the user's authentication is weaker than this."""
         if not requires:
             return False
-        user = self._asked.user
+        user = self.asked.user
         if user is None or requires.get("bound_token"):
             return True
         acr, amr = user.get("acr"), user.get("amr", [])
@@ -199,10 +255,10 @@ class _World:
 
     def _holds(self, rule: Rule, captures: Mapping[str, str]) -> bool:
         when = rule.text.get("when")
-        return when is None or self._conditions[when](self._asked, captures)
+        return when is None or self._conditions[when](self.asked, captures)
 
     def _exists(self, rule: Item) -> bool:
-        moment = datetime.fromtimestamp(self._asked.now, UTC)
+        moment = datetime.fromtimestamp(self.asked.now, UTC)
         valid = rule.get("valid", {})
         if "from" in valid and moment < datetime.fromisoformat(valid["from"]):
             return False
@@ -217,7 +273,7 @@ class _World:
 
     def _item(self, folders: tuple[str, ...], item: Item, *, deny: bool, ignore_users: bool = False) -> bool:
         """Whether an item fits the caller: all its keys."""
-        workload, user = self._asked.workload, self._asked.user
+        workload, user = self.asked.workload, self.asked.user
         fits = []
         if "workloads" in item:
             fits.append(workload is not None and any(spiffe_fits(pattern, workload) for pattern in item["workloads"]))
@@ -258,7 +314,7 @@ class _World:
                 yield from self._captures(item, deny=deny)
 
     def _operation(self, item: Item, *, deny: bool) -> bool:
-        asked = self._asked
+        asked = self.asked
         connect = asked.method == "CONNECT"
         if item.get("connect") and not connect:
             return False
@@ -279,9 +335,9 @@ class _World:
         templates = [f"/{grpc['service']}/{method}" for method in methods]
         if deny:
             return any(fits_folded(template, self._path) for template in templates)
-        spoken = self._asked.headers.get("content-type", "").lower().startswith("application/grpc")
-        plain = spoken and "?" not in self._asked.target
-        return plain and any(fits_exactly(template, self._path) is not None for template in templates)
+        spoken = self.asked.headers.get("content-type", "").lower().startswith("application/grpc")
+        plain = spoken and re.fullmatch(r"/[^/?%;\\]+/[^/?%;\\]+", self.asked.target)
+        return bool(plain) and any(fits_exactly(template, self._path) is not None for template in templates)
 
     def _captures(self, item: Item, *, deny: bool) -> Iterator[Mapping[str, str]]:
         if "paths" not in item:

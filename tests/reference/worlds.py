@@ -46,7 +46,16 @@ TARGETS = [
     *("/a/7/c", "/api", "/api/7", "/API/7", "/api./7", f"/{UUID}", "/a?q=1", "/a//b", "/a/../b", "/a;b", "/a%2fb", "a"),
     *("/a/%37", "/%61", "/a#b", "/orders.v1.Orders/Get", "/orders.v1.orders/get", "/orders.v1.Orders/Get?x", "/a\\b"),
 ]
+SEVERAL_READINGS = [
+    *("/a/%2e%2e/b", "/a%252fb", "/a/..;/b", "//a/b", "/a/b/..", "/a/b/.", "/a%3fb", "/a/7%2fc", "/a/7//c", "/A%2Fb"),
+    *("/a;x=1/7;y=2", "/api/..%2fa/7", "/api%2f7", "/a/x%2f..%2f7", "/%2561/b", "/a/%252e%252e%5cb", "/a/b%3b/c"),
+    *("/orders.v1.Orders//Get", "/a%2fb%2f..%5c..;//%252e%252e%3f%23", "/a/%23/b", "/%61pi/7", "/a%25b", "/a/..", "//"),
+    *("/x/../API/7", "/a/%20/b", "/a/%2520", "/a//", "/a/b%2520c", "/a/%c3%a9%2F7", "/a/%2500", "/a%25252fb", "/a;/b"),
+]
 PLAIN_TARGETS = [target for target in TARGETS if not set(target) & set("#;\\\\") and target.count("//") == 0]
+PIECES = [
+    *("/", "/a", "/b", "/api", "/7", "/..", "/.", "%2f", "%2E", "%25", "%5c", ";", "\\", "%3b", "%20", "a", "//", "%41")
+]
 ASKED_HOSTS = [
     *(
         "orders.shop.example",
@@ -138,6 +147,8 @@ class World:
         effects = [self._chance.choice(["allow", "allow", "allow", "deny"]) for _ in range(self._chance.randint(0, 6))]
         rules = [self._rule(f"r{number}", effect, templates) for number, effect in enumerate(effects)]
         document: Document = {"kind": "service", "name": name, "hosts": hosts, "rules": rules}
+        if self._maybe(0.4):
+            document["paths"] = "lenient"
         return document if prefix == "/" else document | {"path_prefix": prefix}
 
     def rule(self, name: str, effect: str) -> Document:
@@ -155,6 +166,8 @@ class World:
             paths = [path for item in rule.get("to", [{}]) for path in item.get("paths", [""])]
             captured = all("{id" in path for path in paths)
             rule["when"] = self._chance.choice([text for text in CONDITIONS if captured or "path." not in text])
+        if effect == "allow" and self._maybe(0.15):
+            rule["answer"] = {"set_headers": {"x-r": self._chance.choice(["'1'", "'2'"])}}
         if effect == "allow" and self._maybe(0.15):
             rule["requires"] = self._chance.choice(
                 [{"acr": ["mfa"]}, {"amr": ["otp"]}, {"acr": ["mfa"], "amr": ["otp"]}]
@@ -220,6 +233,17 @@ class World:
         return item or {"methods": ["GET"]}
 
 
+def _target(chance: Random) -> str:
+    kind = chance.random()
+    if kind < 0.25:
+        return (
+            "".join(chance.choice(PIECES) for _ in range(chance.randint(1, 5)))
+            if kind < 0.05
+            else chance.choice(SEVERAL_READINGS)
+        )
+    return chance.choice(TARGETS if kind < 0.5 else PLAIN_TARGETS)
+
+
 def ask(chance: Random) -> Asked:
     """A request."""
     headers: dict[str, str] = {}
@@ -232,7 +256,7 @@ def ask(chance: Random) -> Asked:
     method = chance.choice(["GET", "GET", "GET", "POST", "DELETE", "PURGE", "CONNECT"])
     return Asked(
         method=method,
-        target="" if method == "CONNECT" else chance.choice(TARGETS if chance.random() < 0.3 else PLAIN_TARGETS),
+        target="" if method == "CONNECT" else _target(chance),
         host=chance.choice(ASKED_HOSTS),
         headers=headers,
         workload=chance.choice(WORKLOADS),

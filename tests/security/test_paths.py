@@ -3,39 +3,53 @@
 import pytest
 
 from authz_server.errors import Reason
-from tests.security.server import Ask, Server, assert_denied
+from tests.security.server import POLICY, Ask, Server, assert_denied
 
+LENIENT = POLICY.replace("    name: orders", "    name: orders\n    paths: lenient")
 AMBIGUOUS = Reason.AMBIGUOUS_PATH
 NO_AUTHORITY = (AMBIGUOUS, Reason.DENIED_BY_RULE, Reason.NO_RULE_ALLOWS)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(
-            "//admin",
-            "/x//admin",
-            "/public/../admin",
-            "/public/%2e%2e/admin",
-            "/public/%2E./admin",
-            "/public\\..\\admin",
-        ),
-        *("/..;/admin", "/.;/admin", "/public/..;x=1/admin", "/admin;a=b", "/admin;/x", "/admin.", "/ADMIN", "/admin/"),
-        *(
-            "/admin?",
-            "/admin%20",
-            "/%252e%252e/admin",
-            "/%c0%ae%c0%ae/admin",
-            "/public/..%2fadmin",
-            "/public/..%5cadmin",
-        ),
-        *("/admin%00", "/admin#frag", "/public/a#/../admin", "/%61dmin", "/adm%69n/users", "/.../admin/../../admin"),
-    ],
-)
+@pytest.fixture(scope="module")
+def lenient(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """The same service with lenient paths."""
+    return Server(tmp_path_factory.mktemp("lenient"), LENIENT)
+
+
+SPELLINGS = [
+    *(
+        "//admin",
+        "/x//admin",
+        "/public/../admin",
+        "/public/%2e%2e/admin",
+        "/public/%2E./admin",
+        "/public\\..\\admin",
+    ),
+    *("/..;/admin", "/.;/admin", "/public/..;x=1/admin", "/admin;a=b", "/admin;/x", "/admin.", "/ADMIN", "/admin/"),
+    *(
+        "/admin?",
+        "/admin%20",
+        "/%252e%252e/admin",
+        "/%c0%ae%c0%ae/admin",
+        "/public/..%2fadmin",
+        "/public/..%5cadmin",
+    ),
+    *("/admin%00", "/admin#frag", "/public/a#/../admin", "/%61dmin", "/adm%69n/users", "/.../admin/../../admin"),
+]
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
 def test_path_01_no_spelling_of_admin_is_allowed(server: Server, path: str) -> None:
     """CVE-2019-9901, CVE-2021-29492, CVE-2021-31920: nothing that a backend could read as `/admin`."""
     assert_denied(server.ask(Ask(path=path)), *NO_AUTHORITY)
     assert server.ask(Ask(path="/public/admin")).allowed
+
+
+@pytest.mark.parametrize("path", [*SPELLINGS, "/public/..;/admin", "/public/%252e%252e%252fadmin", "/public//../admin"])
+def test_path_01_lenient_no_spelling_of_admin_is_allowed(lenient: Server, path: str) -> None:
+    """Whatever a backend makes of it, some reading is `/admin`, or nobody allows it."""
+    assert_denied(lenient.ask(Ask(path=path)), *NO_AUTHORITY)
+    assert lenient.ask(Ask(path="/public/%61dmin")).allowed
 
 
 @pytest.mark.parametrize(
@@ -51,6 +65,27 @@ def test_path_02_a_double_slash_has_no_authority(server: Server, path: str) -> N
 def test_path_03_path_parameters_are_ambiguous(server: Server, path: str) -> None:
     """What a backend does with `;` is not known."""
     assert_denied(server.ask(Ask(path=path)), AMBIGUOUS)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        *(("/..;/admin", Reason.DENIED_BY_RULE), ("/admin;a=b/x", Reason.DENIED_BY_RULE), ("/public/a;b", None)),
+        *(
+            ("/public/a%3bb", None),
+            ("/public/..;x/admin", Reason.DENIED_BY_RULE),
+            ("/exact;a=b", Reason.NO_RULE_ALLOWS),
+        ),
+        *(("/public/;/a", Reason.NO_RULE_ALLOWS), ("/public/a;/../../admin", Reason.DENIED_BY_RULE)),
+        *(("/public/..%3b/admin", Reason.DENIED_BY_RULE), ("/public/..%253b/admin", Reason.DENIED_BY_RULE)),
+        ("/public/x/..;/..;a=b/admin", Reason.DENIED_BY_RULE),
+    ],
+)
+def test_path_03_lenient_parameters_are_kept_and_cut(lenient: Server, path: str, reason: Reason | None) -> None:
+    """Both readings count, and those that come of resolving dots afterwards."""
+    outcome = lenient.ask(Ask(path=path))
+    assert outcome.allowed if reason is None else not outcome.allowed
+    assert outcome.reason == (reason or Reason.ALLOWED)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +118,30 @@ def test_path_04_escapes_with_two_readings_are_refused(server: Server, escape: s
     assert server.ask(Ask(path=place.format("%20"))).allowed
 
 
+@pytest.mark.parametrize("separator", ["%2f", "%2F", "%5c", "%5C", "%252f", "%252F", "%255c", "%25%32%66", "%2%66"])
+@pytest.mark.parametrize("dots", ["..", "%2e%2e", ".%2E", "%252e%252e", "%25%32%65."])
+def test_path_04_lenient_every_reading_is_decided(lenient: Server, separator: str, dots: str) -> None:
+    """Encoded once or twice, in any mixture, dots and separators lead to `/admin` in some reading."""
+    for path in (f"/public/{dots}{separator}admin", f"/public{separator}a{separator}{dots}/{dots}{separator}admin/x"):
+        assert_denied(lenient.ask(Ask(path=path)), Reason.DENIED_BY_RULE, AMBIGUOUS)
+    if separator != "%2%66":
+        assert lenient.ask(Ask(path=f"/public/a{separator}b")).allowed
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        *("%00", "%0a", "%0A", "%0d", "%7f", "%c2%85", "%2500", "%250A", "%25%30%30", "%257f", "%25c2%2585"),
+        *("%c0%af", "%C0%AF", "%e0%80%af", "%c1%9c", "%ff", "%c3", "%25c0%25af", "%2x", "%", "%zz", "%u002f"),
+        *("%25252f", "%25252e", "%2525252e"),
+    ],
+)
+@pytest.mark.parametrize("place", ["/public/{}", "/public/a{}", "/public/{}a", "/public/a/{}/b"])
+def test_path_04_lenient_some_escapes_are_refused(lenient: Server, escape: str, place: str) -> None:
+    """Controls, overlong UTF-8, broken escapes, and what is escaped more often than anybody decodes."""
+    assert_denied(lenient.ask(Ask(path=place.format(escape))), AMBIGUOUS)
+
+
 @pytest.mark.parametrize("path", ["/public/a#", "/public/a#b", "/public/a?x=#", "#/public/a", "/public/#/admin"])
 def test_path_05_a_fragment_is_refused(server: Server, path: str) -> None:
     """CVE-2021-32779: a fragment is no part of a request target."""
@@ -100,6 +159,46 @@ def test_path_06_an_allow_rule_is_exact_and_a_deny_rule_is_not(server: Server, m
     assert server.ask(Ask(path="/exact")).allowed
     for path in ("/admin", "/ADMIN", "/aDmIn", "/admin/users", "/Admin/users"):
         assert_denied(server.ask(Ask(path=mutation.format(path))), Reason.DENIED_BY_RULE, AMBIGUOUS)
+
+
+MUTATIONS_OF_READINGS = [
+    *(
+        "/{}",
+        "/x/..{}",
+        "/x%2f..{}",
+        "/x/%2e%2e{}",
+        "/x/..;{}",
+        "/x\\..{}",
+        "/x%5c..{}",
+        "/x/%252e%252e{}",
+        "/./{}",
+        "//x{}",
+    ),
+    *(
+        "{};a=b",
+        "{}%3ba=b",
+        "{}%3fa",
+        "{}%23a",
+        "{}%253fa",
+        "{}%2f",
+        "{}%252f",
+        "{}%5c",
+        "{}%2e",
+        "{}%20",
+        "{}%2520",
+        "{}/x/..",
+    ),
+    *("{}//", "{}/%2e", "{};/", "{}/;a", "{}\\"),
+]
+
+
+@pytest.mark.parametrize("mutation", [*MUTATIONS, *MUTATIONS_OF_READINGS])
+def test_path_06_lenient_no_spelling_escapes_a_deny_rule(lenient: Server, mutation: str) -> None:
+    """Nor does it reach what an allow rule allows exactly."""
+    for path in ("/admin", "/ADMIN", "/admin/users", "/%61dmin"):
+        assert_denied(lenient.ask(Ask(path=mutation.format(path))), Reason.DENIED_BY_RULE)
+    assert_denied(lenient.ask(Ask(path=mutation.format("/exact"))), *NO_AUTHORITY)
+    assert lenient.ask(Ask(path="/exact")).allowed
 
 
 @pytest.mark.parametrize("path", ["public/a", "admin", "orders.v1.Orders/Get", "*", " /public/a", "http://x/public/a"])
@@ -169,6 +268,13 @@ def test_path_11_nothing_skips_the_policies(server: Server, path: str, agent: st
     """No path and no user agent has a way of its own."""
     headers = [("user-agent", agent), ("x-envoy-internal", "true"), ("x-envoy-healthcheck", "1")]
     assert not server.ask(Ask(path=path, headers=headers)).allowed
+
+
+@pytest.mark.parametrize("query", ["a=%2f..%2fadmin", "a=1&/../admin", "/..;/admin", "a=%", "%00", "a=%252e%252e//"])
+def test_path_12_lenient_the_query_has_no_readings(lenient: Server, query: str) -> None:
+    """It is no part of the path, in any of its readings."""
+    assert lenient.ask(Ask(path=f"/public/a%2Fb?{query}")).allowed
+    assert_denied(lenient.ask(Ask(path=f"/public/a%2F..%2F..%2Fadmin?{query}")), Reason.DENIED_BY_RULE)
 
 
 @pytest.mark.parametrize(

@@ -103,4 +103,5 @@ class _Compilation:
             inputs=inputs_of(rules),
             set_headers=set_headers_of(rules),
             audit=model is not None and model.mode == "audit",
+            lenient=model is not None and model.paths == "lenient",
         )

@@ -28,11 +28,15 @@ Binding = Callable[["Evaluation", Mapping[str, str]], object]
 class Needs:
     """The variables that an expression reads; expressions that read the same share one, and their activations."""
 
-    def __init__(self, environment: cel.Env, bindings: Mapping[str, Binding], *, iterates: bool) -> None:
+    def __init__(
+        self, environment: cel.Env, bindings: Mapping[str, Binding], *, iterates: bool, reads_path: bool
+    ) -> None:
         self.environment = environment
         self.bindings = bindings
         self.items = tuple(bindings.items())
         self.reads_captures = "path" in bindings
+        self.reads_path = reads_path
+        """Whether what is read differs between the readings of a path."""
         self.iterates = iterates
 
 
@@ -45,13 +49,26 @@ class Evaluation:
         self.workload = workload
         self.user = user
         self.now = now
+        self.known: dict[object, cel.Value] | None = None
+        """What programs that do not read the path have computed; None where there is one reading of it alone."""
         self._query: dict[str, list[str]] | None = None
+        self._first: Evaluation | None = None
         self._activations: dict[Needs, cel.Activation] = {}
         self._captures: Mapping[str, str] = {}
         """Those of the activations that hold captures."""
 
+    def reread(self, operation: Operation) -> "Evaluation":
+        """The same for another reading of the path; what does not depend on the path is computed once for all."""
+        if self.known is None:
+            self.known = {}
+        other = Evaluation(operation, self.workload, self.user, self.now)
+        other.known, other._first = self.known, self
+        return other
+
     def query(self) -> dict[str, list[str]]:
         """The parameters of the query. Raises Unusable."""
+        if self._query is None and self._first is not None:
+            self._query = self._first.query()
         if self._query is None:
             try:
                 self._query = parse_query(self.operation.query_text)

@@ -40,12 +40,18 @@ class Program:
         raise self._failure(evaluation, captures, str(value))
 
     def _evaluate(self, evaluation: Evaluation, captures: Mapping[str, str]) -> cel.Value:
+        known = None if self._needs.reads_path else evaluation.known
+        if known is not None and self in known:
+            return known[self]
         activation = evaluation.activation(self._needs, captures)
         try:
-            return self._compiled.eval(activation)
+            value = self._compiled.eval(activation)
         except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
             # Most failures are values; the limit of 9,999 iterations is one that is raised.
             raise EvaluationError("the engine gave up: too many elements to go through") from error
+        if known is not None:
+            known[self] = value
+        return value
 
     def _failure(self, evaluation: Evaluation, captures: Mapping[str, str], engine_message: str) -> EvaluationError:
         """What went wrong, without a value: the engine's own message may quote the request."""
@@ -78,5 +84,6 @@ class ConditionRuntime:
         key = (expression.reads, expression.iterates)
         if key not in self._needs:
             variables = bindings(expression.reads)
-            self._needs[key] = Needs(self._environment, variables, iterates=expression.iterates)
+            reads_path = any(read.startswith(("request.path", "path.", "path[")) for read in expression.reads)
+            self._needs[key] = Needs(self._environment, variables, iterates=expression.iterates, reads_path=reads_path)
         return self._needs[key]

@@ -1,0 +1,65 @@
+"""The decision about a path with several readings: each reading is decided, and all of them must be allowed."""
+
+from collections.abc import Sequence
+
+from authz_server.errors import Reason
+from authz_server.model import Answer
+from authz_server.policy.callers import Caller
+from authz_server.policy.conditions import Evaluation, EvaluationError
+from authz_server.policy.decide import Verdict, decide, permission
+from authz_server.policy.index import ServiceIndex
+
+# Of several denials one is told: a rule's before the lack of one, and last what another credential might change.
+_GRAVITY = {Reason.DENIED_BY_RULE: 0, Reason.DENY_RULE_ERROR: 0, Reason.NO_RULE_ALLOWS: 1}
+_LEAST = 2
+
+
+def decide_every(
+    service: ServiceIndex, caller: Caller, evaluations: Sequence[Evaluation], hows: Sequence[str], credential_came: bool
+) -> Verdict:
+    """Decide each reading, `hows` being what a backend has done to the path, and allow what is allowed in all.
+
+    Rules may differ between readings. Their answers may not, because nobody knows which one the backend goes by.
+    """
+    verdicts = [decide(service, each.operation, caller, each, credential_came) for each in evaluations]
+    denials = [
+        (_GRAVITY.get(verdict.reason, _LEAST), verdict.rule or "", verdict.reason != Reason.DENIED_BY_RULE, number)
+        for number, verdict in enumerate(verdicts)
+        if verdict.reason is not Reason.ALLOWED
+    ]
+    if denials:
+        number = min(denials)[-1]
+        verdict, read = verdicts[number], f"the path read {hows[number]}"
+        return verdict._replace(detail=read if verdict.detail is None else f"{read}: {verdict.detail}")
+    if all(verdict.answer == verdicts[0].answer for verdict in verdicts):
+        return min(verdicts, key=lambda verdict: verdict.rule or "")
+    return _common(service, caller, evaluations)
+
+
+def _common(service: ServiceIndex, caller: Caller, evaluations: Sequence[Evaluation]) -> Verdict:
+    """The first rule with an answer that some rule gives to each reading."""
+    found = [_permissions(service, caller, evaluation) for evaluation in evaluations]
+    common = set(found[0]).intersection(*found[1:])
+    if not common:
+        detail = "the readings of the path are allowed by rules with different answers"
+        return Verdict(Reason.NO_RULE_ALLOWS, detail=detail)
+    rule, answer = min([(rules[answer], answer) for rules in found for answer in common], key=lambda pair: pair[0])
+    return Verdict(Reason.ALLOWED, rule, answer)
+
+
+def _permissions(service: ServiceIndex, caller: Caller, evaluation: Evaluation) -> dict[Answer, str]:
+    """Every answer that an allow rule gives to one reading, with the first rule that gives it."""
+    answers: dict[Answer, str] = {}
+    for candidate in service.fitting(service.allow, evaluation.operation, caller):
+        requires = candidate.rule.requires
+        if not candidate.exists(evaluation.now):
+            continue
+        if requires is not None and requires.lacking(evaluation.user, evaluation.now) is not None:
+            continue
+        try:
+            answer = permission(candidate, evaluation.operation, evaluation)
+        except EvaluationError:
+            continue
+        if answer is not None:
+            answers.setdefault(answer, candidate.rule.id)
+    return answers
