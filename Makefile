@@ -49,7 +49,7 @@ valid-port:
 	    echo "PORT=$(PORT) is no port; write a number from 1024 to 65000: make run PORT=20000" >&2; exit 1;; esac
 
 test: $(INSTALLED)
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,16 +12,6 @@ settings.load_profile("authz")
 
 NO_SKIPS = "AUTHZ_TESTS_NO_SKIPS"
 """Set where every outside program is there: a skipped test then fails."""
-
-SERVERS = ("envoy", "compose", "oidc")
-"""The folders of tests that run whole servers: one at a time, however many processes run tests."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each file to one process, which makes what its tests share once."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group(folder if folder in SERVERS else item.nodeid.partition("::")[0]))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -94,10 +94,18 @@ class Http1(http.client.HTTPSConnection):
 
     def ask(self, ask: Ask) -> Reply:
         """Send one request and wait for the answer."""
+        self.send_request(ask)
+        return self.read_reply()
+
+    def send_request(self, ask: Ask) -> None:
+        """Send one request."""
         self.putrequest(ask.method, ask.target, skip_host=True, skip_accept_encoding=True)
         for name, value in (("Host", ask.authority), *ask.headers):
             self.putheader(name, value)
         self.endheaders()
+
+    def read_reply(self) -> Reply:
+        """Wait for the answer."""
         answer = self.getresponse()
         return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
 

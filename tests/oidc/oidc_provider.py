@@ -1,5 +1,6 @@
 """A certified OpenID provider (oidc-provider, on Node.js) as a process of its own."""
 
+import fcntl
 import json
 import os
 import secrets
@@ -108,9 +109,12 @@ def oidc_provider(directory: Path) -> Iterator[OidcProvider]:
 
 
 def _install(npm: str) -> None:
-    """What the lock file names, unless it is there already."""
-    if INSTALLED.exists() and INSTALLED.read_bytes() == LOCK.read_bytes():
-        return
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]
-    subprocess.run(command, cwd=HERE, check=True, timeout=INSTALL_S, stdin=subprocess.DEVNULL)
-    INSTALLED.write_bytes(LOCK.read_bytes())
+    """What the lock file names, unless it is there already; another process that runs tests may be at it."""
+    with LOCK.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted = lock.read()
+        if INSTALLED.exists() and INSTALLED.read_bytes() == wanted:
+            return
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]
+        subprocess.run(command, cwd=HERE, check=True, timeout=INSTALL_S, stdin=subprocess.DEVNULL)
+        INSTALLED.write_bytes(wanted)
