@@ -32,6 +32,7 @@ class Reason(StrEnum):
     TOKEN_INVALID = "token_invalid"
     TOKEN_EXPIRED = "token_expired"
     TOKEN_REVOKED = "token_revoked"
+    PROOF_INVALID = "proof_invalid"
     UNAUTHENTICATED = "unauthenticated"
     STEP_UP_REQUIRED = "step_up_required"
     ISSUER_UNAVAILABLE = "issuer_unavailable"
@@ -70,6 +71,7 @@ OUTCOMES: dict[Reason, Outcome] = {
     Reason.TOKEN_INVALID: _BAD_TOKEN,
     Reason.TOKEN_EXPIRED: _BAD_TOKEN,
     Reason.TOKEN_REVOKED: _BAD_TOKEN,
+    Reason.PROOF_INVALID: Outcome(401, GrpcCode.UNAUTHENTICATED, "The proof of possession is not valid."),
     Reason.UNAUTHENTICATED: Outcome(401, GrpcCode.UNAUTHENTICATED, "This needs an access token."),
     Reason.STEP_UP_REQUIRED: Outcome(401, GrpcCode.UNAUTHENTICATED, "This needs a stronger authentication."),
     Reason.ISSUER_UNAVAILABLE: _UNAVAILABLE,
@@ -90,6 +92,7 @@ AUDITABLE = frozenset(
         Reason.TOKEN_INVALID,
         Reason.TOKEN_EXPIRED,
         Reason.TOKEN_REVOKED,
+        Reason.PROOF_INVALID,
         Reason.ISSUER_UNAVAILABLE,
         Reason.UNAUTHENTICATED,
         Reason.STEP_UP_REQUIRED,

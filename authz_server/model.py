@@ -174,6 +174,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     inputs: Mapping[str, Any] = {}
     """What else the service's rules read: dotted name -> value."""
     answer: Answer = Answer()
+    with_proof: bool = False
+    """The client used the scheme `DPoP`, and reads its challenge."""
     body_format: BodyFormat = "problem"
     """In which form the client reads a denial."""
 

@@ -20,12 +20,16 @@ from authz_server.policy.rehearse import Rehearsed, rehearse
 from authz_server.request.accept import accepted_format, denial_format
 from authz_server.request.address import client_ip_text
 from authz_server.request.api_key import shown_key
+from authz_server.request.dpop import check_target, shown_proof
+from authz_server.request.headers import Authorization
 from authz_server.request.jwt_svid import AUTHORIZATION, shown_svid
 from authz_server.request.operation import Operation, canonical_operation
 from authz_server.request.readings import Reading, has_several, readings
-from authz_server.snapshot import Snapshot
+from authz_server.snapshot import Snapshot, Verifiers
 
 _PARAMETERS = re.compile("[;?#]")
+DPOP = "dpop"
+"""The scheme of tokens that come with a proof."""
 SERVICE_EXTENSION = "service"
 """The route's `context_extensions` key that names the service."""
 
@@ -33,6 +37,7 @@ SERVICE_EXTENSION = "service"
 def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     """Decide one request at the time `now` (seconds since the epoch). Waits for nothing."""
     workload: Workload | None = None
+    credential: Authorization | None = None
     token: VerifiedToken | None = None
     service: ServiceIndex | None = None
     inputs: Mapping[str, Any] = {}
@@ -51,17 +56,17 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
             shown = shown_svid(operation.headers, svids.header)
             workload = workload if shown is None else svids.identify(shown, workload, now)
         # 3 Who is the user? A bad credential does not make the caller anonymous.
-        credential, fault = None, None
+        fault: Verdict | None = None
         keys, key = snapshot.verifiers.api_keys, None
         try:
             if svids is None or svids.header != AUTHORIZATION:
-                credential = _credential(operation)
+                credential = operation.headers.authorization()
             if keys is not None:
                 key = shown_key(operation.headers, keys.header)
             if keys is not None and key is not None:
                 token = keys.verify(_only(key, credential), operation.client_ip, now)
             elif credential is not None:
-                token = snapshot.verifiers.users.verify(credential, now, _fingerprint(workload))
+                token = _verified(credential, operation, workload, snapshot.verifiers, now)
         except Refused as refusal:
             fault = _unless_audited(refusal, request, operation, snapshot)
         # 4 Which service's policy?
@@ -107,6 +112,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         trace_id=operation.trace_id,
         inputs=inputs,
         answer=verdict.answer,
+        with_proof=credential is not None and credential.scheme == DPOP,
         body_format="problem" if verdict.reason is Reason.ALLOWED else _body_format(operation),
     )
 
@@ -170,16 +176,24 @@ def _readings(request: Request, operation: Operation, service: ServiceIndex, sna
     return found
 
 
-def _credential(operation: Operation) -> str | None:
-    authorization = operation.headers.authorization()
-    if authorization is None:
-        return None
-    if authorization.scheme == "dpop":
-        raise Refused(Reason.TOKEN_INVALID, "DPoP-bound tokens are not supported")
-    return authorization.credentials if authorization.scheme == "bearer" else None
+def _verified(
+    credential: Authorization, operation: Operation, workload: Workload | None, verifiers: Verifiers, now: float
+) -> VerifiedToken:
+    """The user's token, and whatever proof its binding asks for. Raises Refused, IntrospectionNeeded."""
+    token, fingerprint = credential.credentials, _fingerprint(workload)
+    if credential.scheme != DPOP:
+        return verifiers.users.verify(token, now, fingerprint)
+    if verifiers.proofs is None:
+        raise Refused(Reason.TOKEN_INVALID, "the scheme `DPoP` is not accepted without `dpop` in the configuration")
+    proof = verifiers.proofs.read(shown_proof(operation.headers), token, now)
+    check_target(proof.method, proof.uri, operation, verifiers.proofs.scheme)
+    verified = verifiers.users.verify(token, now, fingerprint, proof.thumbprint)
+    # Last: only a proof of a good token is worth the verification, and a place in memory.
+    verifiers.proofs.prove(proof, now)
+    return verified
 
 
-def _only(key: str, credential: str | None) -> str:
+def _only(key: str, credential: Authorization | None) -> str:
     """The API key, where no token came beside it: the two could name two users."""
     if credential is not None:
         raise Refused(Reason.TOKEN_INVALID, "an API key came, and a token beside it")

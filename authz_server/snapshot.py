@@ -8,6 +8,7 @@ from msgspec import Struct
 from authz_server.identity.api_keys import ApiKey, ApiKeyVerifier
 from authz_server.identity.bundle import Bundle
 from authz_server.identity.cache import BoundedCache
+from authz_server.identity.dpop import ProofVerifier, Replays
 from authz_server.identity.introspection import OpaqueTokens
 from authz_server.identity.jwt_svid import JwtSvidVerifier
 from authz_server.identity.keys import KeySet
@@ -37,6 +38,8 @@ class Verifiers(Struct, frozen=True):
     """None where no JWT-SVIDs are taken."""
     api_keys: ApiKeyVerifier | None = None
     """None where no API keys are taken."""
+    proofs: ProofVerifier | None = None
+    """None where no tokens are taken that are bound to a key."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -59,11 +62,12 @@ def build_verifiers(
     revocations: Revocations | None = None,
     opaque: OpaqueTokens | None = None,
     api_keys: Iterable[ApiKey] = (),
+    replays: Replays | None = None,
 ) -> Verifiers:
     """Make verifiers that use no cached entry of another generation.
 
     `keys` are by the issuer's configured name, `bundles` by trust domain; `on_unknown_key` is told the issuer whose
-    token named a key that is not there.
+    token named a key that is not there; without `replays` proofs of possession are good any number of times.
     """
     svids = None
     if settings.jwt_svids is not None:
@@ -74,6 +78,7 @@ def build_verifiers(
     return Verifiers(
         api_keys=None if shown is None else ApiKeyVerifier(shown, api_keys, hash_key, revocations),
         svids=svids,
+        proofs=None if settings.dpop is None else ProofVerifier(settings.dpop, replays),
         proxies=Proxies(settings.proxies) if settings.proxies else None,
         workloads=WorkloadVerifier(settings, bundles, generation, caches.certificates, revocations),
         users=UserVerifier(settings, keys, generation, caches.tokens, hash_key, on_unknown_key, revocations, opaque),

@@ -10,6 +10,7 @@ from typing import Any
 from authz_server.dev.ca import DevelopmentCa
 from authz_server.envoy.service import CheckService
 from authz_server.identity.cache import BoundedCache
+from authz_server.identity.dpop import Replays
 from authz_server.identity.introspection import OpaqueTokens
 from authz_server.identity.keys import KeySet
 from authz_server.identity.settings import IdentitySettings, TrustDomain
@@ -87,10 +88,19 @@ def snapshot_of(
     *,
     keys: Mapping[str, KeySet] | None = None,
     opaque: OpaqueTokens | None = None,
+    replays: Replays | None = None,
 ) -> Snapshot:
     """A snapshot without trust bundles."""
     verifiers = build_verifiers(
-        1, settings, keys or {}, {}, caches(), hash_key=b"k" * 32, on_unknown_key=lambda issuer: None, opaque=opaque
+        1,
+        settings,
+        keys or {},
+        {},
+        caches(),
+        hash_key=b"k" * 32,
+        on_unknown_key=lambda issuer: None,
+        opaque=opaque,
+        replays=replays,
     )
     return Snapshot(1, PolicyIndex(plan, ConditionRuntime(), settings.identity_headers), verifiers)
 

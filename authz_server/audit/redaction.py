@@ -13,6 +13,7 @@ ALWAYS_SECRET = (
     "request.headers[authorization]",
     "request.headers[proxy-authorization]",
     "request.headers[cookie]",
+    "request.headers[dpop]",
     "request.query[access_token]",
 )
 _MAX_NAMES = 10_000

@@ -78,6 +78,8 @@ def decided(request: Request, settings: Settings, identity: IdentitySettings, lo
     except IntrospectionNeeded:
         typer.echo("authz: whose this token is only its issuer can say, and this command asks nobody", err=True)
         raise typer.Exit(2) from None
+    if decision.with_proof and decision.user is not None:
+        typer.echo("authz: whether the DPoP proof was used before is known to a server only", err=True)
     return Decided(decision, request, loaded.plan, identity)
 
 

@@ -13,6 +13,7 @@ from authz_server.control.settings import IssuerSettings, Settings, TlsSettings
 from authz_server.identity.settings import (
     ApiKeySettings,
     ClaimNames,
+    Dpop,
     ForwardedCallers,
     IdentitySettings,
     Introspection,
@@ -21,6 +22,7 @@ from authz_server.identity.settings import (
     TrustDomain,
 )
 from authz_server.worker.messages import WorkerSettings, WorkerTls
+from authz_server.worker.replays import prepare_replays
 
 _HASH_KEY_BYTES = 32
 
@@ -35,6 +37,7 @@ def identity_settings(settings: Settings) -> IdentitySettings:
         certificate=settings.workloads.certificate,
         forwarded=None if xfcc is None else ForwardedCallers(tuple(xfcc.hops), appended=xfcc.appended),
         proxies=tuple(settings.clients.proxies),
+        dpop=_dpop(settings),
         jwt_svids=None if svids is None else JwtSvids(svids.header, tuple(svids.audiences), svids.skew),
         api_keys=None if keys is None else ApiKeySettings(keys.name, keys.header),
         # What an upstream saw, it could show elsewhere.
@@ -44,6 +47,7 @@ def identity_settings(settings: Settings) -> IdentitySettings:
 
 def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics: Path) -> list[WorkerSettings]:
     """The settings of each worker; `ring` makes the ring of a slot. Raises CannotStart, OSError."""
+    replays = _prepare_replays(settings)
     cores = usable_cores()
     count = worker_count(cores, cpu_quota()) if settings.workers == "auto" else settings.workers
     group = settings.listen.socket.group
@@ -58,6 +62,7 @@ def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics
             tls=None if settings.tls is None else _tls(settings.tls),
             core=cores[slot % len(cores)] if count > 1 else None,
             ring=str(ring(slot)),
+            replays=None if replays is None else str(replays),
             metrics_directory=str(metrics),
             identity=identity_settings(settings),
             secrets=(*settings.audit.secrets, *[f"request.headers[{name}]" for name in credential_headers(settings)]),
@@ -72,6 +77,21 @@ def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics
 def credential_headers(settings: Settings) -> list[str]:
     """The headers of their own that hold credentials."""
     return [kind.header for kind in (settings.workloads.jwt_svid, settings.api_keys) if kind is not None]
+
+
+def _dpop(settings: Settings) -> Dpop | None:
+    dpop = settings.dpop
+    return None if dpop is None else Dpop(tuple(dpop.algorithms), dpop.max_age, dpop.skew, dpop.scheme)
+
+
+def _prepare_replays(settings: Settings) -> Path | None:
+    """The table of DPoP proofs that were used, which outlives a server; None without DPoP. Raises OSError."""
+    dpop = _dpop(settings)
+    if dpop is None or settings.dpop is None:
+        return None
+    path = settings.run_directory / "proofs.table"
+    prepare_replays(path, settings.dpop.replay_entries, dpop)
+    return path
 
 
 def _issuer(name: str, issuer: IssuerSettings) -> Issuer:

@@ -62,6 +62,8 @@ def _headers(plan: Plan, settings: Settings) -> Iterator[str]:
     if settings.issuers:
         yield "authorization"
     yield from credential_headers(settings)
+    if settings.dpop is not None:
+        yield "dpop"
     if settings.workloads.xfcc is not None:
         yield "x-forwarded-client-cert"
     if settings.clients.proxies:

@@ -5,11 +5,14 @@ from html import escape
 import msgspec
 
 from authz_server.errors import OUTCOMES, PUBLIC_REASON, GrpcCode, Reason
-from authz_server.model import BodyFormat, Decision
+from authz_server.model import BodyFormat, Decision, HeaderChange
 
 RETRY_AFTER_S = "1"
 """How long a client should wait after a denial that says `unavailable` (RFC 9110 section 10.2.3)."""
 
+CHALLENGE = "www-authenticate"
+_ERRORS = {Reason.TOKEN_INVALID: "invalid_token", Reason.PROOF_INVALID: "invalid_dpop_proof"}
+"""RFC 6750 section 3.1, RFC 9449 section 7.1."""
 _PLAIN = "text/plain; charset=utf-8"
 _CONTENT_TYPES: dict[BodyFormat, str] = {
     "problem": "application/problem+json",
@@ -20,8 +23,8 @@ _CONTENT_TYPES: dict[BodyFormat, str] = {
 _PAGE_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
-def denial_headers(decision: Decision, reason: Reason, status: int) -> list[tuple[str, str]]:
-    """The headers of a denial, but for those that its rule words."""
+def denial_headers(decision: Decision, reason: Reason, status: int, proofs: str) -> list[tuple[str, str]]:
+    """The headers of a denial, but for those that its rule words; `proofs` are the algorithms of DPoP proofs."""
     plain = decision.answer.body is not None
     headers = [
         ("content-type", _PLAIN if plain else _CONTENT_TYPES[decision.body_format]),
@@ -31,7 +34,7 @@ def denial_headers(decision: Decision, reason: Reason, status: int) -> list[tupl
     if decision.body_format == "page" and not plain:
         headers.append(("content-security-policy", _PAGE_POLICY))
     if status == 401:
-        headers.append(("www-authenticate", _challenge(reason)))
+        headers.append((CHALLENGE, _challenge(decision, reason, proofs)))
     if OUTCOMES[reason].grpc_code is GrpcCode.UNAVAILABLE:
         headers.append(("retry-after", RETRY_AFTER_S))
     named = {header.name for header in decision.answer.headers}
@@ -70,6 +73,27 @@ def _page(facts: dict[str, str]) -> str:
     )
 
 
-def _challenge(reason: Reason) -> str:
-    """The challenge of a 401 (RFC 6750 section 3): an error code only where a token failed (section 3.1)."""
-    return 'Bearer error="invalid_token"' if PUBLIC_REASON.get(reason, reason) is Reason.TOKEN_INVALID else "Bearer"
+def rule_headers(decision: Decision, proofs: str) -> list[HeaderChange]:
+    """The headers of a denial that its rule words; a challenge also for clients with DPoP proofs."""
+    return [
+        HeaderChange(header.name, _for_both(header.value, decision.with_proof, proofs), header.action)
+        if proofs and decision.reason is Reason.STEP_UP_REQUIRED and header.name == CHALLENGE
+        else header
+        for header in decision.answer.headers
+    ]
+
+
+def _challenge(decision: Decision, reason: Reason, proofs: str) -> str:
+    """The challenge of a 401: an error code only where a credential failed (RFC 6750 section 3.1)."""
+    error = _ERRORS.get(PUBLIC_REASON.get(reason, reason))
+    challenge = "Bearer" if error is None else f'Bearer error="{error}"'
+    return _for_both(challenge, decision.with_proof, proofs) if proofs else challenge
+
+
+def _for_both(bearer: str, with_proof: bool, proofs: str) -> str:
+    """The challenges of both schemes; what is wrong stands in that of the client's scheme (RFC 9449 section 7.2)."""
+    algorithms = f'algs="{proofs}"'
+    _, _, parameters = bearer.partition(" ")
+    if not with_proof:
+        return f"{bearer}, DPoP {algorithms}"
+    return f"DPoP {parameters}, {algorithms}" if parameters else f"DPoP {algorithms}"

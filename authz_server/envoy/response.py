@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from google.protobuf.struct_pb2 import Struct
 
-from authz_server.envoy.denial import denial_body, denial_headers
+from authz_server.envoy.denial import denial_body, denial_headers, rule_headers
 from authz_server.errors import OUTCOMES, GrpcCode, Reason
 from authz_server.identity.cache import BoundedCache
 from authz_server.model import Decision, HeaderAction, HeaderChange
@@ -36,7 +36,9 @@ _ACTIONS: dict[HeaderAction, HeaderValueOption.HeaderAppendAction] = {
 class ResponseWriter:
     """Serializes responses, and keeps the shapes of those that differ only by the decision's id."""
 
-    def __init__(self) -> None:
+    def __init__(self, proof_algorithms: Iterable[str] = ()) -> None:
+        """`proof_algorithms` are those of DPoP proofs, for challenges; none where no proofs are taken."""
+        self._proofs = " ".join(proof_algorithms)
         self._shapes: BoundedCache[tuple[object, ...], list[bytes]] = BoundedCache(MAX_SHAPES, MAX_SHAPE_BYTES)
 
     @property
@@ -57,16 +59,17 @@ class ResponseWriter:
             None if workload is None else workload.id.text,
             decision.answer,
             decision.body_format,
+            decision.with_proof,
             decision.unenforced,
         )
         parts = self._shapes.get(shape)
         if parts is None:
-            parts = _response(decision).SerializeToString().split(_ID)
+            parts = _response(decision, self._proofs).SerializeToString().split(_ID)
             self._shapes.put(shape, parts, sum(map(len, parts)))
         return decision.id.encode().join(parts)
 
 
-def _response(decision: Decision) -> CheckResponse:
+def _response(decision: Decision, proofs: str) -> CheckResponse:
     """The response to any decision of this shape: `_ID` stands for the decision's id."""
     response = CheckResponse()
     if decision.unenforced or (decision.reason is Reason.ALLOWED and decision.rule is not None):
@@ -76,7 +79,7 @@ def _response(decision: Decision) -> CheckResponse:
         # An `allowed` that names no rule is a defect, and a denial must never carry its 200.
         reason = Reason.INTERNAL_ERROR if decision.reason is Reason.ALLOWED else decision.reason
         response.status.code = OUTCOMES[reason].grpc_code
-        response.denied_response.CopyFrom(_denied(decision, reason))
+        response.denied_response.CopyFrom(_denied(decision, reason, proofs))
     _add_metadata(response.dynamic_metadata, decision)
     return response
 
@@ -92,11 +95,11 @@ def _ok(decision: Decision) -> OkHttpResponse:
     )
 
 
-def _denied(decision: Decision, reason: Reason) -> DeniedHttpResponse:
+def _denied(decision: Decision, reason: Reason, proofs: str) -> DeniedHttpResponse:
     status = decision.answer.status or OUTCOMES[reason].http_status
     headers = [
-        *[HeaderChange(name, value) for name, value in denial_headers(decision, reason, status)],
-        *decision.answer.headers,
+        *[HeaderChange(name, value) for name, value in denial_headers(decision, reason, status, proofs)],
+        *rule_headers(decision, proofs),
         HeaderChange(DECISION_ID_HEADER, _ID.decode()),
     ]
     denied = DeniedHttpResponse(headers=_headers(headers), body=denial_body(decision, reason, status, _ID.decode()))

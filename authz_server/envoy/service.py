@@ -5,7 +5,7 @@ To Envoy an RPC error is not a denial: `failure_mode_allow` would let it pass. S
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -47,11 +47,13 @@ class CallContext(Protocol):
 class CheckService:
     """Answers Check with the snapshot of the moment, which is replaced by one assignment."""
 
-    def __init__(self, record: Recorder, introspect: Introspect | None = None) -> None:
+    def __init__(
+        self, record: Recorder, introspect: Introspect | None = None, proof_algorithms: Iterable[str] = ()
+    ) -> None:
         self.snapshot: Snapshot | None = None
         self._introspect = introspect
         self._record = record
-        self._responses = ResponseWriter()
+        self._responses = ResponseWriter(proof_algorithms)
         self._log = structlog.get_logger()
         # To Envoy a failure to answer is no denial: what is sent then must not have to be made.
         self._last_resort = ResponseWriter().write(pipeline.refused(NO_REQUEST, Reason.INTERNAL_ERROR, "", 0.0))

@@ -103,12 +103,19 @@ def validity_of(claims: Mapping[str, Any], issuer: Issuer) -> Validity:
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:
-    """A NumericDate (RFC 7519 section 2); None where the claim is absent."""
+    """A time; None where the claim is absent."""
     if name not in claims:
         return None
-    value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIME:
+    value = numeric_date(claims[name])
+    if value is None:
         raise _invalid(f"its `{name}` is not a time")
+    return value
+
+
+def numeric_date(value: object) -> float | None:
+    """A NumericDate (RFC 7519 section 2), in seconds since the epoch; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIME:
+        return None
     return float(value)
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from authz_server.errors import Reason, Refused
 from authz_server.identity.access_token import check_claims, check_header
 from authz_server.identity.cache import BoundedCache, size_of
-from authz_server.identity.confirmation import certificate_bound_to
+from authz_server.identity.confirmation import KEY_HASH, binding_of
 from authz_server.identity.settings import IdentitySettings, Introspection, Issuer
 from authz_server.identity.strict_json import read_object
 from authz_server.identity.token import strict_parse
@@ -129,10 +129,10 @@ class OpaqueTokens:
         claims = {"iss": self.issuer.issuer, **claims}
         _check_type(claims)
         validity = check_claims(claims, self.issuer, now)
-        bound_to = certificate_bound_to(claims)
-        user = user_of(claims, self.issuer, validity, bound=bound_to is not None)
+        binding = binding_of(claims)
+        user = user_of(claims, self.issuer, validity, bound=binding is not None)
         token_hash = blake2s(token.encode(), key=self._hash_key, digest_size=TOKEN_HASH_BYTES).hexdigest()
-        return CachedToken(VerifiedToken(user, token_hash), validity, bound_to, None)
+        return CachedToken(VerifiedToken(user, token_hash), validity, binding, None)
 
 
 def opaque_tokens(settings: IdentitySettings, hash_key: bytes) -> OpaqueTokens | None:
@@ -150,9 +150,10 @@ def _check_type(claims: dict[str, Any]) -> None:
     """Refuse what is no access token, and one that is said to be bound when nothing says to which key."""
     kind = claims.get("token_type", "bearer")
     if not isinstance(kind, str) or kind.lower() not in ("bearer", "dpop"):
-        raise _invalid("its `token_type` is not `Bearer`")
-    if kind.lower() == "dpop" and "cnf" not in claims:
-        raise _invalid("its `token_type` is `DPoP`, and it has no `cnf`")
+        raise _invalid("its `token_type` is neither `Bearer` nor `DPoP`")
+    confirmation = claims.get("cnf")
+    if kind.lower() == "dpop" and not (isinstance(confirmation, dict) and KEY_HASH in confirmation):
+        raise _invalid("its `token_type` is `DPoP`, and it has no `cnf.jkt`")
 
 
 def _invalid(fault: str) -> Refused:

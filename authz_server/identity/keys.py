@@ -1,7 +1,9 @@
 """The public keys of an issuer, read from a JWK Set (RFC 7517)."""
 
+import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -84,7 +86,7 @@ def usable_keys(entries: Sequence[object], use: str = "sig") -> KeySet:
     warnings: list[str] = []
     for number, entry in enumerate(entries, 1):
         try:
-            keys.append(_key(entry, use))
+            keys.append(public_key(entry, use))
         except ValueError as error:
             warnings.append(f"key {number} is left out: {error}")
     names = [key.kid for key in keys if key.kid is not None]
@@ -93,8 +95,8 @@ def usable_keys(entries: Sequence[object], use: str = "sig") -> KeySet:
     return KeySet(tuple([key for key in keys if key.kid not in repeated]), tuple(warnings))
 
 
-def _key(entry: object, use: str) -> Key:
-    """One key. Raises ValueError, saying why it cannot be used."""
+def public_key(entry: object, use: str = "sig") -> Key:
+    """The key that a JWK describes. Raises ValueError, saying why it cannot be used."""
     if not isinstance(entry, dict):
         raise ValueError("it is not a JSON object")
     if not _PRIVATE_MEMBERS.isdisjoint(entry):
@@ -106,6 +108,21 @@ def _key(entry: object, use: str) -> Key:
         raise ValueError("its `kid` is not a text")
     algorithms = _algorithms(entry)
     return Key(kid, algorithms, _public_key(entry, algorithms))
+
+
+def thumbprint(entry: Mapping[str, Any]) -> str:
+    """The SHA-256 thumbprint of a public JWK (RFC 7638), base64url. Raises ValueError for what is no key of ours."""
+    key_type, curve = entry.get("kty"), entry.get("crv")
+    if not isinstance(key_type, str) or key_type not in _MATERIAL:
+        raise ValueError("its `kty` is not one that is supported")
+    members = {"kty": key_type, **{name: _material(entry, name) for name in _MATERIAL[key_type]}}
+    if key_type != "RSA":
+        if not isinstance(curve, str) or not algorithms_of(key_type, curve):
+            raise ValueError("its `crv` is not one that is supported")
+        members["crv"] = curve
+    # Section 3: the required members alone, in the order of their names, without blanks.
+    text = ",".join([f'"{name}":"{members[name]}"' for name in sorted(members)])
+    return base64.urlsafe_b64encode(sha256(f"{{{text}}}".encode()).digest()).rstrip(b"=").decode()
 
 
 def _may_verify(operations: object) -> bool:
@@ -129,9 +146,7 @@ def _algorithms(entry: dict[str, Any]) -> frozenset[str]:
 
 def _public_key(entry: dict[str, Any], algorithms: frozenset[str]) -> PublicKey:
     for member in _MATERIAL[entry["kty"]]:
-        value = entry.get(member)
-        if not isinstance(value, str) or not _BASE64URL.fullmatch(value):
-            raise ValueError(f"its `{member}` is not base64url")
+        _material(entry, member)
     try:
         key: PublicKey = ALGORITHMS[min(algorithms)].from_jwk(entry)
     except (ValueError, InvalidKeyError) as error:
@@ -139,6 +154,13 @@ def _public_key(entry: dict[str, Any], algorithms: frozenset[str]) -> PublicKey:
     if isinstance(key, RSAPublicKey):
         _check_rsa(key)
     return key
+
+
+def _material(entry: Mapping[str, Any], member: str) -> str:
+    value = entry.get(member)
+    if not isinstance(value, str) or not _BASE64URL.fullmatch(value):
+        raise ValueError(f"its `{member}` is not base64url")
+    return value
 
 
 def _check_rsa(key: RSAPublicKey) -> None:

@@ -85,6 +85,18 @@ class ApiKeySettings(Struct, frozen=True):
     """Lower case; it holds the key alone."""
 
 
+class Dpop(Struct, frozen=True):
+    """What proofs of possession must look like (RFC 9449)."""
+
+    algorithms: tuple[str, ...] = ("ES256",)
+    max_age_s: float = 60.0
+    """How long a proof can be used after it was made."""
+    skew_s: float = 5.0
+    """Tolerance for `iat`, both ways."""
+    scheme: Literal["https", "http"] = "https"
+    """Of the URLs by which clients reach the proxy."""
+
+
 class IdentitySettings(Struct, frozen=True):
     """Everything that decides who may be recognised."""
 
@@ -95,6 +107,8 @@ class IdentitySettings(Struct, frozen=True):
     forwarded: ForwardedCallers | None = None
     jwt_svids: JwtSvids | None = None
     api_keys: ApiKeySettings | None = None
+    dpop: Dpop | None = None
+    """Without it tokens that are bound to a key are refused."""
     proxies: tuple[str, ...] = ()
     """Networks of the proxies whose `x-forwarded-for` says who the client is."""
     identity_headers: tuple[str, ...] = ()

@@ -32,18 +32,26 @@ class ParsedToken(Struct, frozen=True):
 
 def strict_parse(token: str) -> ParsedToken:
     """Take a token apart. Raises Refused (`token_invalid`) on anything that is not exactly a signed JWT."""
-    if len(token) > MAX_TOKEN_BYTES:
-        raise _invalid(f"it is longer than {MAX_TOKEN_BYTES} bytes")
-    match = _TOKEN.fullmatch(token)
+    try:
+        return read_jws(token, MAX_TOKEN_BYTES)
+    except ValueError as error:
+        raise Refused(Reason.TOKEN_INVALID, f"the token is not acceptable: {error}") from error
+
+
+def read_jws(text: str, max_bytes: int) -> ParsedToken:
+    """Take a signed JWT apart. Raises ValueError on anything else, in words without the input."""
+    if len(text) > max_bytes:
+        raise ValueError(f"it is longer than {max_bytes} bytes")
+    match = _TOKEN.fullmatch(text)
     if match is None:
-        raise _invalid("it is not three parts of canonical base64url")
+        raise ValueError("it is not three parts of canonical base64url")
     header_part, claims_part, signature_part = match.groups()
     header_bytes = _decoded(header_part)
     if len(header_bytes) > MAX_HEADER_BYTES:
-        raise _invalid(f"its header is longer than {MAX_HEADER_BYTES} bytes")
+        raise ValueError(f"its header is longer than {MAX_HEADER_BYTES} bytes")
     signature = _decoded(signature_part)
     if not signature:
-        raise _invalid("it has no signature")
+        raise ValueError("it has no signature")
     return ParsedToken(
         header=_json_object(header_bytes, "header"),
         claims=_json_object(_decoded(claims_part), "payload"),
@@ -60,8 +68,4 @@ def _json_object(data: bytes, place: str) -> dict[str, Any]:
     try:
         return read_object(data)
     except ValueError as error:
-        raise _invalid(f"its {place} cannot be read: {error}") from error
-
-
-def _invalid(fault: str) -> Refused:
-    return Refused(Reason.TOKEN_INVALID, f"the token is not acceptable: {fault}")
+        raise ValueError(f"its {place} cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""Who the user is, by the bearer token."""
+"""Who the user is, by the access token."""
 
 from collections.abc import Callable, Mapping
 from hashlib import blake2b, blake2s
@@ -12,7 +12,7 @@ from authz_server.identity.actor import actor_of
 from authz_server.identity.algorithms import ALGORITHMS
 from authz_server.identity.cache import BoundedCache, size_of
 from authz_server.identity.claims import groups, roles, scopes
-from authz_server.identity.confirmation import certificate_bound_to, check_certificate
+from authz_server.identity.confirmation import Binding, binding_of, check_binding
 from authz_server.identity.keys import Key, KeySet
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings, Issuer
@@ -42,8 +42,8 @@ class CachedToken(Struct, frozen=True):
 
     verified: VerifiedToken
     validity: Validity
-    bound_to: str | None
-    """SHA-256 of the certificate that must come with it; None for a token of anybody."""
+    binding: Binding | None
+    """What must be proved on each use; None for a token of anybody."""
     kid: str | None
     """The key that signed it, where it names one."""
 
@@ -80,10 +80,13 @@ class UserVerifier:
         if not MIN_HASH_KEY_BYTES <= len(hash_key) <= blake2s.MAX_KEY_SIZE:
             raise ValueError(f"the hash key must have {MIN_HASH_KEY_BYTES} to {blake2s.MAX_KEY_SIZE} bytes")
 
-    def verify(self, token: str, now: float, fingerprint: str | None = None) -> VerifiedToken:
-        """Verify a bearer token at the time `now` (seconds since the epoch).
+    def verify(
+        self, token: str, now: float, fingerprint: str | None = None, proof_key: str | None = None
+    ) -> VerifiedToken:
+        """Verify an access token at the time `now` (seconds since the epoch).
 
-        `fingerprint` is that of the certificate by which the proxy knows the caller, None without one.
+        `fingerprint` is that of the certificate by which the proxy knows the caller, and `proof_key` the
+        thumbprint of the key of its DPoP proof; None without one.
 
         Raises Refused (`token_invalid`, `token_expired`, `token_revoked`, `issuer_unavailable`), and
         IntrospectionNeeded where the issuer has to be asked first.
@@ -107,8 +110,8 @@ class UserVerifier:
             raise Refused(Reason.TOKEN_EXPIRED, "the token has expired")
         elif now < cached.validity.valid_from:
             raise Refused(Reason.TOKEN_INVALID, "the token is not valid yet")
-        if cached.bound_to is not None:
-            check_certificate(cached.bound_to, fingerprint)
+        if cached.binding is not None or proof_key is not None:
+            check_binding(cached.binding, fingerprint, proof_key)
         if self._revocations is not None:
             self._revocations.check_user(cached.verified.user, cached.kid)
         return cached.verified
@@ -122,10 +125,10 @@ class UserVerifier:
         if not key.verifies(algorithm, parsed.signing_input, parsed.signature):
             raise Refused(Reason.TOKEN_INVALID, "the token's signature is not good")
         validity = check_claims(parsed.claims, issuer, now)
-        bound_to = certificate_bound_to(parsed.claims)
+        binding = binding_of(parsed.claims)
         token_hash = blake2s(encoded, key=self._hash_key, digest_size=TOKEN_HASH_BYTES).hexdigest()
-        user = user_of(parsed.claims, issuer, validity, bound=bound_to is not None)
-        return CachedToken(VerifiedToken(user, token_hash), validity, bound_to, key.kid)
+        user = user_of(parsed.claims, issuer, validity, bound=binding is not None)
+        return CachedToken(VerifiedToken(user, token_hash), validity, binding, key.kid)
 
     def _issuer(self, claims: Mapping[str, Any]) -> Issuer:
         """The issuer whose keys and rules count; that the token names it is proved by the signature."""

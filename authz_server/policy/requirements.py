@@ -46,7 +46,7 @@ def _challenge(item: RequiresItem) -> str:
     """RFC 9470 section 3."""
     parts = ['Bearer error="insufficient_user_authentication"']
     if item.bound_token:
-        parts.append('error_description="The token must be bound to the certificate of the caller."')
+        parts.append('error_description="The token must be bound to a key of the caller."')
     if item.acr:
         parts.append(f'acr_values="{" ".join(item.acr)}"')
     if item.max_auth_age_s is not None:

@@ -49,6 +49,12 @@ INTROSPECTION_SECONDS = Metric("authz_introspection_seconds", "histogram", (), "
 INTROSPECTIONS_WAITING = Metric(
     "authz_introspections_waiting", "gauge", (), "Requests that wait for the answer to such a question."
 )
+DPOP_PROOFS = Metric(
+    "authz_dpop_proofs_total",
+    "counter",
+    (RESULT,),
+    "Good DPoP proofs: used for the first time, again, forgotten, or without room (full) or turn (busy) in the table.",
+)
 TOKEN_CACHE = CacheMetrics(
     Metric("authz_token_cache_entries", "gauge", (), "Verified tokens in memory."),
     Metric("authz_token_cache_hits_total", "counter", (), "Tokens that had been verified before."),
@@ -88,6 +94,7 @@ TRUST_PROBLEMS = Metric(
 WORKER_METRICS = (
     *(DECISIONS, RULE_DECISIONS, CHECK_SECONDS, INTERNAL_ERRORS, UNKNOWN_KEYS),
     *(INTROSPECTIONS, INTROSPECTION_SECONDS, INTROSPECTIONS_WAITING),
+    DPOP_PROOFS,
     *TOKEN_CACHE,
     *CERTIFICATE_CACHE,
 )

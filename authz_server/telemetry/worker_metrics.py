@@ -74,6 +74,11 @@ class WorkerMetrics:
         with self._lock:
             self._set(names.INTROSPECTIONS_WAITING, number)
 
+    def proof_claimed(self, result: str) -> None:
+        """Count a good DPoP proof by what is known of its use."""
+        with self._lock:
+            self._count(names.DPOP_PROOFS, 1, result)
+
     def caches_seen(self, tokens: CacheState, certificates: CacheState) -> None:
         """Take over the state of the caches; to be called now and then."""
         with self._lock:

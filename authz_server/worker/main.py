@@ -42,6 +42,7 @@ from authz_server.worker.messages import (
     WorkerSettings,
 )
 from authz_server.worker.peers import Peers
+from authz_server.worker.replays import CountedReplayTable, ReplayTable, ReplayTableError
 from authz_server.worker.server import CannotListen, CheckServer
 from authz_server.worker.snapshots import Snapshots
 from authz_server.worker.unknown_keys import UnknownKeys
@@ -65,7 +66,7 @@ def run_worker(connection: socket.socket) -> int:
     try:
         worker = _Worker(settings, channel)
         channel.send(Listening(worker.server.start()))
-    except (CannotListen, InvalidSpiffePattern, RingError, OSError) as error:
+    except (CannotListen, InvalidSpiffePattern, RingError, ReplayTableError, OSError) as error:
         channel.send(Broken(str(error)))
         return 1
     return worker.run()
@@ -90,7 +91,8 @@ class _Worker:
         self._metrics = metrics = WorkerMetrics(Path(settings.metrics_directory), settings.slot)
         unknown_keys = UnknownKeys(metrics.unknown_key, lambda issuer: channel.offer(UnknownKey(issuer)))
         opaque = opaque_tokens(settings.identity, settings.hash_key)
-        self._snapshots = Snapshots(settings, unknown_keys, opaque)
+        proofs = settings.identity.dpop
+        self._snapshots = Snapshots(settings, unknown_keys, opaque, _replays(settings, metrics))
         ring = RingProducer(Path(settings.ring))
         recorder = Recorder(ring, settings.slot, Redaction(settings.secrets, settings.hash_key))
 
@@ -98,7 +100,11 @@ class _Worker:
             recorder(decision, latency_us)
             metrics.decided(decision, latency_us)
 
-        self._service = CheckService(record, None if opaque is None else _introspector(opaque, metrics))
+        self._service = CheckService(
+            record,
+            None if opaque is None else _introspector(opaque, metrics),
+            () if proofs is None else proofs.algorithms,
+        )
         self.server = CheckServer(settings, _handler(self._service, settings))
 
     def run(self) -> int:
@@ -138,6 +144,10 @@ def _introspector(tokens: OpaqueTokens, metrics: WorkerMetrics) -> Introspect:
     from authz_server.worker.introspection import Introspector
 
     return Introspector(tokens, metrics)
+
+
+def _replays(settings: WorkerSettings, metrics: WorkerMetrics) -> CountedReplayTable | None:
+    return None if settings.replays is None else CountedReplayTable(ReplayTable(Path(settings.replays)), metrics)
 
 
 def _state(cache: BoundedCache[Any, Any]) -> CacheState:

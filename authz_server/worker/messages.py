@@ -43,6 +43,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     """The core to stay on."""
     ring: str
     """Path of the ring that takes the records of decisions."""
+    replays: str | None = None
+    """Path of the table of DPoP proofs that were used; None where no proofs are taken."""
     metrics_directory: str
     identity: IdentitySettings
     secrets: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ import cryptography.hazmat.backends.openssl.backend  # noqa: F401
 from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.cache import BoundedCache
+from authz_server.identity.dpop import Replays
 from authz_server.identity.introspection import OpaqueTokens
 from authz_server.identity.keys import parse_jwks
 from authz_server.identity.revocations import Revocations
@@ -28,10 +29,15 @@ class Snapshots:
     """Builds a snapshot, keeps it aside, and hands it out when it is activated."""
 
     def __init__(
-        self, settings: WorkerSettings, on_unknown_key: Callable[[str], None], opaque: OpaqueTokens | None = None
+        self,
+        settings: WorkerSettings,
+        on_unknown_key: Callable[[str], None],
+        opaque: OpaqueTokens | None = None,
+        replays: Replays | None = None,
     ) -> None:
         self._settings = settings
         self._opaque = opaque
+        self._replays = replays
         self._on_unknown_key = on_unknown_key
         self.caches = Caches(
             certificates=BoundedCache(_CERTIFICATES, _CERTIFICATE_BYTES), tokens=BoundedCache(_TOKENS, _TOKEN_BYTES)
@@ -84,6 +90,7 @@ class Snapshots:
             revocations=message.revocations,
             opaque=self._opaque,
             api_keys=message.api_keys,
+            replays=self._replays,
         )
         self._material, self._looked_up = material, looked_up
         return self._verifiers

@@ -15,8 +15,9 @@ from authz_server.audit.redaction import Redaction
 from authz_server.envoy.service import CheckService
 from authz_server.errors import OUTCOMES, PUBLIC_REASON, Reason
 from authz_server.identity.bundle import parse_bundle
+from authz_server.identity.dpop import Replays
 from authz_server.identity.keys import parse_jwks
-from authz_server.identity.settings import ForwardedCallers, IdentitySettings, Issuer, TrustDomain
+from authz_server.identity.settings import Dpop, ForwardedCallers, IdentitySettings, Issuer, TrustDomain
 from authz_server.model import Decision
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from authz_server.policy.conditions import ConditionRuntime
@@ -112,6 +113,8 @@ class Server:
         bundles: Mapping[str, bytes] | None = None,
         keys: Mapping[str, bytes] | None = None,
         forwarded: ForwardedCallers | None = None,
+        dpop: Dpop | None = None,
+        replays: Replays | None = None,
         generation: int = 1,
     ) -> None:
         """Decide with these bundles and keys from now on."""
@@ -120,6 +123,7 @@ class Server:
             trust_domains=(TrustDomain("shop.example", verify=True), TrustDomain("partner.example", verify=True)),
             identity_headers=("x-user", "x-workload"),
             forwarded=forwarded,
+            dpop=dpop,
         )
         ours = {"shop.example": pem(self.ca.certificate(start=_yesterday()))}
         ours["partner.example"] = pem(self.partner_ca.certificate(start=_yesterday()))
@@ -132,6 +136,7 @@ class Server:
             caches(),
             hash_key=b"k" * 32,
             on_unknown_key=self.unknown_keys.append,
+            replays=replays,
         )
         index = PolicyIndex(self.plan, ConditionRuntime(), settings.identity_headers)
         self.service.snapshot = Snapshot(generation, index, verifiers)

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from authz_server.control.settings.dpop import DpopSettings
 from authz_server.control.settings.identity import (
     ApiKeySettings,
     ClientSettings,
@@ -80,6 +81,8 @@ class Settings(Section):
     """Issuers of user tokens, by the name that policies use."""
     api_keys: ApiKeySettings | None = None
     """Without it no API keys are taken."""
+    dpop: DpopSettings | None = None
+    """Without it no tokens are taken that are bound to a key (`cnf.jkt`)."""
     revocations: FilePath | None = Field(default=None, examples=["revocations.yaml"])
     """Credentials that are revoked before they expire. Nothing is decided before it has been read once; read again when
     it changes."""

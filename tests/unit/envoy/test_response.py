@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from authz_server.envoy.response import MAX_SHAPES, ResponseWriter
@@ -103,6 +104,46 @@ def test_failed_tokens_all_look_alike_outside() -> None:
 def test_a_401_says_how_to_authenticate(reason: Reason, challenge: str | None) -> None:
     """RFC 6750 section 3: a challenge, with an error code only where a credential came."""
     assert denial_headers(written(reason)).get("www-authenticate") == challenge
+
+
+WITH_PROOFS = ("ES256", "EdDSA")
+ALGORITHMS = 'algs="ES256 EdDSA"'
+STEP_UP = Answer(headers=(HeaderChange("www-authenticate", 'Bearer error="x", max_age="9"'), HeaderChange("a", "b")))
+
+
+@pytest.mark.parametrize(
+    ("reason", "with_proof", "challenge"),
+    [
+        (Reason.UNAUTHENTICATED, False, f"Bearer, DPoP {ALGORITHMS}"),
+        (Reason.TOKEN_INVALID, False, f'Bearer error="invalid_token", DPoP {ALGORITHMS}'),
+        (Reason.TOKEN_INVALID, True, f'DPoP error="invalid_token", {ALGORITHMS}'),
+        (Reason.TOKEN_EXPIRED, True, f'DPoP error="invalid_token", {ALGORITHMS}'),
+        (Reason.PROOF_INVALID, True, f'DPoP error="invalid_dpop_proof", {ALGORITHMS}'),
+        (Reason.STEP_UP_REQUIRED, False, f'Bearer error="x", max_age="9", DPoP {ALGORITHMS}'),
+        (Reason.STEP_UP_REQUIRED, True, f'DPoP error="x", max_age="9", {ALGORITHMS}'),
+        (Reason.OVERLOADED, True, None),
+        (Reason.NO_RULE_ALLOWS, True, None),
+    ],
+)
+def test_a_client_with_proofs_reads_its_own_challenge(reason: Reason, with_proof: bool, challenge: str | None) -> None:
+    """RFC 9449 sections 7.1 and 7.2: what is wrong stands in the challenge of the scheme that the client used."""
+    step_up = STEP_UP if reason is Reason.STEP_UP_REQUIRED else Answer()
+    writer = ResponseWriter(WITH_PROOFS)
+    for _ in range(2):
+        decision = Decision(id=ID, time=0.0, revision="r", reason=reason, with_proof=with_proof, answer=step_up)
+        headers = denial_headers(CheckResponse.FromString(writer.write(decision)))
+        assert headers.get("www-authenticate") == challenge
+        assert headers.get("a") == (None if step_up is not STEP_UP else "b")
+        # The kept shape of one scheme is never sent to the other.
+        writer.write(msgspec.structs.replace(decision, with_proof=not with_proof))
+
+
+def test_a_challenge_that_a_rule_words_stays_as_it_is() -> None:
+    """It is the author's, for whatever scheme."""
+    worded = Answer(status=401, headers=(HeaderChange("www-authenticate", "Basic"),))
+    decision = Decision(id=ID, time=0.0, revision="r", reason=Reason.DENIED_BY_RULE, rule="r", answer=worded)
+    response = CheckResponse.FromString(ResponseWriter(WITH_PROOFS).write(decision))
+    assert denial_headers(response)["www-authenticate"] == "Basic"
 
 
 def test_a_denial_that_may_pass_says_when_to_try_again() -> None:

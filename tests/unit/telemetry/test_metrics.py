@@ -272,6 +272,7 @@ def test_metrics_are_exposed_as_they_are_named(control: ControlMetrics, worker: 
     worker.decided(decision(), 10)
     worker.unknown_key("corp")
     worker.introspected("corp", "accepted", 0.004)
+    worker.proof_claimed("first")
     control.policies_activated("one", 10.0)
     control.workers(serving=1, starting=0)
     control.audit_drained(1, {0: 1})
