@@ -144,6 +144,16 @@ class Answer(Struct, frozen=True, cache_hash=True):
     """Of a denial: a sentence that helps the client, shown in the problem body."""
 
 
+class UpstreamToken(Struct, frozen=True):
+    """Our own token for the upstream, in a header of its own. Secret: whoever has seen it can show it."""
+
+    header: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"UpstreamToken(header={self.header!r})"
+
+
 class Decision(Struct, frozen=True, kw_only=True):
     """The outcome of one check, with everything that the answer and the record say about it."""
 
@@ -178,6 +188,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """The client used the scheme `DPoP`, and reads its challenge."""
     body_format: BodyFormat = "problem"
     """In which form the client reads a denial."""
+    upstream_token: UpstreamToken | None = None
+    """What the upstream learns from us where a rule allowed; None where there are no such tokens."""
 
     @property
     def allowed(self) -> bool:

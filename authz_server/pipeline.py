@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from authz_server.errors import Reason, Refused
 from authz_server.identity.user import VerifiedToken
-from authz_server.model import BodyFormat, Decision, Request, Workload
+from authz_server.model import BodyFormat, Decision, Request, UpstreamToken, Workload
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation
 from authz_server.policy.decide import Verdict, decide
@@ -41,6 +41,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     token: VerifiedToken | None = None
     service: ServiceIndex | None = None
     inputs: Mapping[str, Any] = {}
+    upstream_token: UpstreamToken | None = None
     if snapshot.verifiers.proxies is not None:
         request = snapshot.verifiers.proxies.behind(request)
     try:
@@ -48,6 +49,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         operation = _operation(request, snapshot)
     except Refused as refusal:
         return refused(request, refusal.reason, refusal.detail, now, snapshot.policies.revision)
+    id = decision_id(now)
     try:
         # 2 Who is the workload?
         workload = snapshot.verifiers.workloads.identify(request, now)
@@ -86,12 +88,15 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
             hows = [reading.how for reading in found]
             verdict = fault or decide_every(service, caller, evaluations, hows, came)
         rehearsed = rehearse(service, verdict, caller, evaluations) if service.audits else Rehearsed(verdict)
+        if snapshot.upstream_tokens is not None and verdict.reason is Reason.ALLOWED:
+            about = (operation.method, operation.path_text)
+            upstream_token = snapshot.upstream_tokens.sign(id, service.name, workload, user, *about, now)
     except Refused as refusal:
         rehearsed = Rehearsed(Verdict(refusal.reason, detail=refusal.detail))
     verdict = rehearsed.verdict
     # 6 Shape the answer.
     return Decision(
-        id=decision_id(now),
+        id=id,
         time=now,
         revision=snapshot.policies.revision,
         reason=verdict.reason,
@@ -114,6 +119,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         answer=verdict.answer,
         with_proof=credential is not None and credential.scheme == DPOP,
         body_format="problem" if verdict.reason is Reason.ALLOWED else _body_format(operation),
+        upstream_token=upstream_token,
     )
 
 

@@ -14,6 +14,7 @@ from authz_server.identity.jwt_svid import JwtSvidVerifier
 from authz_server.identity.keys import KeySet
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
+from authz_server.identity.upstream_token import UpstreamTokenSigner
 from authz_server.identity.user import UserVerifier
 from authz_server.identity.workload import WorkloadVerifier
 from authz_server.policy.index import PolicyIndex
@@ -48,6 +49,8 @@ class Snapshot(Struct, frozen=True):
     generation: int
     policies: PolicyIndex
     verifiers: Verifiers
+    upstream_tokens: UpstreamTokenSigner | None = None
+    """None where upstreams get no token of ours."""
 
 
 def build_verifiers(

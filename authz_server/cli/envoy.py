@@ -63,6 +63,7 @@ def write_config(
         raise typer.BadParameter(
             "the configuration has `tls`, so say whose certificate Envoy must find there", param_hint="--check-identity"
         )
+    token = server.upstream_token
     settings = EnvoySettings(
         listener=_parsed(parse_address, listener, "--listener"),
         admin=_parsed(parse_address, admin, "--admin"),
@@ -72,7 +73,7 @@ def write_config(
         check_addresses=tuple(_parsed(parse_address, each, "--check") for each in check or ()),
         check_peer=None if check_identity is None else CheckPeer(_identity(check_identity)),
         append_client_certificate=server.workloads.xfcc is not None and server.workloads.xfcc.appended,
-        identity_headers=tuple(server.identity_headers),
+        identity_headers=(*server.identity_headers, *([] if token is None else [token.header])),
     )
     text = to_yaml(settings)
     if output is None:

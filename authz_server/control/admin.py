@@ -1,9 +1,10 @@
-"""HTTP for operators and probes: `/livez`, `/readyz`, `/metrics`."""
+"""HTTP for operators and probes: `/livez`, `/readyz`, `/metrics`; and for backends: `/jwks.json`."""
 
 import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import msgspec
 import uvicorn
@@ -16,6 +17,18 @@ from authz_server.control.readiness import Readiness
 from authz_server.telemetry.control_metrics import CONTENT_TYPE
 
 _NO_STORE = {"cache-control": "no-store"}
+JWKS_PATH = "/jwks.json"
+_JWKS_TYPE = "application/jwk-set+json"
+"""RFC 7517 section 8.5.2."""
+
+
+class PublishedKeys(NamedTuple):
+    """The keys with which upstreams verify our tokens."""
+
+    jwks: Callable[[], bytes | None]
+    """A JWK Set; None while there are no keys."""
+    max_age_s: float
+    """How long it may be kept."""
 
 
 def probes_app(readiness: Callable[[], Readiness]) -> Starlette:
@@ -23,13 +36,27 @@ def probes_app(readiness: Callable[[], Readiness]) -> Starlette:
     return Starlette(routes=_probes(readiness))
 
 
-def admin_app(readiness: Callable[[], Readiness], metrics: Callable[[], bytes]) -> Starlette:
-    """All of it; `metrics` renders them, in a thread."""
+def admin_app(
+    readiness: Callable[[], Readiness], metrics: Callable[[], bytes], published: PublishedKeys | None = None
+) -> Starlette:
+    """All of it; `metrics` renders them, in a thread. Without `published` there is no `/jwks.json`."""
 
     def answer_metrics(_request: Request) -> Response:
         return Response(metrics(), media_type=None, headers={"content-type": CONTENT_TYPE, **_NO_STORE})
 
-    return Starlette(routes=[*_probes(readiness), Route("/metrics", answer_metrics)])
+    keys = [] if published is None else [_keys(published)]
+    return Starlette(routes=[*_probes(readiness), Route("/metrics", answer_metrics), *keys])
+
+
+def _keys(published: PublishedKeys) -> Route:
+    def answer_keys(_request: Request) -> Response:
+        jwks = published.jwks()
+        if jwks is None:
+            return PlainTextResponse("there are no keys yet\n", status_code=503, headers=_NO_STORE)
+        headers = {"cache-control": f"public, max-age={int(published.max_age_s)}"}
+        return Response(jwks, media_type=_JWKS_TYPE, headers=headers)
+
+    return Route(JWKS_PATH, answer_keys)
 
 
 def _probes(readiness: Callable[[], Readiness]) -> list[Route]:

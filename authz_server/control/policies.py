@@ -66,7 +66,9 @@ class PolicyDirectory:
 def known_names(settings: Settings) -> KnownNames:
     """The names of the configuration that policies may use."""
     api_keys = [] if settings.api_keys is None else [settings.api_keys.name]
+    token = settings.upstream_token
     return KnownNames(
         issuers=frozenset([*settings.issuers, *api_keys]),
         trust_domains=frozenset(settings.workloads.trust_domains),
+        written_headers=frozenset() if token is None else frozenset({token.header}),
     )

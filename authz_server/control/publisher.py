@@ -10,7 +10,7 @@ from authz_server.control.process import WorkerGone, WorkerProcess
 from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.revocations import Revocations
 from authz_server.policy.plan import Plan
-from authz_server.worker.messages import Activate, Activated, Failed, Prepare, Prepared, frame
+from authz_server.worker.messages import Activate, Activated, Failed, Prepare, Prepared, SigningKeys, frame
 
 ANSWER_S = 60.0
 """A worker that takes longer to prepare a snapshot is replaced."""
@@ -26,13 +26,19 @@ class Content(Struct, frozen=True):
     """Bundles by trust domain, PEM or JSON."""
     revocations: Revocations | None = None
     api_keys: tuple[ApiKey, ...] = ()
+    signing_keys: SigningKeys | None = None
+    """Of upstream tokens."""
 
     def is_like(self, other: "Content | None") -> bool:
         """Whether the other makes the same snapshot; policies are compared by identity, which costs nothing."""
         if other is None or self.plan is not other.plan:
             return False
         mine, others = (self.keys, self.bundles), (other.keys, other.bundles)
-        return mine == others and (self.revocations, self.api_keys) == (other.revocations, other.api_keys)
+        return mine == others and (self.revocations, self.api_keys, self.signing_keys) == (
+            other.revocations,
+            other.api_keys,
+            other.signing_keys,
+        )
 
 
 class NotActivated(Exception):
@@ -86,7 +92,13 @@ class Publisher:
     async def _prepare(self, workers: list[WorkerProcess], content: Content, before: Content | None) -> None:
         plan = None if before is not None and content.plan is before.plan else content.plan
         message = Prepare(
-            self._generation, plan, dict(content.keys), dict(content.bundles), content.revocations, content.api_keys
+            self._generation,
+            plan,
+            dict(content.keys),
+            dict(content.bundles),
+            content.revocations,
+            content.api_keys,
+            content.signing_keys,
         )
         data = await asyncio.to_thread(frame, message)
         problems = await asyncio.gather(*(self._prepare_one(worker, data) for worker in workers))

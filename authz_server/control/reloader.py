@@ -78,7 +78,14 @@ class Reloader:
         if self._policies.plan is None or self._trust.holds_back:
             return
         trust = self._trust
-        content = Content(self._policies.plan, trust.keys(), trust.bundles(), trust.revocations(), trust.api_keys())
+        content = Content(
+            self._policies.plan,
+            trust.keys(),
+            trust.bundles(),
+            trust.revocations(),
+            trust.api_keys(),
+            trust.signing_keys(),
+        )
         if content.is_like(self._publisher.active):
             if told_to and not was_bad and not self._policies.problems:
                 structlog.get_logger().info("policies_unchanged", revision=content.plan.revision)

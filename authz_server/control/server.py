@@ -15,7 +15,7 @@ from authz_server.audit.drain import Drain
 from authz_server.audit.rings import Rings
 from authz_server.audit.writer import AuditWriter
 from authz_server.control.addresses import AddressTaken, bound_address, check_free, listen_on, socket_directory
-from authz_server.control.admin import HttpServer, admin_app, probes_app
+from authz_server.control.admin import HttpServer, PublishedKeys, admin_app, probes_app
 from authz_server.control.audit import AuditTask
 from authz_server.control.endpoints import EndpointsFile
 from authz_server.control.errors import CannotStart
@@ -155,7 +155,9 @@ class _Server:
         self._reloader.reload()
 
     def _http(self) -> list[HttpServer]:
-        servers = [HttpServer(admin_app(self._readiness, self._render_metrics), self._admin_socket)]
+        token = self._settings.upstream_token
+        keys = None if token is None else PublishedKeys(self._trust.jwks, token.keys_max_age)
+        servers = [HttpServer(admin_app(self._readiness, self._render_metrics, keys), self._admin_socket)]
         if self._probe_socket is not None:
             servers.append(HttpServer(probes_app(self._readiness), self._probe_socket))
         return servers

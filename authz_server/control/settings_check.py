@@ -15,6 +15,7 @@ from authz_server.control.trust_files import read_trust_file
 from authz_server.documents.problem import Problem
 from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.keys import parse_jwks
+from authz_server.identity.signing_keys import parse_signing_keys
 
 
 class Unusable(Struct, frozen=True):
@@ -54,9 +55,24 @@ def unusable_trust(settings: Settings) -> Iterator[Unusable]:
         if issuer.introspection is not None:
             key = ("issuers", name, "introspection", "client_secret_file")
             yield from _secret(key, issuer.introspection.client_secret_file)
+    yield from _signing_keys(settings)
     for domain, trust_domain in settings.workloads.trust_domains.items():
         if trust_domain.bundle is not None and trust_domain.bundle.file is not None:
             yield from _bundle(("workloads", "trust_domains", domain, "bundle", "file"), trust_domain.bundle.file)
+
+
+def _signing_keys(settings: Settings) -> Iterator[Unusable]:
+    """The private keys of upstream tokens, where the operator gives them."""
+    token, key = settings.upstream_token, ("upstream_token", "key_file")
+    if token is None or token.key_file is None:
+        return
+    try:
+        if not parse_signing_keys(read_trust_file(token.key_file)):
+            yield Unusable(key, f"{token.key_file} has no key", "write a JWK Set of private keys")
+    except OSError as error:
+        yield _cannot_read(key, token.key_file, error)
+    except ValueError as error:
+        yield Unusable(key, f"{token.key_file}: {error}", "write a JWK Set of private keys")
 
 
 def _revocations(settings: Settings) -> Unusable | list[Problem]:

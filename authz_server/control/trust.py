@@ -11,12 +11,15 @@ from authz_server.control.policies import known_names
 from authz_server.control.revocations import parse_revocations
 from authz_server.control.settings import BundleSettings, IssuerSettings, Settings
 from authz_server.control.trust_files import TrustFile
+from authz_server.control.upstream_keys import OwnKeys, signing_keys_of
 from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.bundle import Bundle, parse_bundle
 from authz_server.identity.keys import KeySet, parse_jwks
 from authz_server.identity.revocations import Revocations
+from authz_server.identity.signing_keys import NO_SIGNING_KEYS, parse_signing_keys, public_document
 from authz_server.identity.spiffe import SCHEME
 from authz_server.telemetry.control_metrics import ControlMetrics
+from authz_server.worker.messages import SigningKeys
 
 _NOTHING_REVOKED = b"issuers: {}"
 
@@ -50,6 +53,7 @@ class Trust:
             self._revocations = TrustFile(
                 settings.revocations, lambda content: parse_revocations(content, known), _NOTHING_REVOKED
             )
+        self._signing_keys = signing_keys_of(settings)
         self._api_keys: TrustFile | None = None
         if settings.api_keys is not None:
             self._api_keys = TrustFile(settings.api_keys.file, parse_api_keys, NO_API_KEYS)
@@ -75,19 +79,31 @@ class Trust:
         parsed = None if self._api_keys is None else self._api_keys.parsed
         return parsed.keys if isinstance(parsed, ApiKeys) else ()
 
+    def signing_keys(self) -> SigningKeys | None:
+        """The private keys of upstream tokens; None where there are no such tokens."""
+        return None if self._signing_keys is None else SigningKeys(self._signing_keys.content)
+
+    def jwks(self) -> bytes | None:
+        """The JWK Set with which upstreams verify our tokens; None where there are none."""
+        if self._signing_keys is None or self._signs_nothing:
+            return None
+        return public_document(parse_signing_keys(self._signing_keys.content))
+
     @property
     def holds_back(self) -> bool:
-        """Whether nothing may be decided yet: it is not known what is revoked."""
-        return self._revocations is not None and not self._revocations.was_good
+        """Whether nothing may be decided yet: it is not known what is revoked, or nothing can be signed."""
+        return self._knows_no_revocations or self._signs_nothing
 
     def files(self) -> list[TrustFile]:
         """The files among all this."""
-        others = [file for file in (self._revocations, self._api_keys) if file is not None]
+        others = [
+            file for file in (self._revocations, self._api_keys, self._signing_keys) if isinstance(file, TrustFile)
+        ]
         return [*self._key_files.values(), *self._bundles.values(), *others]
 
     def reread(self, *, tell_again: bool = False) -> bool:
         """Look at all files again; whether anything has changed. Blocks."""
-        changed = [file.reread(tell_again=tell_again) for file in self.files()]
+        changed = [file.reread(tell_again=tell_again) for file in self._everything_kept()]
         return any(changed)
 
     def ask(self, issuer: str) -> None:
@@ -100,31 +116,47 @@ class Trust:
     def missing(self) -> dict[str, bool]:
         """What is missing to verify with, such as `issuer corp has no keys`, and whether it is required."""
         missing = {f"issuer {name} has no keys": name in self._required for name in self._dark()}
-        if self.holds_back:
+        if self._knows_no_revocations:
             missing["it is not known what is revoked"] = True
         if self._api_keys is not None and not self._api_keys.was_good:
             missing["there are no API keys"] = False
+        if self._signs_nothing:
+            missing["there are no keys for upstream tokens"] = True
         return missing | {f"bundle {domain} has no certificates": False for domain in self._empty()}
 
     def troubled(self) -> set[str]:
         """What is unusable of issuers, bundles, revocations and API keys, or was refused as it is now."""
         troubled = {f"issuer {name}" for name in self._dark()} | {f"bundle {domain}" for domain in self._empty()}
         troubled |= {f"issuer {name}" for name, file in self._key_files.items() if file.problem is not None}
-        if self._revocations is not None and (self.holds_back or self._revocations.problem is not None):
+        if self._revocations is not None and (self._knows_no_revocations or self._revocations.problem is not None):
             troubled.add("revocations")
         if self._api_keys is not None and self._api_keys.problem is not None:
             troubled.add("API keys")
+        if self._signing_keys is not None and (self._signs_nothing or self._signing_keys.problem is not None):
+            troubled.add("keys for upstream tokens")
         return troubled | {f"bundle {domain}" for domain, file in self._bundles.items() if file.problem is not None}
 
     def problems(self) -> list[str]:
         """What is wrong with files whose last good content is still in use."""
-        return [f"{file.path}: {file.problem}" for file in self.files() if file.problem is not None]
+        return [f"{file.path}: {file.problem}" for file in self._everything_kept() if file.problem is not None]
 
     async def run(self) -> None:
         """Keep fresh what is fetched, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for fetched in (*self._fetched.values(), *self._fetched_bundles.values()):
                 group.create_task(fetched.run())
+
+    @property
+    def _knows_no_revocations(self) -> bool:
+        return self._revocations is not None and not self._revocations.was_good
+
+    @property
+    def _signs_nothing(self) -> bool:
+        return self._signing_keys is not None and self._signing_keys.content == NO_SIGNING_KEYS
+
+    def _everything_kept(self) -> list[TrustFile | OwnKeys]:
+        own = [self._signing_keys] if isinstance(self._signing_keys, OwnKeys) else []
+        return [*self.files(), *own]
 
     def _dark(self) -> list[str]:
         dark = [name for name, keys in self._fetched.items() if not keys.usable]

@@ -1,7 +1,6 @@
 """What the workers are told, made of the configuration."""
 
 import grp
-import os
 from collections.abc import Callable
 from pathlib import Path
 from secrets import token_bytes
@@ -9,6 +8,7 @@ from secrets import token_bytes
 from authz_server.control.addresses import worker_addresses
 from authz_server.control.cores import cpu_quota, usable_cores, worker_count
 from authz_server.control.errors import CannotStart
+from authz_server.control.secret_file import write_secret_file
 from authz_server.control.settings import IssuerSettings, Settings, TlsSettings
 from authz_server.identity.settings import (
     ApiKeySettings,
@@ -20,6 +20,7 @@ from authz_server.identity.settings import (
     Issuer,
     JwtSvids,
     TrustDomain,
+    UpstreamTokens,
 )
 from authz_server.worker.messages import WorkerSettings, WorkerTls
 from authz_server.worker.replays import prepare_replays
@@ -30,7 +31,7 @@ _HASH_KEY_BYTES = 32
 def identity_settings(settings: Settings) -> IdentitySettings:
     """Who is recognised, as plain data."""
     domains, xfcc, svids = settings.workloads.trust_domains, settings.workloads.xfcc, settings.workloads.jwt_svid
-    keys = settings.api_keys
+    keys, token = settings.api_keys, settings.upstream_token
     return IdentitySettings(
         issuers=tuple(_issuer(name, issuer) for name, issuer in settings.issuers.items()),
         trust_domains=tuple(TrustDomain(name, verify=domain.bundle is not None) for name, domain in domains.items()),
@@ -40,8 +41,9 @@ def identity_settings(settings: Settings) -> IdentitySettings:
         dpop=_dpop(settings),
         jwt_svids=None if svids is None else JwtSvids(svids.header, tuple(svids.audiences), svids.skew),
         api_keys=None if keys is None else ApiKeySettings(keys.name, keys.header),
-        # What an upstream saw, it could show elsewhere.
-        identity_headers=(*settings.identity_headers, *credential_headers(settings)),
+        # What an upstream saw, it could show elsewhere; and what we say of the caller, the client may not.
+        identity_headers=(*settings.identity_headers, *token_headers(settings)),
+        upstream_tokens=None if token is None else UpstreamTokens(token.header, token.issuer, token.lifetime_s),
     )
 
 
@@ -65,7 +67,7 @@ def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics
             replays=None if replays is None else str(replays),
             metrics_directory=str(metrics),
             identity=identity_settings(settings),
-            secrets=(*settings.audit.secrets, *[f"request.headers[{name}]" for name in credential_headers(settings)]),
+            secrets=(*settings.audit.secrets, *[f"request.headers[{name}]" for name in token_headers(settings)]),
             hash_key=hash_key,
             log_level=settings.log.level,
             log_format=settings.log.format,
@@ -77,6 +79,12 @@ def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics
 def credential_headers(settings: Settings) -> list[str]:
     """The headers of their own that hold credentials."""
     return [kind.header for kind in (settings.workloads.jwt_svid, settings.api_keys) if kind is not None]
+
+
+def token_headers(settings: Settings) -> list[str]:
+    """Those, and the one that holds tokens of ours."""
+    token = settings.upstream_token
+    return [*credential_headers(settings), *([] if token is None else [token.header])]
 
 
 def _dpop(settings: Settings) -> Dpop | None:
@@ -144,10 +152,5 @@ def _hash_key(path: Path) -> bytes:
     except FileNotFoundError:
         pass
     key = token_bytes(_HASH_KEY_BYTES)
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as stream:
-        stream.write(key)
-    draft.replace(path)
+    write_secret_file(path, key)
     return key

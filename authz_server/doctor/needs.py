@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+from authz_server.control.policies import known_names
 from authz_server.control.settings import Settings
 from authz_server.control.settings.identity import IntrospectionSettings
 from authz_server.control.worker_settings import credential_headers
@@ -43,7 +44,7 @@ def needs_of(plan: Plan, settings: Settings) -> Needs:
         headers=frozenset(_headers(plan, settings)),
         services=frozenset(service.name for service in plan.services),
         hosts=tuple([parse_host_pattern(host) for service in plan.services for host in service.hosts]),
-        identity_headers=frozenset(settings.identity_headers) | set_headers,
+        identity_headers=frozenset(settings.identity_headers) | known_names(settings).written_headers | set_headers,
         forwarded=None if workloads.xfcc is None else workloads.xfcc.appended,
         verified=all(domain.bundle is not None for domain in domains.values()),
         question_s=max([asked.timeout for asked in _asked(settings)], default=0.0),

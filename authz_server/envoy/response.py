@@ -13,7 +13,7 @@ from google.protobuf.struct_pb2 import Struct
 from authz_server.envoy.denial import denial_body, denial_headers, rule_headers
 from authz_server.errors import OUTCOMES, GrpcCode, Reason
 from authz_server.identity.cache import BoundedCache
-from authz_server.model import Decision, HeaderAction, HeaderChange
+from authz_server.model import Decision, HeaderAction, HeaderChange, UpstreamToken
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, QueryParameter
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
 
@@ -50,7 +50,7 @@ class ResponseWriter:
         """The serialized CheckResponse. Raises ValueError for an id that is no UUID in text form."""
         if len(decision.id) != len(_ID):
             raise ValueError("a decision's id has 36 characters")
-        workload = decision.workload
+        workload, token = decision.workload, decision.upstream_token
         shape = (
             decision.reason,
             decision.rule,
@@ -61,18 +61,20 @@ class ResponseWriter:
             decision.body_format,
             decision.with_proof,
             decision.unenforced,
+            None if token is None else token.header,
         )
         parts = self._shapes.get(shape)
         if parts is None:
             parts = _response(decision, self._proofs).SerializeToString().split(_ID)
             self._shapes.put(shape, parts, sum(map(len, parts)))
-        return decision.id.encode().join(parts)
+        response = decision.id.encode().join(parts)
+        return response if token is None or not _allows(decision) else response + _with_token(token)
 
 
 def _response(decision: Decision, proofs: str) -> CheckResponse:
     """The response to any decision of this shape: `_ID` stands for the decision's id."""
     response = CheckResponse()
-    if decision.unenforced or (decision.reason is Reason.ALLOWED and decision.rule is not None):
+    if _allows(decision):
         response.status.code = GrpcCode.OK
         response.ok_response.CopyFrom(_ok(decision))
     else:
@@ -84,11 +86,27 @@ def _response(decision: Decision, proofs: str) -> CheckResponse:
     return response
 
 
+def _allows(decision: Decision) -> bool:
+    return decision.unenforced or (decision.reason is Reason.ALLOWED and decision.rule is not None)
+
+
+def _with_token(token: UpstreamToken) -> bytes:
+    """What makes of a serialized answer one with this token: a parser adds up messages that stand one after another.
+
+    It differs with each decision, and would fill the kept shapes.
+    """
+    return CheckResponse(
+        ok_response=OkHttpResponse(headers=_headers([HeaderChange(token.header, token.value)]))
+    ).SerializeToString()
+
+
 def _ok(decision: Decision) -> OkHttpResponse:
-    answer = decision.answer
+    answer, token = decision.answer, decision.upstream_token
+    # Envoy removes after it has set: the client's copy, and ours with it.
+    ours = None if token is None else token.header
     return OkHttpResponse(
         headers=_request_headers(answer.set_headers),
-        headers_to_remove=answer.remove_headers,
+        headers_to_remove=[name for name in answer.remove_headers if name != ours],
         response_headers_to_add=_headers(answer.response_headers),
         query_parameters_to_set=[QueryParameter(key=name, value=value) for name, value in answer.set_query],
         query_parameters_to_remove=answer.remove_query,

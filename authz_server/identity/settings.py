@@ -85,6 +85,15 @@ class ApiKeySettings(Struct, frozen=True):
     """Lower case; it holds the key alone."""
 
 
+class UpstreamTokens(Struct, frozen=True):
+    """What our own tokens for upstreams say, and where they stand."""
+
+    header: str
+    """Lower case; it holds the token alone."""
+    issuer: str
+    lifetime_s: int = 60
+
+
 class Dpop(Struct, frozen=True):
     """What proofs of possession must look like (RFC 9449)."""
 
@@ -113,3 +122,5 @@ class IdentitySettings(Struct, frozen=True):
     """Networks of the proxies whose `x-forwarded-for` says who the client is."""
     identity_headers: tuple[str, ...] = ()
     """Lower case; the client's copies never reach the upstream."""
+    upstream_tokens: UpstreamTokens | None = None
+    """None: upstreams get no token of ours."""

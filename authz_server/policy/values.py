@@ -43,6 +43,11 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def settable_header(name: str) -> bool:
+    """Whether an answer may set this header (lower case): it belongs neither to the connection nor to Envoy."""
+    return name not in _CONNECTION_HEADERS and not name.startswith("x-envoy-")
+
+
 def _name(text: str) -> str:
     if not is_name(text):
         proposal = re.sub(r"[^a-z0-9]+", "-", text.lower(), flags=re.ASCII).strip("-")

@@ -88,7 +88,7 @@ TRUST_PROBLEMS = Metric(
     "authz_trust_problems",
     "gauge",
     (),
-    "Issuers, bundles, revocations and API keys that are unusable, or whose file was refused.",
+    "Issuers, bundles, revocations, API keys and keys of upstream tokens that are unusable, or have a bad file.",
 )
 
 WORKER_METRICS = (
@@ -136,6 +136,8 @@ LOG_KEYS = {
     "generation": "number of a snapshot, counted from the start of the server",
     "exit_code": "of a process; negative: the signal that ended it",
     ISSUER: "of tokens, by its name in the configuration",
+    "key": "`kid` of the key that signs upstream tokens",
+    "next_key": "`kid` of the one that is to follow",
     "message": "kind of a message between the control process and a worker",
     "problem": "what is wrong, for people",
     "problems": "how many, of policies",

@@ -60,6 +60,15 @@ class Start(Struct, frozen=True, tag=True):
     settings: WorkerSettings
 
 
+class SigningKeys(Struct, frozen=True):
+    """A JWK Set of private keys. Secret, and so it does not show itself."""
+
+    document: bytes
+
+    def __repr__(self) -> str:
+        return "SigningKeys()"
+
+
 class Prepare(Struct, frozen=True, tag=True):
     """Build a snapshot and keep it aside."""
 
@@ -72,6 +81,8 @@ class Prepare(Struct, frozen=True, tag=True):
     """PEM certificates by trust domain."""
     revocations: Revocations | None = None
     api_keys: tuple[ApiKey, ...] = ()
+    signing_keys: SigningKeys | None = None
+    """Of upstream tokens; None where there are no such tokens."""
 
 
 class Activate(Struct, frozen=True, tag=True):

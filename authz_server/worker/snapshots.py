@@ -12,10 +12,12 @@ from authz_server.identity.dpop import Replays
 from authz_server.identity.introspection import OpaqueTokens
 from authz_server.identity.keys import parse_jwks
 from authz_server.identity.revocations import Revocations
+from authz_server.identity.signing_keys import parse_signing_keys
+from authz_server.identity.upstream_token import UpstreamTokenSigner
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
 from authz_server.snapshot import Caches, Snapshot, Verifiers, build_verifiers
-from authz_server.worker.messages import Prepare, WorkerSettings
+from authz_server.worker.messages import Prepare, SigningKeys, WorkerSettings
 
 _CERTIFICATES, _CERTIFICATE_BYTES = 10_000, 64 * 1024 * 1024
 _TOKENS, _TOKEN_BYTES = 50_000, 128 * 1024 * 1024
@@ -60,7 +62,9 @@ class Snapshots:
             raise WrongGeneration(
                 f"generation {message.generation} keeps the policies of the one before, and there is none"
             )
-        self._prepared = Snapshot(message.generation, policies, self._verifiers_for(message))
+        self._prepared = Snapshot(
+            message.generation, policies, self._verifiers_for(message), self._signer_for(message.signing_keys)
+        )
 
     def activate(self, generation: int) -> Snapshot:
         """The prepared snapshot, which is then in use. Raises WrongGeneration."""
@@ -94,3 +98,9 @@ class Snapshots:
         )
         self._material, self._looked_up = material, looked_up
         return self._verifiers
+
+    def _signer_for(self, keys: SigningKeys | None) -> UpstreamTokenSigner | None:
+        settings = self._settings.identity.upstream_tokens
+        if settings is None:
+            return None
+        return UpstreamTokenSigner(settings, () if keys is None else parse_signing_keys(keys.document))

@@ -18,6 +18,7 @@ from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.dpop import Replays
 from authz_server.identity.keys import parse_jwks
 from authz_server.identity.settings import Dpop, ForwardedCallers, IdentitySettings, Issuer, TrustDomain
+from authz_server.identity.upstream_token import UpstreamTokenSigner
 from authz_server.model import Decision
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from authz_server.policy.conditions import ConditionRuntime
@@ -116,12 +117,13 @@ class Server:
         dpop: Dpop | None = None,
         replays: Replays | None = None,
         generation: int = 1,
+        signer: UpstreamTokenSigner | None = None,
     ) -> None:
-        """Decide with these bundles and keys from now on."""
+        """Decide with these bundles and keys from now on; `signer` signs in the header `x-authz-token`."""
         settings = IdentitySettings(
             issuers=ISSUERS,
             trust_domains=(TrustDomain("shop.example", verify=True), TrustDomain("partner.example", verify=True)),
-            identity_headers=("x-user", "x-workload"),
+            identity_headers=("x-user", "x-workload", *([] if signer is None else ["x-authz-token"])),
             forwarded=forwarded,
             dpop=dpop,
         )
@@ -139,7 +141,7 @@ class Server:
             replays=replays,
         )
         index = PolicyIndex(self.plan, ConditionRuntime(), settings.identity_headers)
-        self.service.snapshot = Snapshot(generation, index, verifiers)
+        self.service.snapshot = Snapshot(generation, index, verifiers, signer)
 
     def ask(self, ask: Ask) -> Outcome:
         """Ask as Envoy does."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import jwt
 import pytest
 
 from authz_server import pipeline
@@ -12,6 +13,10 @@ from authz_server.audit import record as audit_record
 from authz_server.envoy import response as envoy_response
 from authz_server.envoy import service as envoy_service
 from authz_server.errors import AUDITABLE, OUTCOMES, Reason
+from authz_server.identity.settings import UpstreamTokens
+from authz_server.identity.signing_keys import Rotation, rotated
+from authz_server.identity.upstream_token import UpstreamTokenSigner
+from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from authz_server.policy.loader import load_policies
 from tests.builders import Call, answer_to, write_policies
@@ -99,6 +104,52 @@ def test_resp_04_only_we_say_who_calls(server: Server) -> None:
     outcome = server.ask(Ask(path="/me", headers=[*ask.headers, *forged]))
     assert outcome.request_headers() == {"x-user": SECRET}
     assert set(outcome.response.ok_response.headers_to_remove) == {"x-workload"}
+
+
+SIGNING_KEYS = rotated((), 0.0, Rotation(1e12, 1e12))
+SIGNER = UpstreamTokenSigner(UpstreamTokens("x-authz-token", "https://authz.shop.example"), SIGNING_KEYS)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        [],
+        [("x-authz-token", "forged")],
+        [("X-Authz-Token", "forged")],
+        [("x-authz-token", "a"), ("x-authz-token", "b")],
+    ],
+)
+def test_resp_04_our_token_is_the_only_one_that_arrives(own: Server, forged: list[tuple[str, str | bytes]]) -> None:
+    """It replaces all copies of the client, and is never removed again."""
+    own.load(signer=SIGNER)
+    ask = own.with_token()
+    ok = own.ask(Ask(path="/me", headers=[*ask.headers, *forged])).response.ok_response
+    [token] = [option for option in ok.headers if option.header.key == "x-authz-token"]
+    assert token.append_action == HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
+    assert "x-authz-token" not in ok.headers_to_remove
+    assert jwt.decode(token.header.value, options={"verify_signature": False})["user"]["subject"] == SECRET
+
+
+def test_resp_04_a_variant_of_our_token_is_refused(own: Server) -> None:
+    """CGI and its descendants take one for the other."""
+    own.load(signer=SIGNER)
+    assert_denied(own.ask(Ask(headers=[("x_authz-token", "forged")])), Reason.HEADER_CONFLICT)
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
+def test_resp_06_what_cannot_be_signed_is_denied(
+    own: Server, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """An upstream that expects to be told who calls gets no request without."""
+    own.load(signer=SIGNER)
+    monkeypatch.setattr(UpstreamTokenSigner, "_signed", raiser(error))
+    assert_denied(own.ask(Ask()), Reason.INTERNAL_ERROR)
+
+
+def test_resp_06_a_token_that_no_header_holds_is_denied(own: Server) -> None:
+    """Whoever asks with a path that is as long as that harms nobody else."""
+    own.load(signer=SIGNER)
+    assert_denied(own.ask(Ask(path="/public/" + "a" * 20_000)), Reason.INTERNAL_ERROR)
 
 
 def test_resp_05_bad_tokens_look_alike_outside(server: Server) -> None:

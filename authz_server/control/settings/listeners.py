@@ -81,7 +81,7 @@ class TlsSettings(Section):
 
 
 class AdminSettings(Section):
-    """The admin address: `/livez`, `/readyz`, `/metrics`."""
+    """The admin address: `/livez`, `/readyz`, `/metrics`, and with `upstream_token` the public keys at `/jwks.json`."""
 
     noun: ClassVar[str] = "`admin`"
 

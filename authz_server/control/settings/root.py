@@ -15,6 +15,7 @@ from authz_server.control.settings.listeners import AdminSettings, ListenSetting
 from authz_server.control.settings.names import HeaderName, InputName, Name
 from authz_server.control.settings.places import FilePath
 from authz_server.control.settings.section import Section
+from authz_server.control.settings.upstream_token import UpstreamTokenSettings
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.quantities import Duration, Size, duration_from, size_from
 
@@ -88,6 +89,8 @@ class Settings(Section):
     it changes."""
     identity_headers: list[HeaderName] = Field(default=[])
     """Headers, in lower case, that are never passed on from the client."""
+    upstream_token: UpstreamTokenSettings | None = None
+    """Without it upstreams get no token of ours."""
     audit: AuditSettings = Field(default={}, validate_default=True)
     log: LogSettings = Field(default={}, validate_default=True)
     run_directory: FilePath = Field(default="run", validate_default=True)
@@ -121,6 +124,15 @@ class Settings(Section):
         if keys is not None and svids is not None and keys.header == svids.header:
             message = f"`{keys.header}` holds JWT-SVIDs"
             raise InvalidValue(message, hint="for example x-api-key", at=("api_keys", "header"))
+        return self
+
+    @model_validator(mode="after")
+    def _upstream_tokens_stand_apart(self) -> "Settings":
+        token = self.upstream_token
+        for credentials in (self.workloads.jwt_svid, self.api_keys):
+            if token is not None and credentials is not None and credentials.header == token.header:
+                message = f"callers show credentials in `{token.header}`"
+                raise InvalidValue(message, hint="for example x-authz-token", at=("upstream_token", "header"))
         return self
 
     @model_validator(mode="after")

@@ -30,9 +30,10 @@ class AnswerCompiler:
         self._expressions = expressions
         self._report = report
 
-    def compile(self, answer: Answer, effect: Effect) -> AnswerItem:
-        """What the answer changes."""
+    def compile(self, answer: Answer, effect: Effect, written_headers: frozenset[str] = frozenset()) -> AnswerItem:
+        """What the answer changes; `written_headers` are not its affair."""
         self._check(answer, effect)
+        self._check_written(answer, written_headers)
         return AnswerItem(
             set_headers=self._headers("set_headers", answer.set_headers),
             remove_headers=tuple(dict.fromkeys(answer.remove_headers)),
@@ -58,6 +59,15 @@ class AnswerCompiler:
             if name in answer.set_headers:
                 message = f"the header {quoted(name)} is set and removed"
                 self._complain(("remove_headers", index), "contradiction", message, "to set it replaces the client's")
+
+    def _check_written(self, answer: Answer, written_headers: frozenset[str]) -> None:
+        set_headers: list[tuple[FieldPath, str]] = [(("set_headers", name), name) for name in answer.set_headers]
+        removed: list[tuple[FieldPath, str]] = [(("remove_headers", i), n) for i, n in enumerate(answer.remove_headers)]
+        for path, name in set_headers + removed:
+            if name in written_headers:
+                message = f"the header {quoted(name)} holds the token that the server itself makes for the upstream"
+                hint = "take another one; the configuration has its name (`upstream_token.header`)"
+                self._complain(path, "contradiction", message, hint, key=path[0] == "set_headers")
 
     def _headers(self, field: str, values: Mapping[str, object]) -> tuple[HeaderItem, ...]:
         # By the names of the document, which may write the name of one header in several ways.

@@ -43,7 +43,9 @@ class _Compilation:
         self._files = sorted(files, key=lambda parsed: (len(parsed.file.folders), parsed.file.path))
         self._complete = complete
         self._callers = Callers(known, self._report, all_roles_known=complete)
-        self._rules = RuleCompiler(self._callers, Expressions(self._report), self._report)
+        self._rules = RuleCompiler(
+            self._callers, Expressions(self._report), self._report, known.written_headers if known else frozenset()
+        )
 
     def services(self) -> tuple[Service, ...]:
         """All services by name, each with the guardrails of its folders."""

@@ -18,3 +18,5 @@ class KnownNames(NamedTuple):
 
     issuers: frozenset[str]
     trust_domains: frozenset[str]
+    written_headers: frozenset[str] = frozenset()
+    """Headers that the server itself writes for upstreams, in lower case."""

@@ -24,8 +24,12 @@ _CAPTURE = re.compile(r"\bpath(?:\s*\.\s*|\s*\[\s*[\"'])([A-Za-z_][A-Za-z0-9_]*)
 class RuleCompiler:
     """Compiles the rules of one load."""
 
-    def __init__(self, callers: Callers, expressions: Expressions, report: Report) -> None:
+    def __init__(
+        self, callers: Callers, expressions: Expressions, report: Report, written_headers: frozenset[str]
+    ) -> None:
+        """`written_headers` are written by the server itself, and by no rule."""
         self._callers = callers
+        self._written_headers = written_headers
         self._expressions = expressions
         self._report = report
         self._ids: dict[tuple[str, str], Position] = {}
@@ -63,7 +67,7 @@ class RuleCompiler:
         answer = AnswerItem()
         if rule.answer is not None:
             compiler = AnswerCompiler(document, (*path, "answer"), captures, self._expressions, self._report)
-            answer = compiler.compile(rule.answer, rule.effect)
+            answer = compiler.compile(rule.answer, rule.effect, self._written_headers)
         return Rule(
             id=full_id,
             effect=rule.effect,

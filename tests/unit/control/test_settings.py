@@ -27,6 +27,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "work")
 
 
+TOKEN = "upstream_token: {issuer: 'x', %s}"
 SVID = "workloads: {trust_domains: {shop.example: {bundle: %s}}, jwt_svid: {%s}}"
 BUNDLE = "workloads: {trust_domains: {shop.example: {bundle: %s}}}"
 
@@ -192,6 +193,17 @@ def test_an_error_does_not_show_the_value_of_a_variable(tmp_path: Path) -> None:
         (SVID % ("ca.pem", "header: x-forwarded-client-cert, audiences: [a]"), "1:81 this header has a meaning of its own | for example x-jwt-svid"),
         (SVID % ("ca.pem", "header: x-svid, audiences: []"), "1:100 `audiences` must not be empty | for example `audiences: [orders.shop.example]`"),
         (SVID % ("ca.pem", "header: authorization, audiences: [a]") + "\n" + ISSUER % "", "1:81 `authorization` holds the tokens of users, because there are `issuers` | for example x-jwt-svid"),
+        ("upstream_token: {}", '1:17 `upstream_token` needs `issuer` | for example `issuer: "https://authz.shop.example"`'),
+        (TOKEN % "header: authorization", "1:39 this header has a meaning of its own | for example x-authz-token"),
+        (TOKEN % "header: x-forwarded-for", "1:39 this header has a meaning of its own | for example x-authz-token"),
+        (TOKEN % "header: x-envoy-token", "1:39 this header has a meaning of its own | for example x-authz-token"),
+        (TOKEN % "header: transfer-encoding", "1:39 this header has a meaning of its own | for example x-authz-token"),
+        (TOKEN % "header: X-Token", "1:39 this is the name of a header, in lower case | for example x-user"),
+        (TOKEN % "lifetime: 1h", "1:41 this is a duration from 1s to 10m | "),
+        (TOKEN % "lifetime: 1500ms", "1:41 the times of a token are whole seconds | for example 60s"),
+        (TOKEN % "rotate: 5m", "1:39 `rotate` must be at least `lifetime` and `keys_max_age` together | otherwise backends would not know the next key in time"),
+        (TOKEN % "rotate: 1d, key_file: k.json", "1:39 whoever writes `key_file` rotates its keys | remove `rotate`"),
+        (TOKEN % "header: x-api-key" + "\napi_keys: {file: k.yaml}", "1:39 callers show credentials in `x-api-key` | for example x-authz-token"),
         ("api_keys: {file: k.yaml, header: authorization}", "1:34 `authorization` holds tokens | for example x-api-key"),
         ("api_keys: {file: k.yaml, header: cookie}", "1:34 this header has a meaning of its own | for example x-api-key"),
         ("api_keys: {file: k.yaml, name: corp}\n" + ISSUER % "", "1:32 `corp` is an issuer of tokens | rules must be able to tell them apart"),

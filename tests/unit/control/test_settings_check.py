@@ -17,6 +17,7 @@ from authz_server.control.settings import load_settings
 from authz_server.control.settings_check import check_files
 from authz_server.dev.ca import create_ca
 from authz_server.dev.issuer import create_issuer
+from authz_server.identity.signing_keys import Rotation, private_document, rotated
 
 ISSUER = "issuers: {corp: {issuer: 'https://login.example/', audiences: [shop], keys: {file: %s}}}"
 DOMAIN = "workloads: {trust_domains: {shop.example: {bundle: %s}}}"
@@ -24,6 +25,7 @@ ASKED = (
     "issuers: {corp: {issuer: 'https://login.example/', audiences: [shop], keys: {none: true},"
     " introspection: {url: 'https://login.example/', client_id: a, client_secret_file: %s}}}"
 )
+TOKEN = "upstream_token: {issuer: a, key_file: %s}"
 TLS = "tls: {certificate: %s, key: %s}"
 MTLS = "tls: {certificate: server.pem, key: server.key, client_ca: %s, clients: ['spiffe://a/b']}"
 
@@ -44,6 +46,7 @@ def _directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "both.pem": ca.bundle_pem + server.key_pem,
         "jwks.json": json.dumps(jwks),
         "symmetric.json": json.dumps(symmetric),
+        "signing.json": private_document(rotated((), 0.0, Rotation(60.0, 60.0))).decode(),
         "garbage": "garbage",
         "empty": "",
     }
@@ -70,6 +73,7 @@ def complaints(directory: Path, text: str) -> list[str]:
         "",
         ASKED % "garbage",
         ISSUER % "jwks.json",
+        TOKEN % "signing.json",
         DOMAIN % "ca.pem",
         TLS % ("server.pem", "server.key"),
         MTLS % "ca.pem",
@@ -93,6 +97,12 @@ def test_files_that_can_be_used_have_no_problems(directory: Path, text: str) -> 
             ISSUER % "symmetric.json",
             "1:84 symmetric.json holds no key that can be used | "
             "key 1 is left out: it is private or symmetric, and no longer a secret",
+        ),
+        (TOKEN % "none", "1:39 none cannot be read: No such file or directory | "),
+        (TOKEN % "garbage", "1:39 garbage: it is not JSON | write a JWK Set of private keys"),
+        (
+            TOKEN % "jwks.json",
+            "1:39 jwks.json: key 1 is no private key of the curve P-256 | write a JWK Set of private keys",
         ),
         (DOMAIN % "none", "1:52 none cannot be read: No such file or directory | "),
         (DOMAIN % "directory", "1:52 directory cannot be read: Is a directory | "),

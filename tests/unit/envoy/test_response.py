@@ -8,7 +8,7 @@ import pytest
 
 from authz_server.envoy.response import MAX_SHAPES, ResponseWriter
 from authz_server.errors import AUDITABLE, OUTCOMES, Reason
-from authz_server.model import Answer, BodyFormat, Decision, HeaderChange, SpiffeId, Workload
+from authz_server.model import Answer, BodyFormat, Decision, HeaderChange, SpiffeId, UpstreamToken, Workload
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 
@@ -252,3 +252,43 @@ def test_the_shapes_that_are_kept_are_bounded() -> None:
         answer = Answer(set_headers=(HeaderChange("x-user", f"u{number}"),))
         writer.write(Decision(id=ID, time=0.0, revision="r", reason=Reason.ALLOWED, rule="r", answer=answer))
     assert writer.kept <= MAX_SHAPES
+
+
+TOKEN = UpstreamToken("x-authz-token", "a.b.c")
+PROTECTED = Answer(remove_headers=("x-authz-token", "x-user"), set_headers=(HeaderChange("x-a", "1"),))
+
+
+def test_a_token_for_the_upstream_replaces_the_copy_of_the_client() -> None:
+    """It is set and not removed; everything else is as without it."""
+    response = written(Reason.ALLOWED, rule="r", answer=PROTECTED, upstream_token=TOKEN)
+    assert [(h.header.key, h.header.value) for h in response.ok_response.headers] == [
+        ("x-a", "1"),
+        ("x-authz-token", "a.b.c"),
+    ]
+    assert {h.append_action for h in response.ok_response.headers} == {
+        HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
+    }
+    assert list(response.ok_response.headers_to_remove) == ["x-user"]
+    without = written(Reason.ALLOWED, rule="r", answer=PROTECTED)
+    assert list(without.ok_response.headers_to_remove) == ["x-authz-token", "x-user"]
+    assert response.dynamic_metadata == without.dynamic_metadata
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_a_token_is_in_no_denial(reason: Reason) -> None:
+    """Not even by a defect: neither where a reason denies, nor where no rule is named."""
+    response = written(reason, answer=PROTECTED, upstream_token=TOKEN)
+    assert response.WhichOneof("http_response") == "denied_response"
+    assert TOKEN.value.encode() not in response.SerializeToString()
+
+
+def test_tokens_do_not_fill_the_kept_shapes() -> None:
+    """They differ for each request; those with and those without have shapes of their own."""
+    writer = ResponseWriter()
+    for number in range(20):
+        for token in (UpstreamToken("x-authz-token", f"a.b.{number}"), None):
+            decision = Decision(
+                id=ID, time=0.0, revision="r", reason=Reason.ALLOWED, rule="r", answer=PROTECTED, upstream_token=token
+            )
+            assert writer.write(decision) == ResponseWriter().write(decision)
+    assert writer.kept == 2

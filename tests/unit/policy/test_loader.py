@@ -82,6 +82,19 @@ def test_issuers_and_trust_domains_are_checked_where_a_configuration_names_them(
     assert codes == {"unknown_issuer", "unknown_trust_domain"}
 
 
+@pytest.mark.parametrize("answer", ["{set_headers: {X-Authz-Token: \"'root'\"}}", "{remove_headers: [x-authz-token]}"])
+def test_no_rule_writes_the_header_that_the_server_writes(tmp_path: Path, answer: str) -> None:
+    """What is there would depend on who came last."""
+    rule = f"{{id: own, effect: allow, from: anyone, answer: {answer}}}"
+    text = f"kind: service\nname: own\nhosts: [own.shop.example]\nrules:\n  - {rule}\n"
+    write_policies(tmp_path, {"own.yaml": text})
+    assert load_policies(tmp_path).problems == ()
+    known = KnownNames(frozenset(), frozenset(), written_headers=frozenset({"x-authz-token"}))
+    [problem] = load_policies(tmp_path, known).problems
+    assert problem.message == "the header `x-authz-token` holds the token that the server itself makes for the upstream"
+    assert problem.position.line == 5
+
+
 @pytest.mark.parametrize("was_enabled", [True, False])
 def test_loading_leaves_the_garbage_collector_as_it_was(was_enabled: bool, tmp_path: Path) -> None:
     """It is off only meanwhile."""

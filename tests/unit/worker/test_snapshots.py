@@ -8,9 +8,11 @@ import pytest
 from msgspec import structs
 
 from authz_server.identity.revocations import Revocations
+from authz_server.identity.settings import IdentitySettings, UpstreamTokens
+from authz_server.identity.signing_keys import Rotation, private_document, rotated
 from authz_server.policy.plan import Plan
 from authz_server.snapshot import Snapshot
-from authz_server.worker.messages import Prepare
+from authz_server.worker.messages import Prepare, SigningKeys
 from authz_server.worker.snapshots import Snapshots, WrongGeneration
 from tests.builders import plan_of
 from tests.unit.worker.test_server import SETTINGS
@@ -96,6 +98,18 @@ def test_a_snapshot_that_is_no_longer_used_is_freed_at_once(snapshots: Snapshots
         assert [part() for part in old] == [None] * len(old)
     finally:
         gc.enable()
+
+
+def test_where_upstreams_get_tokens_there_is_no_snapshot_without_keys(plan: Plan) -> None:
+    """It would let a client's own copy through, or nothing."""
+    identity = IdentitySettings(upstream_tokens=UpstreamTokens("x-authz-token", "a"))
+    snapshots = Snapshots(structs.replace(SETTINGS, identity=identity), lambda _issuer: None)
+    for keys in (None, SigningKeys(NO_KEYS)):
+        with pytest.raises(ValueError, match="no keys"):
+            snapshots.prepare(Prepare(1, plan, {}, {}, signing_keys=keys))
+    keys = SigningKeys(private_document(rotated((), 0.0, Rotation(60.0, 60.0))))
+    snapshots.prepare(Prepare(1, plan, {}, {}, signing_keys=keys))
+    assert snapshots.activate(1).upstream_tokens is not None
 
 
 def test_a_revocation_costs_no_verified_token(snapshots: Snapshots, plan: Plan) -> None:
