@@ -18,6 +18,7 @@ from authz_server.control.keys import NO_KEYS
 from authz_server.control.policies import known_names
 from authz_server.control.revocations import parse_revocations
 from authz_server.control.settings import BundleSettings, IssuerSettings, Settings
+from authz_server.control.trust import workload_api_bundles
 from authz_server.errors import OUTCOMES, Reason, Refused
 from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.bundle import Bundle, InvalidBundle, parse_bundle
@@ -161,14 +162,25 @@ def _keys(settings: Settings) -> dict[str, KeySet]:
 
 def _bundles(settings: Settings) -> dict[str, Bundle]:
     """The trust bundles as they are now; what cannot be had is said, and is missing."""
-    bundles: dict[str, Bundle] = {}
+    bundles = {domain: parse_bundle(document) for domain, document in _from_workload_api(settings).items()}
     for domain, trust_domain in settings.workloads.trust_domains.items():
         try:
-            if trust_domain.bundle is not None:
+            if trust_domain.bundle is not None and not trust_domain.bundle.workload_api:
                 bundles[domain] = parse_bundle(_bundle(trust_domain.bundle))
         except (OSError, FetchFailed, InvalidBundle) as error:
             typer.echo(f"authz: no bundle of the trust domain `{domain}`: {error}", err=True)
     return bundles
+
+
+def _from_workload_api(settings: Settings) -> dict[str, bytes]:
+    bundles = workload_api_bundles(settings.workloads, lambda: None, lambda _domain, _ok: None)
+    if bundles is None:
+        return {}
+    try:
+        asyncio.run(bundles.first())
+    except FetchFailed as error:
+        typer.echo(f"authz: no bundles from the Workload API: {error}", err=True)
+    return bundles.documents
 
 
 def _bundle(bundle: BundleSettings) -> bytes:

@@ -59,6 +59,13 @@ def unusable_trust(settings: Settings) -> Iterator[Unusable]:
     for domain, trust_domain in settings.workloads.trust_domains.items():
         if trust_domain.bundle is not None and trust_domain.bundle.file is not None:
             yield from _bundle(("workloads", "trust_domains", domain, "bundle", "file"), trust_domain.bundle.file)
+    yield from _workload_api(settings)
+
+
+def _workload_api(settings: Settings) -> Iterator[Unusable]:
+    scheme, _, path = (settings.workloads.workload_api or "").partition("://")
+    if scheme == "unix" and not Path(path).is_socket():
+        yield Unusable(("workloads", "workload_api"), f"there is no socket {path}", "a server waits for it")
 
 
 def _signing_keys(settings: Settings) -> Iterator[Unusable]:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from authz_server.control.api_keys import NO_API_KEYS, ApiKeys, parse_api_keys
 from authz_server.control.key_schedule import USUAL_REFRESH_S, KeySchedule
@@ -9,7 +11,7 @@ from authz_server.control.key_source import DiscoverySource, KeySource, UrlSourc
 from authz_server.control.keys import NO_KEYS, Fetched
 from authz_server.control.policies import known_names
 from authz_server.control.revocations import parse_revocations
-from authz_server.control.settings import BundleSettings, IssuerSettings, Settings
+from authz_server.control.settings import BundleSettings, IssuerSettings, Settings, WorkloadSettings
 from authz_server.control.trust_files import TrustFile
 from authz_server.control.upstream_keys import OwnKeys, signing_keys_of
 from authz_server.identity.api_keys import ApiKey
@@ -20,6 +22,9 @@ from authz_server.identity.signing_keys import NO_SIGNING_KEYS, parse_signing_ke
 from authz_server.identity.spiffe import SCHEME
 from authz_server.telemetry.control_metrics import ControlMetrics
 from authz_server.worker.messages import SigningKeys
+
+if TYPE_CHECKING:
+    from authz_server.control.workload_api import WorkloadApiBundles
 
 _NOTHING_REVOKED = b"issuers: {}"
 
@@ -47,6 +52,12 @@ class Trust:
             elif trust_domain.bundle.url is not None:
                 url = UrlSource(trust_domain.bundle.url)
                 self._fetched_bundles[domain] = _bundle(domain, url, trust_domain.bundle, metrics, on_change)
+        self._workload_api = workload_api_bundles(
+            settings.workloads, on_change, lambda domain, ok: metrics.bundle_fetched(domain, ok=ok)
+        )
+        if self._workload_api is not None:
+            for domain in self._workload_api.documents:
+                metrics.bundle_age(domain, partial(_age, self._workload_api, domain))
         self._revocations: TrustFile | None = None
         if settings.revocations is not None:
             known = known_names(settings)
@@ -67,6 +78,8 @@ class Trust:
     def bundles(self) -> dict[str, bytes]:
         """The bundles of the trust domains that have one, PEM or JSON."""
         fetched = {domain: bundle.document for domain, bundle in self._fetched_bundles.items()}
+        if self._workload_api is not None:
+            fetched |= self._workload_api.documents
         return fetched | {domain: file.content for domain, file in self._bundles.items()}
 
     def revocations(self) -> Revocations | None:
@@ -145,6 +158,8 @@ class Trust:
         async with asyncio.TaskGroup() as group:
             for fetched in (*self._fetched.values(), *self._fetched_bundles.values()):
                 group.create_task(fetched.run())
+            if self._workload_api is not None:
+                group.create_task(self._workload_api.run())
 
     @property
     def _knows_no_revocations(self) -> bool:
@@ -164,6 +179,7 @@ class Trust:
 
     def _empty(self) -> list[str]:
         empty = [domain for domain, bundle in self._fetched_bundles.items() if not bundle.usable]
+        empty += [] if self._workload_api is None else self._workload_api.empty()
         return empty + [n for n, f in self._bundles.items() if not (isinstance(f.parsed, Bundle) and f.parsed.usable)]
 
 
@@ -180,6 +196,26 @@ def _bundle(
     )
     metrics.bundle_age(domain, lambda: bundle.age_s if bundle.age_s is not None else float("nan"))
     return bundle
+
+
+def workload_api_bundles(
+    settings: WorkloadSettings, on_change: Callable[[], None], on_news: Callable[[str, bool], None]
+) -> "WorkloadApiBundles | None":
+    """The bundles that come from the Workload API; None where none does."""
+    address, domains = settings.workload_api, settings.trust_domains.items()
+    max_ages = {name: one.bundle.max_age for name, one in domains if one.bundle is not None and one.bundle.workload_api}
+    if address is None or not max_ages:
+        return None
+    # gRPC is loaded where there is somebody to speak it with.
+    from authz_server.control.workload_api import WorkloadApiBundles
+
+    with_keys = settings.jwt_svid is not None
+    return WorkloadApiBundles(address, max_ages, with_keys=with_keys, on_change=on_change, on_news=on_news)
+
+
+def _age(bundles: "WorkloadApiBundles", domain: str) -> float:
+    age = bundles.age_s(domain)
+    return float("nan") if age is None else age
 
 
 def _issuer_keys(name: str, issuer: IssuerSettings, metrics: ControlMetrics, on_change: Callable[[], None]) -> Fetched:

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from authz_server.control.settings.names import HeaderName, Name, SpiffePattern, TrustDomainName
-from authz_server.control.settings.places import FilePath, Url, check_url
+from authz_server.control.settings.places import FilePath, Url, WorkloadEndpoint, check_url
 from authz_server.control.settings.section import Section
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.quantities import Duration, duration_from
@@ -26,8 +26,10 @@ class BundleSettings(Section):
     url: Url | None = Field(default=None, examples=["https://spire.shop.example/bundle"])
     """A SPIFFE bundle endpoint (`https_web`), fetched again as often as the bundle asks (`spiffe_refresh_hint`, between
     10s and 1h), otherwise every 5m."""
+    workload_api: Literal[True] | None = None
+    """From the SPIFFE Workload API at `workloads.workload_api`, which tells of every change."""
     max_age: Annotated[Duration, duration_from("1m", "30d")] = Field(default="1d", validate_default=True)
-    """How long a fetched bundle serves while its endpoint cannot be reached."""
+    """How long a bundle serves while its endpoint, or the Workload API, cannot be reached."""
 
     @model_validator(mode="before")
     @classmethod
@@ -36,8 +38,8 @@ class BundleSettings(Section):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "BundleSettings":
-        if (self.file is None) == (self.url is None):
-            raise InvalidValue("`bundle` takes exactly one of `file` and `url`")
+        if sum(source is not None for source in (self.file, self.url, self.workload_api)) != 1:
+            raise InvalidValue("`bundle` takes exactly one of `file`, `url` and `workload_api: true`")
         return self
 
 
@@ -94,12 +96,23 @@ class WorkloadSettings(Section):
 
     trust_domains: dict[TrustDomainName, TrustDomainSettings] = Field(default_factory=dict)
     """Trust domains by name; certificates of any other are refused."""
+    workload_api: WorkloadEndpoint | None = None
+    """Where the Workload API listens, as `SPIFFE_ENDPOINT_SOCKET` says it: `unix:///path`, or `tcp://` and a loopback
+    address."""
     certificate: Literal["required", "principal"] = "required"
     """`principal` believes the proxy's reading of the certificate, for proxies that cannot send it."""
     xfcc: ForwardedSettings | None = None
     """Without it the header is not read."""
     jwt_svid: JwtSvidSettings | None = None
     """Without it no JWT-SVIDs are taken."""
+
+    @model_validator(mode="after")
+    def _workload_api_is_known(self) -> "WorkloadSettings":
+        for name, domain in self.trust_domains.items():
+            if domain.bundle is not None and domain.bundle.workload_api and self.workload_api is None:
+                message, hint = "it is not said where the Workload API listens", "add `workloads.workload_api`"
+                raise InvalidValue(message, hint=hint, at=("trust_domains", name, "bundle", "workload_api"))
+        return self
 
     @model_validator(mode="after")
     def _jwt_svids_need_a_bundle(self) -> "WorkloadSettings":

@@ -72,6 +72,29 @@ def _address(value: object, info: ValidationInfo) -> Address:
     return address
 
 
+_ENDPOINT_EXAMPLE = "for example unix:///run/spire/agent-sockets/api.sock"
+
+
+def _workload_endpoint(text: str) -> str:
+    """SPIFFE Workload Endpoint standard section 4."""
+    scheme, separator, rest = text.partition("://")
+    if scheme == "unix" and separator and rest.startswith("/") and "\0" not in rest:
+        return text
+    host, colon, port = rest.rpartition(":")
+    if scheme == "tcp" and colon and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536:
+        address = host.removeprefix("[").removesuffix("]")
+        if address != "localhost" and is_loopback_host(address):
+            return text
+        raise InvalidValue("the Workload API is spoken in the clear, so on loopback only", hint=_ENDPOINT_EXAMPLE)
+    raise InvalidValue("this is no address of a Workload API", hint=_ENDPOINT_EXAMPLE)
+
+
+WorkloadEndpoint = Annotated[
+    str,
+    AfterValidator(_workload_endpoint),
+    WithJsonSchema({"type": "string", "examples": ["unix:///run/spire/agent-sockets/api.sock"]}),
+]
+
 FilePath = Annotated[
     Path,
     PlainValidator(_path),
