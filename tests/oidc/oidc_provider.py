@@ -42,13 +42,20 @@ class OidcProvider:
         wait_until(lambda: bool(self._said("issuer")), PATIENCE_S, f"the OpenID provider to listen: {log}")
         self.issuer: str = self._said("issuer")[0]
 
-    def client_token(self, resource: str, scope: str = "orders:read") -> str:
-        """An access token of the client `batch` for itself."""
-        form = {"grant_type": "client_credentials", "resource": resource, "scope": scope}
-        return str(self._post("/token", "batch", form).json()["access_token"])
+    @property
+    def token_url(self) -> str:
+        """Where tokens are given out."""
+        return f"{self.issuer}/token"
 
-    def user_tokens(self, subject: str, resource: str, scope: str = "orders:read") -> dict[str, Any]:
-        """What a user's login gives the client `app`: an access token and an ID token."""
+    def client_token(self, resource: str, scope: str = "orders:read", *, proof: str | None = None) -> str:
+        """An access token of the client `batch` for itself; bound to the key of a DPoP proof where there is one."""
+        form = {"grant_type": "client_credentials", "resource": resource, "scope": scope}
+        return str(self._post("/token", "batch", form, proof).json()["access_token"])
+
+    def user_tokens(
+        self, subject: str, resource: str, scope: str = "orders:read", *, proof: str | None = None
+    ) -> dict[str, Any]:
+        """What a user's login gives the client `app`: an access token, bound to the key of a proof, and an ID token."""
         question = {
             "client_id": "app",
             "response_type": "code",
@@ -63,7 +70,7 @@ class OidcProvider:
                 answer = browser.get(httpx2.URL(self.issuer).join(answer.headers["location"]))
         code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": BACK, "resource": resource}
-        return dict(self._post("/token", "app", form).json())
+        return dict(self._post("/token", "app", form, proof).json())
 
     def revoke(self, token: str) -> None:
         """Take back an access token of a user (RFC 7009)."""
@@ -80,9 +87,10 @@ class OidcProvider:
         """How many requests have come for this path."""
         return self._said("request").count(path)
 
-    def _post(self, path: str, client: str, form: dict[str, str]) -> httpx2.Response:
+    def _post(self, path: str, client: str, form: dict[str, str], proof: str | None = None) -> httpx2.Response:
+        headers = {} if proof is None else {"dpop": proof}
         with httpx2.Client(trust_env=False, timeout=PATIENCE_S, auth=(client, self.secret)) as http:
-            answer = http.post(f"{self.issuer}{path}", data=form)
+            answer = http.post(f"{self.issuer}{path}", data=form, headers=headers)
         assert answer.status_code == httpx2.codes.OK, answer.text
         return answer
 
