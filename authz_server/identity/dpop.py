@@ -6,11 +6,13 @@ from hashlib import blake2b, sha256
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from authz_server.errors import Reason, Refused
 from authz_server.identity.access_token import numeric_date
 from authz_server.identity.algorithms import ALGORITHMS
-from authz_server.identity.keys import public_key, thumbprint
+from authz_server.identity.cache import BoundedCache, size_of
+from authz_server.identity.keys import Key, public_key, thumbprint
 from authz_server.identity.settings import Dpop
 from authz_server.identity.token import ParsedToken, read_jws
 
@@ -21,6 +23,8 @@ TYPE = "dpop+jwt"
 # RFC 7515 section 4.1.11 and RFC 7797: no extension is supported, so none may be critical.
 _UNSUPPORTED = ("crit", "b64", "zip", "enc")
 _DIGEST_BYTES = 16
+_SIGNERS, _SIGNER_BYTES = 10_000, 32 * 1024 * 1024
+_SIGNER_OVERHEAD_BYTES = 1024
 
 Claimed = Literal["first", "again", "forgotten", "full", "busy"]
 """Nobody has used the proof before; somebody has; nobody can know; no room to remember it; no turn to look."""
@@ -37,19 +41,30 @@ class Replays(Protocol):
         ...
 
 
+class Signer(Struct, frozen=True):
+    """What follows from the header of a proof, which is the same in each of a client's proofs."""
+
+    header: dict[str, Any]
+    algorithm: str
+    thumbprint: str
+    """Of the key (RFC 7638)."""
+    key: Key | None = None
+    """None until it is needed."""
+
+
 class Proof(Struct, frozen=True):
     """What a proof says; that whoever sent it has the key is not shown before `prove`."""
 
     thumbprint: str
-    """Of its key (RFC 7638)."""
+    """Of its key."""
     method: str
     uri: str
     digest: bytes
     """Of its key and its `jti`: by which it is known."""
     until: float
     """From when it is too old, in seconds since the epoch."""
-    algorithm: str
     parsed: ParsedToken
+    signer: Signer
 
 
 class ProofVerifier:
@@ -60,6 +75,8 @@ class ProofVerifier:
         """Of the URLs by which clients reach the proxy."""
         self._settings = settings
         self._replays = replays
+        # By the first part of a proof; only what has made a good proof enters.
+        self._signers = BoundedCache[str, Signer](_SIGNERS, _SIGNER_BYTES)
 
     def read(self, text: str, token: str, now: float) -> Proof:
         """What a proof says that came with this access token at this time (seconds since the epoch).
@@ -68,9 +85,9 @@ class ProofVerifier:
         Refused (`proof_invalid`).
         """
         try:
-            parsed = read_jws(text, MAX_PROOF_BYTES)
-            algorithm = _algorithm(parsed.header, self._settings)
-            key_thumbprint = _key_thumbprint(parsed.header)
+            signer = self._signers.get(text.partition(".")[0])
+            parsed = read_jws(text, MAX_PROOF_BYTES, None if signer is None else signer.header)
+            signer = signer or _signer(parsed.header, self._settings)
             claims = parsed.claims
             method, uri, identifier = [_text(claims, name) for name in ("htm", "htu", "jti")]
             if len(identifier) > MAX_IDENTIFIER:
@@ -80,20 +97,25 @@ class ProofVerifier:
             until = _until(claims, self._settings, now)
         except ValueError as error:
             raise _invalid(str(error)) from error
-        digest = blake2b(f"{key_thumbprint}.{identifier}".encode(), digest_size=_DIGEST_BYTES).digest()
-        return Proof(key_thumbprint, method, uri, digest, until, algorithm, parsed)
+        digest = blake2b(f"{signer.thumbprint}.{identifier}".encode(), digest_size=_DIGEST_BYTES).digest()
+        return Proof(signer.thumbprint, method, uri, digest, until, parsed, signer)
 
     def prove(self, proof: Proof, now: float) -> None:
         """Verify the signature, and use the proof up: to be called once, when everything else is known to be good.
 
         Raises Refused: `proof_invalid`; `overloaded`, `not_ready` where it cannot be told whether it was used before.
         """
+        parsed, signer = proof.parsed, proof.signer
         try:
-            key = public_key(proof.parsed.header["jwk"])
+            key = signer.key or public_key(signer.header["jwk"])
         except ValueError as error:
             raise _invalid(f"of its `jwk`: {error}") from error
-        if not key.verifies(proof.algorithm, proof.parsed.signing_input, proof.parsed.signature):
+        if not key.verifies(signer.algorithm, parsed.signing_input, parsed.signature):
             raise _invalid("its signature is not good")
+        if signer.key is None:
+            first_part = parsed.signing_input.partition(b".")[0].decode()
+            size = _SIGNER_OVERHEAD_BYTES + len(first_part) + size_of(signer.header)
+            self._signers.put(first_part, replace(signer, key=key), size)
         claimed = "first" if self._replays is None else self._replays.claim(proof.digest, proof.until, now)
         match claimed:
             case "first":
@@ -111,6 +133,10 @@ class ProofVerifier:
 def token_hash(token: str) -> str:
     """The `ath` of an access token (RFC 9449 section 4.2)."""
     return base64.urlsafe_b64encode(sha256(token.encode()).digest()).rstrip(b"=").decode()
+
+
+def _signer(header: dict[str, Any], settings: Dpop) -> Signer:
+    return Signer(header, _algorithm(header, settings), _key_thumbprint(header))
 
 
 def _algorithm(header: Mapping[str, Any], settings: Dpop) -> str:

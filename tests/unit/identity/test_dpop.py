@@ -208,6 +208,37 @@ def test_only_a_proof_whose_signature_is_good_is_remembered() -> None:
     assert memory.asked == []
 
 
+def test_a_client_that_is_known_has_to_prove_each_time() -> None:
+    """What its proofs begin with is remembered, and nothing else of them is."""
+    verifier = ProofVerifier(SETTINGS)
+
+    def proved(text: str) -> bool:
+        try:
+            verifier.prove(verifier.read(text, TOKEN, NOW), NOW)
+        except Refused as refused:
+            return refused.reason is not Reason.PROOF_INVALID
+        return True
+
+    good = proof(KEY, TOKEN)
+    head, payload, signature = good.split(".")
+    other = proof(KEY, TOKEN, jti="other")
+    assert [proved(text) for text in (good, other, good)] == [True] * 3
+    wrong = [
+        f"{head}.{payload}.{other.split('.')[2]}",
+        f"{head}.{other.split('.')[1]}.{signature}",
+        f"{head}.{payload}",
+        f"{head}.{payload}.{signature}.",
+        f"{head}..{signature}",
+        f"{head}.e30.{signature}",
+        head,
+        f"{head}.",
+        proof(KEY, TOKEN, {"jwk": {**KEY.jwk(alg=None, use=None), "d": "AAAA"}}),
+        proof(OTHER, TOKEN, {"jwk": KEY.jwk(alg=None, use=None)}),
+    ]
+    assert [proved(text) for text in wrong] == [False] * len(wrong)
+    assert proved(good)
+
+
 def test_a_symmetric_signature_over_the_public_key_is_none() -> None:
     """JWT-01 for proofs: HS256 is none of ours, whatever the settings list."""
     header = {"typ": "dpop+jwt", "alg": "HS256", "jwk": KEY.jwk()}
