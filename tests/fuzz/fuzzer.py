@@ -19,9 +19,14 @@ from authz_server.documents.load import parse
 from authz_server.errors import Refused
 from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.certificate import InvalidCertificate, parse_leaf
+from authz_server.identity.dpop import ProofVerifier
 from authz_server.identity.keys import parse_jwks
+from authz_server.identity.settings import Dpop
 from authz_server.identity.token import strict_parse
 from authz_server.identity.xfcc import parse_xfcc
+from authz_server.request.dpop import check_target
+from authz_server.request.operation import canonical_operation
+from tests.builders import request
 from tests.fuzz.target import Target, work_bound
 from tests.reference.engine import Engine, message_of
 from tests.reference.evaluator import evaluate
@@ -47,10 +52,13 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "jwks": parse_jwks,
     "bundle": parse_bundle,
     "token": lambda data: strict_parse(data.decode("latin-1")),
+    "proof": lambda data: _read_proof(data.decode("latin-1")),
     "certificate": lambda data: parse_leaf(data.decode("latin-1")),
     "xfcc": parse_xfcc,
     "api-keys": parse_api_keys,
 }
+PROOF_TOKEN, PROOF_TIME = "a.b.c", 1_772_442_000.0
+"""What the proof of the corpus was made for."""
 REFUSALS = (ValueError, Refused, InvalidCertificate)
 """What readers raise for what they refuse; anything else is a defect."""
 
@@ -65,6 +73,13 @@ class Found(NamedTuple):
 def be_quiet() -> None:
     """Log nothing: a refusal is no news here."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def _read_proof(text: str) -> None:
+    verifier = ProofVerifier(Dpop())
+    read = verifier.read(text, PROOF_TOKEN, PROOF_TIME)
+    check_target(read.method, read.uri, canonical_operation(request(path="/orders/1")), "https")
+    verifier.prove(read, PROOF_TIME)
 
 
 def run_case(seed: int) -> tuple[int, list[Found]]:

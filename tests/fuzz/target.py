@@ -24,6 +24,7 @@ from authz_server.identity.bundle import Bundle, parse_bundle
 from authz_server.identity.keys import parse_jwks, usable_keys
 from authz_server.identity.settings import (
     ApiKeySettings,
+    Dpop,
     ForwardedCallers,
     IdentitySettings,
     Issuer,
@@ -38,6 +39,7 @@ from authz_server.snapshot import Snapshot, build_verifiers
 from tests.builders import Call, caches, plan_of
 from tests.security.server import POLICY, Ask, message_of
 from tests.unit.identity.certificates import NOW, WEB, Authority, pem, url_encoded
+from tests.unit.identity.proofs import bound_to, proof
 from tests.unit.identity.tokens import CORP, SigningKey, jwks
 
 EDGE = "spiffe://shop.example/envoy/edge"
@@ -47,12 +49,14 @@ SETTINGS = IdentitySettings(
     forwarded=ForwardedCallers((EDGE,), appended=False),
     jwt_svids=JwtSvids("x-jwt-svid", ("orders",)),
     api_keys=ApiKeySettings("api-keys", "x-api-key"),
+    dpop=Dpop(),
     proxies=("10.0.0.0/8",),
     identity_headers=("x-user", "x-workload"),
 )
 CA = Authority("fuzz CA", *(ec.derive_private_key(secret, ec.SECP256R1()) for secret in (4711, 4712)))
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"k" * 32), "EdDSA", "k1")
 SVID_KEY = SigningKey(ec.derive_private_key(4713, ec.SECP256R1()), "ES256", "s1")
+PROOF_KEY = SigningKey(ec.derive_private_key(4714, ec.SECP256R1()), "ES256", None)
 TRIES = 20
 API_KEY_TEXT, _SECRET = make_secret("k3v9x0q2m7ab")
 API_KEY = ApiKey("k3v9x0q2m7ab", "nightly", NOW - 60, NOW + 60, (_SECRET,), networks=("10.0.0.0/8",))
@@ -153,6 +157,8 @@ def _messages() -> list[CheckRequest]:
     thumbprint = urlsafe_b64encode(web.fingerprint(hashes.SHA256())).rstrip(b"=").decode()
     bound = KEY.token({**claims, "cnf": {"x5t#S256": thumbprint}})
     acting = KEY.token({**claims, "act": {"sub": WEB}})
+    with_proof = KEY.token({**claims, "cnf": bound_to(PROOF_KEY)})
+    shown = proof(PROOF_KEY, with_proof, htu="https://orders.shop.example/me", iat=NOW)
     svid = SVID_KEY.token({"aud": "orders", "sub": WEB, "exp": NOW + 300})
     element = f"By={EDGE};Hash={web.fingerprint(hashes.SHA256()).hex()};Cert={url_encoded(web)};URI={WEB}"
     return [
@@ -166,6 +172,7 @@ def _messages() -> list[CheckRequest]:
             Ask(path="/orders.v1.Orders/Get", method="POST", headers=[("content-type", "application/grpc")]),
             Ask(**as_web),
             Ask(path="/me", headers=[("authorization", f"Bearer {acting}"), ("traceparent", "00-" + "a" * 32)]),
+            Ask(path="/me", headers=[("authorization", f"DPoP {with_proof}"), ("dpop", shown)]),
             Ask(path="/list", headers=[("x-jwt-svid", svid)]),
             Ask(path="/me", address="10.0.0.1", headers=[("x-forwarded-for", "10.0.0.2"), ("x-api-key", API_KEY_TEXT)]),
             Ask(

@@ -1,6 +1,7 @@
 """`authz check`."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from typer.testing import CliRunner, Result
 
 from authz_server.cli import app
 from tests.builders import write_policies
+from tests.unit.identity.proofs import bound_to, proof, proof_key
+from tests.unit.identity.tokens import SigningKey, jwks
 
 WEB = "spiffe://shop.example/ns/front/sa/web"
 POLICY = """\
@@ -200,3 +203,29 @@ def test_an_opaque_token_is_not_asked_about(directory: Path) -> None:
     assert result.stdout == ""
     assert result.stderr == ("authz: whose this token is only its issuer can say, and this command asks nobody\n")
     assert run("--config", "authz.yaml", "--host", "orders.shop.example", "--token", "a.b.c").exit_code == 3
+
+
+def test_a_proof_is_verified_and_not_used_up(directory: Path) -> None:
+    """By the engine that serves; whether it was used before only a server knows, and that is said."""
+    issuer, client = SigningKey(proof_key().private_key, "ES256", "k1"), proof_key()
+    (directory / "jwks.json").write_bytes(jwks(issuer.jwk()))
+    policy = POLICY.replace('workloads: ["spiffe://shop.example/ns/front/**"]', "users: any")
+    write_policies(directory, {"policies/orders.yaml": policy.replace("workload.id", "user.subject")})
+    (directory / "authz.yaml").write_text(
+        "dpop: {}\nissuers: {corp: {issuer: 'https://login.example/', audiences: [a], keys: {file: jwks.json}}}\n"
+    )
+    now = time.time()
+    claims = {"iss": "https://login.example/", "aud": "a", "sub": "ann", "exp": now + 60, "cnf": bound_to(client)}
+    token = issuer.token(claims)
+
+    def checked(shown: str) -> Result:
+        headers = ["--header", f"authorization: DPoP {token}", "--header", f"dpop: {shown}"]
+        return run("--config", "authz.yaml", "--host", "orders.shop.example", *headers)
+
+    good = proof(client, token, htu="https://orders.shop.example/", iat=now)
+    for _ in range(2):
+        result = checked(good)
+        assert result.stderr == "authz: whether the DPoP proof was used before is known to a server only\n"
+        assert result.stdout.startswith("ALLOW")
+        assert "ann of corp" in result.stdout
+    assert "its `htu` has another path" in checked(proof(client, token, iat=now)).stdout

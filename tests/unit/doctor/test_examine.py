@@ -277,6 +277,16 @@ def test_headers_that_are_sent_are_not_withheld(patterns: list[Config], tmp_path
     assert [finding.code for finding in findings(config, tmp_path)] == ["headers_withheld"]
 
 
+def test_proofs_that_are_not_sent_are_withheld(tmp_path: Path) -> None:
+    """With DPoP their header is needed."""
+    config = generated()
+    ext_authz(config)["allowed_headers"] = {"patterns": [{"prefix": "x-"}, {"exact": "authorization"}]}
+    assert findings(config, tmp_path) == []
+    [finding] = findings(config, tmp_path, {**SETTINGS, "dpop": {}})
+    assert finding.code == "headers_withheld"
+    assert "dpop" in finding.message
+
+
 @pytest.mark.parametrize("kind", ["rbac.v3.RBAC", "local_ratelimit.v3.LocalRateLimit", "cors.v3.Cors"])
 def test_filters_that_keep_the_request_may_stand_behind(kind: str, tmp_path: Path) -> None:
     """They can deny and no more."""
