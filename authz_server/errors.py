@@ -96,6 +96,7 @@ AUDITABLE = frozenset(
         Reason.ISSUER_UNAVAILABLE,
         Reason.UNAUTHENTICATED,
         Reason.STEP_UP_REQUIRED,
+        Reason.BODY_INCOMPLETE,
         Reason.DENIED_BY_RULE,
         Reason.DENY_RULE_ERROR,
         Reason.NO_RULE_ALLOWS,

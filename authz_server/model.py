@@ -36,6 +36,12 @@ class Request(Struct, frozen=True):
     """The caller's leaf certificate, URL-encoded PEM."""
     extensions: Mapping[str, str] = {}
     """What the operator attached to the route."""
+    body: bytes = b""
+    """What the proxy sent of the body, which may not be all of it."""
+    body_size: int = 0
+    """How many bytes of it the proxy has counted; 0 or less where it does not say."""
+    metadata: Mapping[str, Any] = {}
+    """What other filters of the proxy have written (protobuf's Struct), of the namespaces that the operator lists."""
 
 
 class Path(Struct, frozen=True):

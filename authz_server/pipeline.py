@@ -76,8 +76,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         operation.headers.refuse_variants(service.protected)
         # 5 Which rules apply? Deny overrides.
         user = None if token is None else token.user
-        evaluation = Evaluation(operation, workload, user, now)
-        inputs = read_inputs(evaluation, service.inputs)
+        evaluation = Evaluation(operation, workload, user, now, request, snapshot.max_body)
         caller = Caller(workload, user, operation.client_ip)
         evaluations, came = [evaluation], (credential or key) is not None
         if not service.lenient or not has_several(operation.path_text):
@@ -88,6 +87,8 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
             hows = [reading.how for reading in found]
             verdict = fault or decide_every(service, caller, evaluations, hows, came)
         rehearsed = rehearse(service, verdict, caller, evaluations) if service.audits else Rehearsed(verdict)
+        # Last, because of the body only what rules have read is on record.
+        inputs = read_inputs(evaluation, service.inputs)
         if snapshot.upstream_tokens is not None and verdict.reason is Reason.ALLOWED:
             about = (operation.method, operation.path_text)
             upstream_token = snapshot.upstream_tokens.sign(id, service.name, workload, user, *about, now)

@@ -18,6 +18,7 @@ from authz_server.identity.upstream_token import UpstreamTokenSigner
 from authz_server.identity.user import UserVerifier
 from authz_server.identity.workload import WorkloadVerifier
 from authz_server.policy.index import PolicyIndex
+from authz_server.request.body import DEFAULT_MAX_BYTES
 from authz_server.request.proxies import Proxies
 
 
@@ -51,6 +52,8 @@ class Snapshot(Struct, frozen=True):
     verifiers: Verifiers
     upstream_tokens: UpstreamTokenSigner | None = None
     """None where upstreams get no token of ours."""
+    max_body: int = DEFAULT_MAX_BYTES
+    """The bytes of the largest body that rules read."""
 
 
 def build_verifiers(

@@ -1,6 +1,7 @@
 """`authz check`: decide one request on the engine that serves, and say why."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,10 @@ from authz_server.identity.settings import IdentitySettings, TrustDomain
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
 from authz_server.model import Request
 from authz_server.request.address import client_ip as parse_client_ip
+from authz_server.request.body import SENT_EXTENSION
 
 ALLOW, DENY = 0, 3
-OF_REQUEST = ("workload", "token", "method", "host", "path", "header", "client_ip")
+OF_REQUEST = ("workload", "token", "method", "host", "path", "header", "client_ip", "body")
 """The options that say what is asked, as parameters."""
 MINIMAL = '{"attributes": {"request": {"http": {"method": "GET", "host": "orders.shop.example", "path": "/"}}}}'
 
@@ -39,6 +41,10 @@ def check(
         list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header; may be given several times.")
     ] = None,
     client_ip: Annotated[str, typer.Option(help="The client's address.", show_default=False)] = "",
+    body: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The body: JSON, unless a header says otherwise.", show_default=False),
+    ] = None,
     request: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A whole CheckRequest in protobuf's JSON form, instead of the above."),
@@ -65,6 +71,7 @@ def check(
     Examples:
       authz check --workload spiffe://shop.example/ns/front/sa/web --host orders.shop.example --path /orders/c7-1
       authz check --host web.shop.example --path /public/logo.svg --json
+      authz check --host orders.shop.example --method POST --path /orders --body order.json
       authz check --request check-request.json --config authz.yaml
     """
     # The engine takes a moment to import, which other commands need not wait for.
@@ -79,10 +86,10 @@ def check(
     if request is None:
         if token and not settings.issuers:
             typer.echo("authz: no issuer is known, so no token is valid: name the configuration (--config)", err=True)
-        wanted = _from_options(workload, _token(token), method, host, path, header or [], client_ip)
+        wanted = _from_options(workload, _token(token), method, host, path, header or [], client_ip, _body(body))
         identity = _believing(identity_settings(settings), workload)
     else:
-        wanted, identity = _from_file(request), identity_settings(settings)
+        wanted, identity = _from_file(request, settings.metadata.namespaces), identity_settings(settings)
     # As in the server, which refuses policies that name what its configuration does not have.
     known = None if file is None else known_names(settings)
     loaded = load_policies(policies or settings.policies.directory, known)
@@ -92,7 +99,7 @@ def check(
 
 
 def _from_options(
-    workload: str, token: str, method: str, host: str, path: str, headers: list[str], client_ip: str
+    workload: str, token: str, method: str, host: str, path: str, headers: list[str], client_ip: str, body: bytes
 ) -> Request:
     if not host:
         raise typer.BadParameter("give the host of the request, or --request", param_hint="--host")
@@ -106,11 +113,16 @@ def _from_options(
         pairs.append((name.strip().lower(), value.strip().encode()))
     if token:
         pairs.append(("authorization", f"Bearer {token}".encode()))
+    if body and "content-type" not in [name for name, _ in pairs]:
+        pairs.append(("content-type", b"application/json"))
     return Request(
         method=method,
         target=path,
         host=host,
         headers=tuple(pairs),
+        body=body,
+        # There is nothing more than what is given here.
+        extensions={SENT_EXTENSION: str(len(body) + 1)},
         protocol="HTTP/1.1",
         client_address=client_ip,
         principal=workload,
@@ -130,7 +142,14 @@ def _token(text: str) -> str:
     return sys.stdin.readline().strip() if text == "-" else text
 
 
-def _from_file(file: Path) -> Request:
+def _body(file: Path | None) -> bytes:
+    try:
+        return b"" if file is None else file.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}", param_hint="--body") from None
+
+
+def _from_file(file: Path, namespaces: Sequence[str]) -> Request:
     from google.protobuf import json_format
 
     from authz_server.envoy.request import read_request
@@ -138,7 +157,7 @@ def _from_file(file: Path) -> Request:
 
     try:
         message = json_format.Parse(file.read_text(encoding="utf-8"), CheckRequest())
-        return read_request(message.SerializeToString())
+        return read_request(message.SerializeToString(), namespaces)
     except OSError as error:
         problem = f"{file} cannot be read: {error.strerror}"
     except UnicodeDecodeError:

@@ -50,6 +50,7 @@ class Decided(Struct, frozen=True):
     request: Request
     plan: Plan
     identity: IdentitySettings
+    max_body: int
 
     def outcomes(self) -> list[RuleOutcome]:
         """What came of each rule of the service; none where the rules were never asked."""
@@ -60,7 +61,7 @@ class Decided(Struct, frozen=True):
         except Refused:
             return []
         caller = Caller(decision.workload, decision.user, operation.client_ip)
-        evaluation = Evaluation(operation, decision.workload, decision.user, decision.time)
+        evaluation = Evaluation(operation, decision.workload, decision.user, decision.time, self.request, self.max_body)
         runtime, headers = ConditionRuntime(), self.identity.identity_headers
         return [
             outcome
@@ -81,7 +82,7 @@ def decided(request: Request, settings: Settings, identity: IdentitySettings, lo
         raise typer.Exit(2) from None
     if decision.with_proof and decision.user is not None:
         typer.echo("authz: whether the DPoP proof was used before is known to a server only", err=True)
-    return Decided(decision, request, loaded.plan, identity)
+    return Decided(decision, request, loaded.plan, identity, settings.bodies.max)
 
 
 def record(decided: Decided, explain: bool) -> str:
@@ -146,7 +147,8 @@ def _snapshot(settings: Settings, identity: IdentitySettings, plan: Plan) -> Sna
         opaque=opaque_tokens(identity, hash_key),
         api_keys=_api_keys(settings),
     )
-    return Snapshot(1, PolicyIndex(plan, ConditionRuntime(), identity.identity_headers), verifiers)
+    index = PolicyIndex(plan, ConditionRuntime(), identity.identity_headers)
+    return Snapshot(1, index, verifiers, max_body=settings.bodies.max)
 
 
 def _keys(settings: Settings) -> dict[str, KeySet]:

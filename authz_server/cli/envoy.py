@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
+from msgspec.structs import replace
 
-from authz_server.cli.configuration import ConfigOption, load_or_exit
+from authz_server.cli.configuration import ConfigOption, load_or_exit, print_problems
+from authz_server.control.settings import Settings
 from authz_server.dev.layout import Ports, upstreams
 from authz_server.envoy.config_settings import (
     CheckPeer,
@@ -17,6 +19,7 @@ from authz_server.envoy.config_settings import (
     parse_upstream,
 )
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
+from authz_server.policy.patterns import parse_host_pattern
 
 T = TypeVar("T")
 app = typer.Typer(help="What Envoy needs to work with this server.", no_args_is_help=True)
@@ -44,12 +47,19 @@ def write_config(
     check_identity: Annotated[
         str | None, typer.Option(help="The SPIFFE ID of the server's certificate; makes Envoy speak mTLS to Check.")
     ] = None,
+    policies: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The policies, which say whose bodies they read; without it, those of the configuration.",
+        ),
+    ] = None,
 ) -> None:
     """Write an Envoy configuration for the server's settings.
 
     Without --upstream, the demo's services are behind it. Envoy watches two files in the directory of --secrets:
     certificate.yaml, its own certificate and key, and bundles.yaml, the authorities whose certificates it lets in.
-    `authz dev ca --envoy` writes both for development.
+    `authz dev ca --envoy` writes both for development. Bodies are sent of the hosts whose policies read them.
 
     \b
     Example:
@@ -67,12 +77,14 @@ def write_config(
     settings = EnvoySettings(
         listener=_parsed(parse_address, listener, "--listener"),
         admin=_parsed(parse_address, admin, "--admin"),
-        upstreams=_upstreams(upstream or ()) or upstreams(Ports()),
+        upstreams=_with_bodies(_upstreams(upstream or ()) or upstreams(Ports()), policies, server),
         secrets=secrets,
         endpoints_file=_from_here(server.listen.endpoints_file),
         check_addresses=tuple(_parsed(parse_address, each, "--check") for each in check or ()),
         check_peer=None if check_identity is None else CheckPeer(_identity(check_identity)),
         append_client_certificate=server.workloads.xfcc is not None and server.workloads.xfcc.appended,
+        max_body=server.bodies.max,
+        metadata=tuple(server.metadata.namespaces),
         identity_headers=(*server.identity_headers, *([] if token is None else [token.header])),
     )
     text = to_yaml(settings)
@@ -101,6 +113,21 @@ def _upstreams(texts: Sequence[str]) -> tuple[Upstream, ...]:
             raise typer.BadParameter(f"`{each.host}` is given twice; name each host once", param_hint="--upstream")
         found[each.host.lower()] = each
     return tuple(found.values())
+
+
+def _with_bodies(upstreams: Sequence[Upstream], policies: Path | None, server: Settings) -> tuple[Upstream, ...]:
+    """The upstreams, with those marked whose bodies some policy reads. Exits with 1 where policies have errors."""
+    directory = policies or server.policies.directory
+    if policies is None and not directory.is_dir():
+        return tuple(upstreams)
+    from authz_server.policy.loader import load_policies
+
+    loaded = load_policies(directory)
+    if loaded.plan is None:
+        print_problems(loaded.problems)
+        raise typer.Exit(1)
+    hosts = [parse_host_pattern(host) for service in loaded.plan.services if service.body for host in service.hosts]
+    return tuple([replace(each, body=any(host.meets(each.host.lower()) for host in hosts)) for each in upstreams])
 
 
 def _identity(text: str) -> str:

@@ -71,4 +71,5 @@ def known_names(settings: Settings) -> KnownNames:
         issuers=frozenset([*settings.issuers, *api_keys]),
         trust_domains=frozenset(settings.workloads.trust_domains),
         written_headers=frozenset() if token is None else frozenset({token.header}),
+        metadata=frozenset(settings.metadata.namespaces),
     )

@@ -67,6 +67,8 @@ def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics
             replays=None if replays is None else str(replays),
             metrics_directory=str(metrics),
             identity=identity_settings(settings),
+            max_body=settings.bodies.max,
+            metadata=tuple(settings.metadata.namespaces),
             secrets=(*settings.audit.secrets, *[f"request.headers[{name}]" for name in token_headers(settings)]),
             hash_key=hash_key,
             log_level=settings.log.level,

@@ -21,7 +21,12 @@ from envoy_data_plane.envoy.config.core.v3 import (
 )
 from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener, ListenerFilter
 from envoy_data_plane.envoy.config.route.v3 import Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost
-from envoy_data_plane.envoy.extensions.filters.http.ext_authz.v3 import ExtAuthz
+from envoy_data_plane.envoy.extensions.filters.http.ext_authz.v3 import (
+    BufferSettings,
+    CheckSettings,
+    ExtAuthz,
+    ExtAuthzPerRoute,
+)
 from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
 from envoy_data_plane.envoy.extensions.filters.listener.tls_inspector.v3 import TlsInspector
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
@@ -43,9 +48,10 @@ from envoy_data_plane.envoy.type.v3 import HttpStatus, StatusCode
 from envoy_data_plane.google.protobuf import Any
 
 from authz_server.envoy import config_access_log as access_log
-from authz_server.envoy.config_settings import EnvoySettings
+from authz_server.envoy.config_settings import EnvoySettings, Upstream
 from authz_server.envoy.config_sources import BUNDLES, CERTIFICATE, address, http2, secret
 from authz_server.envoy.response import DECISION_ID_HEADER
+from authz_server.request.body import SENT_EXTENSION
 
 CHECK_CLUSTER = "authz"
 BUFFER_BYTES = 32 * 1024
@@ -53,6 +59,8 @@ BUFFER_BYTES = 32 * 1024
 
 def listener(settings: EnvoySettings) -> Listener:
     """The one listener, for every upstream."""
+    # Envoy refuses a body that is longer than its buffer while it is still waiting to send some of it.
+    buffer = max(BUFFER_BYTES, 2 * settings.max_body) if _reads_bodies(settings) else BUFFER_BYTES
     chain = FilterChain(
         filters=[
             Filter(
@@ -65,7 +73,7 @@ def listener(settings: EnvoySettings) -> Listener:
     return Listener(
         name="edge",
         address=address(settings.listener),
-        per_connection_buffer_limit_bytes=BUFFER_BYTES,
+        per_connection_buffer_limit_bytes=buffer,
         listener_filters=[
             # Reads the server name early, so that it stands in the log of a handshake that fails.
             ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=Any.pack(TlsInspector()))
@@ -133,10 +141,38 @@ def _routes(settings: EnvoySettings) -> RouteConfiguration:
             name=upstream.host,
             domains=[upstream.host],
             routes=[Route(match=RouteMatch(prefix="/"), route=RouteAction(cluster=upstream.host))],
+            typed_per_filter_config=_about_body(upstream, settings),
         )
         for upstream in settings.upstreams
     ]
     return RouteConfiguration(name="edge", virtual_hosts=hosts, ignore_port_in_host_matching=True)
+
+
+def _about_body(upstream: Upstream, settings: EnvoySettings) -> dict[str, Any]:
+    """Says that bodies are sent, for one that is kept back looks like none; or keeps Envoy from waiting for them."""
+    if not _reads_bodies(settings):
+        return {}
+    if upstream.body:
+        check_settings = CheckSettings(context_extensions={SENT_EXTENSION: str(_sent_bytes(settings))})
+    else:
+        check_settings = CheckSettings(disable_request_body_buffering=True)
+    return {access_log.EXT_AUTHZ: Any.pack(ExtAuthzPerRoute(check_settings=check_settings))}
+
+
+def _reads_bodies(settings: EnvoySettings) -> bool:
+    return any(upstream.body for upstream in settings.upstreams)
+
+
+def _sent_bytes(settings: EnvoySettings) -> int:
+    """One byte more than is read, so that a larger body is known to be one."""
+    return settings.max_body + 1
+
+
+def _request_body(settings: EnvoySettings) -> BufferSettings | None:
+    """For the whole filter, because only there Envoy heeds `pack_as_bytes`."""
+    if not _reads_bodies(settings):
+        return None
+    return BufferSettings(max_request_bytes=_sent_bytes(settings), allow_partial_message=True, pack_as_bytes=True)
 
 
 def _ext_authz(settings: EnvoySettings) -> ExtAuthz:
@@ -152,6 +188,8 @@ def _ext_authz(settings: EnvoySettings) -> ExtAuthz:
         include_peer_certificate=True,
         include_tls_session=True,
         encode_raw_headers=True,
+        with_request_body=_request_body(settings),
+        metadata_context_namespaces=list(settings.metadata),
         validate_mutations=True,
         clear_route_cache=False,
         decoder_header_mutation_rules=HeaderMutationRules(disallow_system=True, disallow_is_error=True),

@@ -4,6 +4,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from authz_server.request.body import DEFAULT_MAX_BYTES
+
 Scheme = Literal["http", "http2"]
 
 
@@ -30,6 +32,8 @@ class Upstream(Struct, frozen=True):
     address: Address
     scheme: Scheme = "http"
     """`http` is HTTP/1.1, `http2` is HTTP/2 without TLS, as gRPC needs it."""
+    body: bool = False
+    """Policies read the bodies of its requests."""
 
 
 class CheckPeer(Struct, frozen=True):
@@ -56,6 +60,10 @@ class EnvoySettings(Struct, frozen=True, kw_only=True):
     check_timeout_s: float = 0.5
     append_client_certificate: bool = False
     """Keep `x-forwarded-client-cert` of callers with a certificate, and append an element about that certificate."""
+    max_body: int = DEFAULT_MAX_BYTES
+    """The bytes of the largest body that policies read."""
+    metadata: tuple[str, ...] = ()
+    """Namespaces of metadata that policies may read."""
     identity_headers: tuple[str, ...] = ()
     """Removed from what clients send, before anything else sees them."""
 

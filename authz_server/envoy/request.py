@@ -1,6 +1,8 @@
 """From Envoy's CheckRequest to our Request. Every attribute may be missing; nothing is judged here."""
 
+from collections.abc import Iterable, Mapping
 from operator import attrgetter, itemgetter
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
@@ -14,10 +16,14 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 # For every header of every request: without a step of the interpreter for each.
 _NAME_AND_RAW_VALUE = attrgetter("key", "raw_value")
 _RAW_VALUE = itemgetter(1)
+NO_METADATA: Mapping[str, Any] = {}
 
 
-def read_request(payload: bytes) -> Request:
-    """Parse a serialized CheckRequest. Raises Refused (`malformed_request`, `header_conflict`)."""
+def read_request(payload: bytes, namespaces: Iterable[str] = ()) -> Request:
+    """Parse a serialized CheckRequest, with the metadata of these namespaces.
+
+    Raises Refused (`malformed_request`, `header_conflict`).
+    """
     if len(payload) > MAX_MESSAGE_BYTES:
         raise Refused(Reason.MALFORMED_REQUEST, f"the message is larger than {MAX_MESSAGE_BYTES} bytes")
     try:
@@ -41,7 +47,17 @@ def read_request(payload: bytes) -> Request:
         principal=source.principal,
         certificate=source.certificate,
         extensions=dict(attributes.context_extensions),
+        # In `body` Envoy replaces what is no text, so that it may read otherwise than what goes on.
+        body=http.raw_body,
+        body_size=http.size,
+        metadata=_metadata(attributes, namespaces) if namespaces else NO_METADATA,
     )
+
+
+def _metadata(attributes: AttributeContext, namespaces: Iterable[str]) -> Mapping[str, Any]:
+    """What the filters have written; that of routes and typed metadata is not read."""
+    written = attributes.metadata_context.filter_metadata
+    return {name: written[name] for name in namespaces if name in written}
 
 
 def _headers(http: AttributeContext.HttpRequest) -> tuple[tuple[tuple[str, bytes], ...], bool]:

@@ -48,10 +48,16 @@ class CheckService:
     """Answers Check with the snapshot of the moment, which is replaced by one assignment."""
 
     def __init__(
-        self, record: Recorder, introspect: Introspect | None = None, proof_algorithms: Iterable[str] = ()
+        self,
+        record: Recorder,
+        introspect: Introspect | None = None,
+        proof_algorithms: Iterable[str] = (),
+        metadata: tuple[str, ...] = (),
     ) -> None:
+        """`metadata` are the namespaces of metadata that rules may read."""
         self.snapshot: Snapshot | None = None
         self._introspect = introspect
+        self._metadata = metadata
         self._record = record
         self._responses = ResponseWriter(proof_algorithms)
         self._log = structlog.get_logger()
@@ -119,7 +125,7 @@ class CheckService:
         snapshot = self.snapshot
         request = NO_REQUEST
         try:
-            request = read_request(payload)
+            request = read_request(payload, self._metadata)
             if snapshot is None:
                 raise Refused(Reason.NOT_READY, "no policies have been loaded yet")
             remaining = context.time_remaining()

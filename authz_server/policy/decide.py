@@ -5,7 +5,7 @@ from typing import NamedTuple
 from authz_server.errors import Reason
 from authz_server.model import Answer
 from authz_server.policy.callers import Caller
-from authz_server.policy.conditions import Evaluation, EvaluationError
+from authz_server.policy.conditions import BodyMissing, Evaluation, EvaluationError
 from authz_server.policy.index import BoundRule, Candidate, ServiceIndex
 from authz_server.request.operation import Operation
 
@@ -32,6 +32,7 @@ def decide(
             return verdict
     errors: list[str] = []
     step_up: Verdict | None = None
+    body_missing: Verdict | None = None
     for candidate in service.fitting(service.allow, operation, caller):
         if not candidate.exists(now):
             continue
@@ -45,8 +46,12 @@ def decide(
             step_up = step_up or lacking
         except EvaluationError as error:
             errors.append(f"{candidate.rule.id}: {error}")
+            if isinstance(error, BodyMissing):
+                body_missing = body_missing or Verdict(Reason.BODY_INCOMPLETE, candidate.rule.id, detail=str(error))
     if step_up is not None and evaluation.user is not None:
         return step_up
+    if body_missing is not None:
+        return body_missing
     detail = "; ".join(errors) or None
     if not credential_came:
         lacking_user = service.fitting(service.allow_with_user, operation, caller)
@@ -81,7 +86,8 @@ def denial(candidate: Candidate, operation: Operation, evaluation: Evaluation) -
         try:
             holds = rule.condition is None or rule.condition.holds(evaluation, captures)
         except EvaluationError as error:
-            return Verdict(Reason.DENY_RULE_ERROR, rule.id, detail=str(error))
+            reason = Reason.BODY_INCOMPLETE if isinstance(error, BodyMissing) else Reason.DENY_RULE_ERROR
+            return Verdict(reason, rule.id, detail=str(error))
         if holds:
             try:
                 return Verdict(Reason.DENIED_BY_RULE, rule.id, rule.answer.compute(evaluation, captures))

@@ -10,7 +10,12 @@ from authz_server.policy.decide import Verdict, decide, permission
 from authz_server.policy.index import ServiceIndex
 
 # Of several denials one is told: a rule's before the lack of one, and last what another credential might change.
-_GRAVITY = {Reason.DENIED_BY_RULE: 0, Reason.DENY_RULE_ERROR: 0, Reason.NO_RULE_ALLOWS: 1}
+_GRAVITY = {
+    Reason.DENIED_BY_RULE: 0,
+    Reason.DENY_RULE_ERROR: 0,
+    Reason.NO_RULE_ALLOWS: 1,
+    Reason.BODY_INCOMPLETE: 1,
+}
 _LEAST = 2
 
 

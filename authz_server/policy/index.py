@@ -153,7 +153,6 @@ def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_he
 
 
 def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime, protected: frozenset[str]) -> BoundRule:
-    expressions = rule.answer.expressions() + ([] if rule.condition is None else [rule.condition])
     return BoundRule(
         order=order,
         id=rule.id,
@@ -162,7 +161,7 @@ def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime, protected: fro
         times=None if rule.times is None else Times(rule.times),
         requires=None if rule.requires is None else Requirements(rule.requires),
         guardrail=rule.guardrail,
-        reads_captures=any(name.startswith(("path.", "path[")) for e in expressions for name in e.reads),
+        reads_captures=any(name.startswith(("path.", "path[")) for e in rule.expressions() for name in e.reads),
     )
 
 

@@ -3,7 +3,7 @@
 It shows secrets as well; the record replaces them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -75,13 +75,19 @@ def _reader(name: str) -> Callable[[Evaluation], object] | None:
         return partial(_field, variable, FIELDS[variable][part])
     if variable == "user.claims":
         return partial(_claim, name.removeprefix("user.claims")[1:] if name.startswith("user.claims.") else part)
+    if part == EVERY_KEY or (variable == "metadata" and name.endswith("]")):
+        # Nobody chose to have these recorded, and there may be anything among them.
+        return None
+    if variable == "metadata":
+        return partial(_metadata, part, name.rpartition("]")[2].split(".")[1:])
+    if variable == "body":
+        return partial(_body, name.split(".")[1:] if name.startswith("body.") else [part])
+    if variable == "has_body":
+        return _has_body
     if variable == "has_user":
         return lambda evaluation: evaluation.user is not None
     if variable == "has_workload":
         return lambda evaluation: evaluation.workload is not None
-    if part == EVERY_KEY:
-        # Nobody chose to have these recorded, and there may be anything among them.
-        return None
     return partial(_query if variable == "request.query" else _header, part)
 
 
@@ -116,8 +122,31 @@ def _claim(name: str, evaluation: Evaluation) -> object:
     claims = evaluation.user.claims
     if name == EVERY_KEY or name in claims:
         return claims if name == EVERY_KEY else claims[name]
-    value: object = claims
-    for key in name.split("."):
+    return _member(claims, name.split("."))
+
+
+def _has_body(evaluation: Evaluation) -> object:
+    try:
+        return evaluation.has_body
+    except Unusable:
+        return _ABSENT
+
+
+def _body(keys: Sequence[str], evaluation: Evaluation) -> object:
+    """A member of the body, where a rule has read it."""
+    return _member(evaluation.body(), keys) if evaluation.body_was_read else _ABSENT
+
+
+def _metadata(namespace: str, keys: Sequence[str], evaluation: Evaluation) -> object:
+    try:
+        written = evaluation.metadata(namespace)
+    except Unusable:
+        return _ABSENT
+    return _ABSENT if written is None else _member(written, keys)
+
+
+def _member(value: object, keys: Iterable[str]) -> object:
+    for key in keys:
         if not isinstance(value, Mapping) or key not in value:
             return _ABSENT
         value = value[key]

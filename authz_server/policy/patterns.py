@@ -110,7 +110,15 @@ class HostPattern(Struct, frozen=True):
         """Whether a canonical host fits."""
         if self.port is not None and self.port != port:
             return False
-        return self.name in ("*", host) or (self.name.startswith("*.") and host.endswith(self.name[1:]))
+        return _covers(self.name, host)
+
+    def meets(self, name: str) -> bool:
+        """Whether there are hosts that fit both, whatever the port; `name` is written as in patterns."""
+        return _covers(self.name, name) or _covers(name, self.name)
+
+
+def _covers(name: str, host: str) -> bool:
+    return name in ("*", host) or (name.startswith("*.") and host.endswith(name[1:]))
 
 
 def parse_path_template(text: str) -> PathTemplate:

@@ -22,7 +22,8 @@ class Expression(Struct, frozen=True):
     """The serialized checked expression."""
     reads: tuple[str, ...]
     """What it reads, sorted: `request.method`, `request.headers[x-team]`, `request.headers[*]`,
-    `user.claims.customer`, `user.claims[*]`, `path.order_id`, `client.within[10.0.0.0/8]`, `now`, `has_user`."""
+    `user.claims.customer`, `user.claims[*]`, `path.order_id`, `client.within[10.0.0.0/8]`, `now`, `has_user`,
+    `body.order.amount`, `metadata[envoy.filters.http.jwt_authn].sub`."""
     iterates: bool = False
     """It has `map` or `filter`, whose cost grows with the square of the list, so that lists are bounded."""
 
@@ -160,6 +161,10 @@ class Rule(Struct, frozen=True):
     audit: bool = False
     """Changes nothing, and is recorded where it would have decided."""
 
+    def expressions(self) -> list[Expression]:
+        """Everything that has to be computed."""
+        return self.answer.expressions() + ([] if self.condition is None else [self.condition])
+
 
 class Service(Struct, frozen=True):
     """A service and its rules, the guardrails of its folders included."""
@@ -179,6 +184,8 @@ class Service(Struct, frozen=True):
     """What its rules would deny goes through, and is recorded."""
     lenient: bool = False
     """Paths with several readings are decided, each reading by itself."""
+    body: bool = False
+    """Its rules may read bodies."""
 
 
 class Plan(Struct, frozen=True):

@@ -254,6 +254,8 @@ class Service(Model):
     """The paths that it speaks for: this one and all below."""
     paths: Literal["strict", "lenient"] = "strict"
     """With `lenient`, a path with several readings is allowed where each of them is; otherwise it is refused."""
+    body: Literal["json"] | None = Field(default=None, examples=["json"])
+    """Conditions may read `body`, which Envoy has to send."""
     mode: Mode = "enforce"
     """With `audit` its rules deny nothing: what they would deny is allowed, and recorded. Guardrails still deny."""
     rules: list[Rule] = Field(examples=[[]])

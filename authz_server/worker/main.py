@@ -104,6 +104,7 @@ class _Worker:
             record,
             None if opaque is None else _introspector(opaque, metrics),
             () if proofs is None else proofs.algorithms,
+            settings.metadata,
         )
         self.server = CheckServer(settings, _handler(self._service, settings))
 

@@ -7,6 +7,7 @@ from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
 from authz_server.policy.plan import Plan
+from authz_server.request.body import DEFAULT_MAX_BYTES
 from authz_server.telemetry.logs import Format, Level
 from authz_server.worker.address import Address
 
@@ -47,6 +48,10 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     """Path of the table of DPoP proofs that were used; None where no proofs are taken."""
     metrics_directory: str
     identity: IdentitySettings
+    max_body: int = DEFAULT_MAX_BYTES
+    """The bytes of the largest body that rules read."""
+    metadata: tuple[str, ...] = ()
+    """Namespaces of metadata that rules may read."""
     secrets: tuple[str, ...] = ()
     """Inputs that are recorded as keyed hashes."""
     hash_key: bytes

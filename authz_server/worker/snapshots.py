@@ -62,9 +62,8 @@ class Snapshots:
             raise WrongGeneration(
                 f"generation {message.generation} keeps the policies of the one before, and there is none"
             )
-        self._prepared = Snapshot(
-            message.generation, policies, self._verifiers_for(message), self._signer_for(message.signing_keys)
-        )
+        verifiers, signer = self._verifiers_for(message), self._signer_for(message.signing_keys)
+        self._prepared = Snapshot(message.generation, policies, verifiers, signer, self._settings.max_body)
 
     def activate(self, generation: int) -> Snapshot:
         """The prepared snapshot, which is then in use. Raises WrongGeneration."""

@@ -14,6 +14,7 @@ from authz_server.dev.issuer import create_issuer
 from authz_server.identity.keys import parse_jwks
 from authz_server.identity.settings import IdentitySettings, Issuer, TrustDomain
 from authz_server.model import Answer, Request
+from authz_server.request.body import SENT_EXTENSION
 from tests.docs.markdown import PAGES, Block, Table, blocks_of, code_spans, sections_of
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -128,7 +129,10 @@ def _request(caller: str, asked: str, callers: Callers) -> Request:
     if target.startswith("https://"):
         host, slash, path = target.removeprefix("https://").partition("/")
         target = slash + path
-    pairs = [header.split(": ", 1) for header in headers]
+    bodies = [span.encode() for span in headers if span.startswith("{")]
+    pairs = [span.split(": ", 1) for span in headers if not span.startswith("{")]
+    if bodies and "content-type" not in [name for name, _ in pairs]:
+        pairs.append(["content-type", "application/json"])
     principal = ""
     for name in code_spans(who):
         if name in callers.workloads:
@@ -142,6 +146,8 @@ def _request(caller: str, asked: str, callers: Callers) -> Request:
         headers=tuple((name, value.encode()) for name, value in pairs),
         client_address="".join(code_spans(address)),
         principal=principal,
+        body=b"".join(bodies),
+        extensions={SENT_EXTENSION: "16385"},
     )
 
 

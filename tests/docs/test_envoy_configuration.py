@@ -12,7 +12,7 @@ import yaml
 
 from authz_server.control.endpoints import EndpointsFile
 from authz_server.envoy.config import to_yaml
-from authz_server.envoy.config_settings import EnvoySettings
+from authz_server.envoy.config_settings import Address, EnvoySettings, Upstream
 from authz_server.worker.address import TcpAddress
 from tests.docs.markdown import ROOT, blocks_of
 
@@ -76,6 +76,19 @@ def test_the_readme_wires_envoy_as_our_own_configuration_does() -> None:
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     own = {"cluster": cluster, "connection_manager": manager, "http_filter": manager["http_filters"][0]}
     assert _missing(_parts(), own) == []
+
+
+def test_the_page_about_bodies_wires_envoy_as_our_own_configuration_does() -> None:
+    """Where the policies of one host read bodies, and those of another do not."""
+    [block] = [block for block in blocks_of(ROOT / "docs" / "bodies.md") if "envoy" in block.attributes]
+    upstreams = (
+        Upstream("orders.shop.example", Address("127.0.0.1", 8080), body=True),
+        Upstream("web.shop.example", Address("127.0.0.1", 8081)),
+    )
+    [listener] = yaml.safe_load(to_yaml(EnvoySettings(upstreams=upstreams)))["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    own = {"http_filters": manager["http_filters"][:1], "virtual_hosts": manager["route_config"]["virtual_hosts"]}
+    assert _missing(yaml.safe_load(block.text), own) == []
 
 
 def _missing(said: object, written: object, place: str = "") -> list[str]:

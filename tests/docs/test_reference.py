@@ -16,7 +16,7 @@ from authz_server.model import Certificate, Decision, User, Workload
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from authz_server.pipeline import decision_id
 from authz_server.policy.conditions import ConditionCompiler
-from authz_server.policy.conditions.environment import MAPS, MESSAGES, SCALARS
+from authz_server.policy.conditions.environment import DYNAMIC, MAPS, MESSAGES, SCALARS
 from authz_server.policy.conditions.translation import FUNCTIONS
 from authz_server.policy.schema import KINDS, Answer, Caller, Operation, Rule, Service, Users
 from tests.docs.markdown import ROOT, blocks_of, code_spans, tables_of
@@ -98,7 +98,8 @@ def test_the_variables_of_conditions_are_those_of_the_environment() -> None:
     """The table has every field, map and scalar that conditions can read, and nothing else."""
     [table] = tables_of(CONDITIONS, "variable", "type", "there")
     fields = {f"{name}.{field}" for name, message in MESSAGES.items() for field in message.DESCRIPTOR.fields_by_name}
-    assert {code_spans(variable)[0] for variable, *_ in table.rows} == fields | MAPS.keys() | SCALARS.keys()
+    variables = fields | MAPS.keys() | DYNAMIC.keys() | SCALARS.keys()
+    assert {code_spans(variable)[0] for variable, *_ in table.rows} == variables
 
 
 def test_the_functions_of_conditions_are_those_that_messages_know() -> None:

@@ -21,6 +21,7 @@ LOOPBACK = "127.0.0.1"
 SERVER_NAME = "edge.shop.example"
 """What the TLS handshake asks for: Envoy's certificate is for every host of the domain."""
 TIMEOUT_S = 10.0
+MAX_FRAME = 16_384
 Headers = Sequence[tuple[str, str]]
 
 
@@ -31,6 +32,10 @@ class Ask(Struct, frozen=True):
     target: str = "/"
     authority: str = "orders.shop.example"
     headers: Headers = ()
+    body: bytes | None = None
+    """None sends no body; otherwise with a `content-length` only where `headers` has one: as chunks, or as frames."""
+    ends: bool = True
+    """Whether the body ends with what is here."""
 
 
 class Caller(Struct, frozen=True):
@@ -102,7 +107,12 @@ class Http1(http.client.HTTPSConnection):
         self.putrequest(ask.method, ask.target, skip_host=True, skip_accept_encoding=True)
         for name, value in (("Host", ask.authority), *ask.headers):
             self.putheader(name, value)
+        counted = any(name.lower() == "content-length" for name, _ in ask.headers)
+        if ask.body is not None and not counted:
+            self.putheader("Transfer-Encoding", "chunked")
         self.endheaders()
+        if ask.body is not None:
+            self.send(ask.body if counted else _chunks(ask.body, ends=ask.ends))
 
     def read_reply(self) -> Reply:
         """Wait for the answer."""
@@ -111,6 +121,12 @@ class Http1(http.client.HTTPSConnection):
 
     def _validate_path(self, url: str) -> None:
         """Let any path through: Envoy is to judge it."""
+
+
+def _chunks(body: bytes, *, ends: bool) -> bytes:
+    """A chunk of its own for the whole body, perhaps with the last one of length 0 (RFC 9112 section 7.1)."""
+    chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+    return chunk + (b"0\r\n\r\n" if ends else b"")
 
 
 def http1(caller: Caller, port: int, ask: Ask) -> Reply:
@@ -131,7 +147,13 @@ def http2(caller: Caller, port: int, ask: Ask) -> Reply:
         caller.context("h2").wrap_socket(plain, server_hostname=SERVER_NAME) as tls,
     ):
         protocol.initiate_connection()
-        protocol.send_headers(1, [*pseudo, *((name.lower(), value) for name, value in ask.headers)], end_stream=True)
+        headers = [*pseudo, *((name.lower(), value) for name, value in ask.headers)]
+        protocol.send_headers(1, headers, end_stream=ask.body is None)
+        if ask.body is not None:
+            for start in range(0, len(ask.body), MAX_FRAME):
+                protocol.send_data(1, ask.body[start : start + MAX_FRAME])
+            if ask.ends:
+                protocol.end_stream(1)
         tls.sendall(protocol.data_to_send())
         return _read_reply(protocol, tls)
 

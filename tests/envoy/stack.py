@@ -25,6 +25,7 @@ from authz_server.dev.serving import serving
 from authz_server.dev.waiting import wait_until
 from authz_server.envoy.config import to_yaml
 from authz_server.envoy.config_settings import Address, CheckPeer, EnvoySettings, Upstream
+from authz_server.request.body import DEFAULT_MAX_BYTES
 from tests.builders import write_policies
 from tests.envoy import upstreams
 from tests.envoy.identities import AUTHZ_ID, TRUST_DOMAIN, Identities
@@ -51,6 +52,10 @@ class Variant(Struct, frozen=True):
     """Envoy appends to `x-forwarded-client-cert`."""
     environment: Mapping[str, str] = {}
     """Variables of the server beside ours."""
+    max_body: int | None = None
+    """The bytes of the largest body that policies read; None where they read none."""
+    metadata: tuple[str, ...] = ()
+    """Namespaces that Envoy sends."""
 
 
 class Stack(Struct, frozen=True, eq=False):
@@ -205,11 +210,13 @@ def _envoy_settings(directory: Path, http_port: int, grpc_port: int, variant: Va
         admin=Address(LOOPBACK, 0),
         upstreams=(
             Upstream(GRPC_HOST, Address(LOOPBACK, grpc_port), "http2"),
-            Upstream("*", Address(LOOPBACK, http_port)),
+            Upstream("*", Address(LOOPBACK, http_port), body=variant.max_body is not None),
         ),
         secrets=str(directory / "certs" / "envoy"),
         endpoints_file=str(directory / "state" / "endpoints.yaml"),
         append_client_certificate=variant.append_client_certificate,
+        max_body=variant.max_body or DEFAULT_MAX_BYTES,
+        metadata=variant.metadata,
         check_peer=CheckPeer(AUTHZ_ID) if variant.mtls_to_check else None,
         # Two cores are shared with everything else here: a slow answer is no failure.
         check_timeout_s=5.0,

@@ -19,6 +19,7 @@ from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.loader import load_policies
+from authz_server.request.body import SENT_EXTENSION
 from authz_server.snapshot import Snapshot, build_verifiers
 from tests.builders import answer_to, caches
 from tests.reference.evaluator import Asked, Documents, Expected
@@ -64,7 +65,7 @@ class Engine:
 
     def __init__(self, documents: Documents) -> None:
         self._records: list[bytes] = []
-        self._service = CheckService(self._record)
+        self._service = CheckService(self._record, metadata=("tier.filter",))
         with TemporaryDirectory() as directory:
             for name, document in documents.items():
                 file = Path(directory) / name
@@ -113,6 +114,20 @@ def message_of(asked: Asked) -> CheckRequest:
     attributes.source.address.socket_address.address = asked.address
     if asked.port is not None:
         attributes.destination.address.socket_address.port_value = asked.port
+    _add_body(message, asked)
+    for namespace, members in asked.metadata.items():
+        attributes.metadata_context.filter_metadata[namespace].update(members)
     if asked.service is not None:
         attributes.context_extensions["service"] = asked.service
     return message
+
+
+def _add_body(message: CheckRequest, asked: Asked) -> None:
+    """The body as Envoy sends it, or cut, or without a word on how much is sent."""
+    http = message.attributes.request.http
+    if asked.body is not None:
+        cut = "false" if asked.body_is_whole else "true"
+        http.raw_body, http.size = asked.body, len(asked.body)
+        http.header_map.headers.add(key="x-envoy-auth-partial-body", raw_value=cut.encode())
+    if asked.body_is_whole or asked.body is not None:
+        message.attributes.context_extensions[SENT_EXTENSION] = "1000"

@@ -37,6 +37,11 @@ class Asked(Struct, frozen=True, kw_only=True):
     service: str | None = None
     """Named by the route."""
     now: float = 0.0
+    body: bytes | None = None
+    """What came of it; None where nothing did."""
+    body_is_whole: bool = True
+    """That is all of it, or there is none."""
+    metadata: Mapping[str, Mapping[str, Any]] = {}
 
 
 class Expected(NamedTuple):
@@ -48,6 +53,10 @@ class Expected(NamedTuple):
 
 class Unknown(Exception):
     """A condition cannot be evaluated."""
+
+
+class Incomplete(Unknown):
+    """It needs the body, of which not all came."""
 
 
 class Rule(NamedTuple):
@@ -116,7 +125,12 @@ def _is_lenient(documents: Documents, service: str) -> bool:
 
 def _precedence(expected: Expected) -> tuple[int, str, str]:
     """Which of the decisions about several readings is told."""
-    order = ["denied_by_rule deny_rule_error", "no_rule_allows", "unauthenticated step_up_required", "allowed"]
+    order = [
+        "denied_by_rule deny_rule_error",
+        "no_rule_allows body_incomplete",
+        "unauthenticated step_up_required",
+        "allowed",
+    ]
     place = next(number for number, reasons in enumerate(order) if expected.reason in reasons.split())
     return place, expected.rule or "", str(expected.reason != "denied_by_rule")
 
@@ -134,6 +148,8 @@ def _decide(world: "_World", rules: list[Rule]) -> Expected:
             step_up = step_up or Expected("step_up_required", rule.id)
     if step_up is not None and world.asked.user is not None:
         return step_up
+    if world.without_body:
+        return Expected("body_incomplete", world.without_body[0])
     if world.asked.user is None and (step_up is not None or any(map(world.lacks_only_a_user, rules))):
         return Expected("unauthenticated")
     return Expected("no_rule_allows")
@@ -202,6 +218,8 @@ class _World:
         self.asked, self._documents, self._path, self._conditions = asked, documents, path, conditions
         self._upgrade = asked.headers.get("upgrade", "").lower()
         self._address = _ip(asked.address) if asked.address else None
+        self.without_body: list[str] = []
+        """The allow rules that needed a body of which not all came."""
 
     def denial(self, rule: Rule) -> Expected | None:
         """What a deny rule says, if it says anything."""
@@ -211,6 +229,8 @@ class _World:
             try:
                 if self._holds(rule, captures):
                     return Expected("denied_by_rule", rule.id)
+            except Incomplete:
+                return Expected("body_incomplete", rule.id)
             except Unknown:
                 return Expected("deny_rule_error", rule.id)
         return None
@@ -223,8 +243,8 @@ class _World:
             try:
                 if self._holds(rule, captures):
                     return True
-            except Unknown:
-                continue
+            except Unknown as fault:
+                self.without_body += [rule.id] if isinstance(fault, Incomplete) else []
         return False
 
     def permits(self, rule: Rule) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from tests.reference.evaluator import Asked, Condition, Unknown
+from tests.reference.evaluator import Asked, Condition, Incomplete, Unknown
 
 Document = dict[str, Any]
 
@@ -81,6 +81,10 @@ USERS: list[Mapping[str, Any] | None] = [
     {"issuer": "corp", "sub": "bob", "scopes": ["r"], "level": "2", "tags": ["x", "y"], "amr": ["otp", "pwd"]},
     {"issuer": "partner", "sub": "ann", "roles": ["admin", "support"], "acr": "pwd"},
 ]
+METADATA: list[Mapping[str, Mapping[str, Any]]] = [
+    *({}, {"tier.filter": {}}, {"tier.filter": {"tier": "gold"}}, {"tier.filter": {"tier": 1}}),
+    {"other.filter": {"tier": "gold"}},
+]
 FIRST = {"GET", "POST", "DELETE"}
 
 
@@ -102,7 +106,54 @@ def _capture(asked: Asked, captures: Mapping[str, str]) -> bool:
     return captures["id"] == "7"
 
 
+def _body(asked: Asked) -> Any:
+    """What the body holds; the others of BODIES have no reading."""
+    if not asked.body_is_whole or asked.method == "CONNECT" or "upgrade" in asked.headers:
+        raise Incomplete
+    if asked.body not in READABLE or asked.headers.get("content-type") != "application/json":
+        raise Unknown
+    return READABLE[asked.body]
+
+
+def _has_body(asked: Asked) -> bool:
+    if not asked.body_is_whole or asked.method == "CONNECT" or "upgrade" in asked.headers:
+        raise Incomplete
+    return bool(asked.body)
+
+
+def _body_level(asked: Asked, _captures: Mapping[str, str]) -> bool:
+    value = _body(asked)
+    if not isinstance(value, dict) or "level" not in value:
+        raise Unknown
+    return type(value["level"]) is int and value["level"] == 2
+
+
+def _tier(asked: Asked, _captures: Mapping[str, str]) -> bool:
+    if "tier" not in asked.metadata.get("tier.filter", {}):
+        raise Unknown
+    return bool(asked.metadata["tier.filter"]["tier"] == "gold")
+
+
+READABLE: dict[bytes | None, Any] = {
+    b'{"level": 2}': {"level": 2},
+    b'{"level": 3, "a": [1]}': {"level": 3, "a": [1]},
+    b'{"level": "2"}': {"level": "2"},
+    b"{}": {},
+    b"[2]": [2],
+}
+BODIES = [None, b"", *READABLE, b'{"level": 2, "level": 3}', b'{"level": 2, "LEVEL": 3}', b"level=2", b'{"level": 2']
+BODY_CONDITIONS: dict[str, Condition] = {
+    "body.level == 2": _body_level,
+    "has_body": lambda asked, _: _has_body(asked),
+    "!has_body": lambda asked, _: not _has_body(asked),
+    "has_body && body.level == 2": lambda asked, captures: _has_body(asked) and _body_level(asked, captures),
+    'request.method == "POST" && body.level == 2': lambda asked, captures: (
+        asked.method == "POST" and _body_level(asked, captures)
+    ),
+}
 CONDITIONS: dict[str, Condition] = {
+    **BODY_CONDITIONS,
+    'metadata["tier.filter"].tier == "gold"': _tier,
     'request.method == "GET"': lambda asked, _: asked.method == "GET",
     'request.headers["x-a"] == "1"': _header,
     '"x-a" in request.headers': lambda asked, _: "x-a" in asked.headers,
@@ -119,6 +170,8 @@ class World:
     def __init__(self, seed: int) -> None:
         self._chance = Random(seed)  # noqa: S311 - the same world for the same seed
         self.documents: dict[str, Document] = {}
+        self._bodies = self._maybe(0.5)
+        """Whether the services declare bodies."""
         self._make()
 
     def _some(self, choices: list[Any], most: int = 2) -> list[Any]:
@@ -147,6 +200,7 @@ class World:
         effects = [self._chance.choice(["allow", "allow", "allow", "deny"]) for _ in range(self._chance.randint(0, 6))]
         rules = [self._rule(f"r{number}", effect, templates) for number, effect in enumerate(effects)]
         document: Document = {"kind": "service", "name": name, "hosts": hosts, "rules": rules}
+        document |= {"body": "json"} if self._bodies else {}
         if self._maybe(0.4):
             document["paths"] = "lenient"
         return document if prefix == "/" else document | {"path_prefix": prefix}
@@ -161,11 +215,13 @@ class World:
             rule["from"] = "anyone" if self._maybe(0.5) else [self._item() for _ in range(self._chance.randint(1, 2))]
         if self._maybe(0.8):
             rule["to"] = [self._operation(templates) for _ in range(self._chance.randint(1, 2))]
-        if self._maybe(0.4):
+        if self._maybe(0.55):
             # Where only some templates have the capture, a rule may both hold and fail: which is told is left open.
             paths = [path for item in rule.get("to", [{}]) for path in item.get("paths", [""])]
             captured = all("{id" in path for path in paths)
-            rule["when"] = self._chance.choice([text for text in CONDITIONS if captured or "path." not in text])
+            possible = [text for text in CONDITIONS if captured or "path." not in text]
+            about_bodies = self._bodies and self._maybe(0.6)
+            rule["when"] = self._chance.choice([text for text in possible if (text in BODY_CONDITIONS) is about_bodies])
         if effect == "allow" and self._maybe(0.15):
             rule["answer"] = {"set_headers": {"x-r": self._chance.choice(["'1'", "'2'"])}}
         if effect == "allow" and self._maybe(0.15):
@@ -252,7 +308,9 @@ def ask(chance: Random) -> Asked:
     if chance.random() < 0.15:
         headers |= {"upgrade": chance.choice(["websocket", "WebSocket", "h2c"]), "connection": "upgrade"}
     if chance.random() < 0.2:
-        headers["content-type"] = chance.choice(["application/grpc", "application/grpc+proto", "application/json"])
+        headers["content-type"] = chance.choice(["application/grpc", "application/grpc+proto", "text/plain"])
+    elif chance.random() < 0.8:
+        headers["content-type"] = "application/json"
     method = chance.choice(["GET", "GET", "GET", "POST", "DELETE", "PURGE", "CONNECT"])
     return Asked(
         method=method,
@@ -266,4 +324,7 @@ def ask(chance: Random) -> Asked:
         port=chance.choice([None, 80, 443]),
         service=chance.choice([None] * 8 + ["s0", "shop/s1", "none"]),
         now=NOW,
+        body=chance.choice(BODIES),
+        body_is_whole=chance.random() < 0.6,
+        metadata=chance.choice(METADATA),
     )

@@ -23,6 +23,7 @@ from authz_server.model import Decision
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
+from authz_server.request.body import DEFAULT_MAX_BYTES, SENT_EXTENSION
 from authz_server.snapshot import Snapshot, build_verifiers
 from tests.builders import answer_to, caches, plan_of
 from tests.unit.identity.certificates import WEB, Authority, pem, url_encoded
@@ -35,6 +36,7 @@ POLICY = """
     kind: service
     name: orders
     hosts: [orders.shop.example]
+    body: json
     rules:
       - {id: public, effect: allow, from: anyone, to: [{methods: [GET], paths: ["/public/**"]}]}
       - {id: exact, effect: allow, from: anyone, to: [{methods: [GET], paths: [/exact]}]}
@@ -47,6 +49,13 @@ POLICY = """
       - {id: tagged, effect: allow, from: anyone, to: [{paths: [/tagged]}]}
       - {id: search, effect: allow, from: anyone, to: [{paths: [/search]}], when: 'request.query["a"] == ["1"]'}
       - {id: rpc, effect: allow, from: anyone, to: [{grpc: {service: orders.v1.Orders, methods: [Get]}}]}
+      - {id: pay, effect: allow, from: anyone, to: [{paths: [/pay]}], when: body.amount <= 100}
+      - {id: pay-nothing, effect: allow, from: anyone, to: [{paths: [/pay]}], when: "!has_body"}
+      - {id: upload, effect: allow, from: anyone, to: [{paths: [/upload]}]}
+      - {id: no-millions, effect: deny, to: [{paths: [/upload]}],
+         when: "has_body && has(body.amount) && body.amount >= 1000000"}
+      - {id: gold, effect: allow, from: anyone, to: [{paths: [/gold]}], when: 'metadata["tier.filter"].tier == "gold"'}
+      - {id: not-banned, effect: deny, to: [{paths: [/gold]}], when: 'metadata["tier.filter"].banned == true'}
       - {id: inner, effect: allow, from: [{networks: [10.0.0.0/8]}], to: [{paths: [/inner]}]}
       - {id: no-admin, effect: deny, to: [{paths: [/admin, "/admin/**"]}]}
       - {id: no-wipe, effect: deny, to: [{grpc: {service: orders.v1.Orders, methods: [Wipe]}}]}
@@ -70,6 +79,10 @@ class Ask(Struct, frozen=True, kw_only=True):
     principal: str = ""
     protocol: str = "HTTP/1.1"
     address: str = "192.0.2.7"
+    body: bytes | None = None
+    """What Envoy sends of it; None where it sends none."""
+    announced: bool = True
+    """The route says that bodies are sent."""
     change: Callable[[CheckRequest], None] | None = None
     """Whatever else is to be done to the message."""
 
@@ -105,7 +118,7 @@ class Server:
         self.plan = plan_of(directory, orders=policy)
         self.records: list[bytes] = []
         self.unknown_keys: list[str] = []
-        self.service = CheckService(self._record)
+        self.service = CheckService(self._record, metadata=("tier.filter",))
         self.load()
 
     def load(
@@ -189,6 +202,11 @@ def message_of(ask: Ask) -> CheckRequest:
     source, http = message.attributes.source, message.attributes.request.http
     source.certificate, source.principal = ask.certificate, ask.principal
     source.address.socket_address.address = ask.address
+    if ask.announced:
+        message.attributes.context_extensions[SENT_EXTENSION] = str(DEFAULT_MAX_BYTES + 1)
+    if ask.body is not None:
+        http.raw_body, http.size = ask.body, len(ask.body)
+        http.header_map.headers.add(key="x-envoy-auth-partial-body", raw_value=b"false")
     http.method, http.path, http.host, http.protocol = ask.method, ask.path, ask.host, ask.protocol
     for name, value in ask.headers:
         http.header_map.headers.add(key=name, raw_value=value if isinstance(value, bytes) else value.encode())

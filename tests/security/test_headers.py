@@ -2,12 +2,15 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from authz_server.errors import Reason
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from tests.security.server import Ask, Server, assert_denied, message_of
+from tests.unit.identity.certificates import WEB
 
 MALFORMED, CONFLICT = Reason.MALFORMED_REQUEST, Reason.HEADER_CONFLICT
 
@@ -151,26 +154,151 @@ def test_hdr_08_the_work_for_headers_is_linear(server: Server, value: str) -> No
     assert server.send(large).allowed
 
 
-def test_hdr_09_metadata_is_no_input(server: Server) -> None:
-    """Whatever other filters have written: nothing reads it."""
+def with_metadata(namespace: str, **members: Any) -> Callable[[CheckRequest], None]:
+    """What a filter of Envoy has written."""
 
-    def fill(message: CheckRequest) -> None:
-        data = message.attributes.metadata_context.filter_metadata["envoy.filters.http.jwt_authn"]
-        data["sub"] = "root"
-        data["workload"] = "spiffe://shop.example/ns/front/sa/web"
+    def change(message: CheckRequest) -> None:
+        message.attributes.metadata_context.filter_metadata[namespace].update(members)
 
-    for path in ("/me", "/list"):
-        assert not server.ask(Ask(path=path, change=fill)).allowed
-    assert server.ask(Ask(change=fill)).allowed
+    return change
 
 
-@pytest.mark.parametrize("body", ["", "{", '{"role": "admin"}', "x" * 100_000])
-def test_hdr_06_the_body_decides_nothing(server: Server, body: str) -> None:
-    """No rule can read it, so that a body that is cut cannot change a decision."""
+def test_hdr_09_metadata_counts_of_listed_namespaces_alone(server: Server) -> None:
+    """It is no identity, and what is absent, or stands under another namespace, is an error."""
+    good = with_metadata("tier.filter", tier="gold", banned=False)
+    assert server.ask(Ask(path="/gold", change=good)).allowed
+    for other in ("envoy.filters.http.jwt_authn", "tier.filter.x", "Tier.Filter", ""):
+        change = with_metadata(other, tier="gold", banned=False, sub="root", workload=WEB)
+        assert_denied(server.ask(Ask(path="/gold", change=change)), Reason.DENY_RULE_ERROR)
+        for path in ("/me", "/list"):
+            assert not server.ask(Ask(path=path, change=change)).allowed
+        assert server.ask(Ask(change=change)).allowed
 
-    def send(message: CheckRequest) -> None:
-        message.attributes.request.http.body = body
-        message.attributes.request.http.size = 10
+    def of_the_route(message: CheckRequest) -> None:
+        message.attributes.route_metadata_context.filter_metadata["tier.filter"].update(
+            {"tier": "gold", "banned": False}
+        )
 
-    assert server.ask(Ask(change=send)).allowed
-    assert not server.ask(Ask(path="/list", change=send)).allowed
+    assert_denied(server.ask(Ask(path="/gold", change=of_the_route)), Reason.DENY_RULE_ERROR)
+
+
+@pytest.mark.parametrize(
+    "members", [{}, {"tier": "gold"}, {"tier": "gold", "banned": None}, {"tier": "gold", "banned": "\0"}]
+)
+def test_hdr_09_absent_metadata_never_skips_a_rule(server: Server, members: dict[str, object]) -> None:
+    """A deny rule that needs what is not there denies."""
+    outcome = server.ask(Ask(path="/gold", change=with_metadata("tier.filter", **members)))
+    # A value that is there and is not `true` bans nobody.
+    assert outcome.allowed is (members.get("banned", 0) is None)
+    if not outcome.allowed:
+        assert_denied(outcome, Reason.DENY_RULE_ERROR)
+
+
+JSON = ("content-type", "application/json")
+SMALL = b'{"amount": 5}'
+
+
+def partial(message: CheckRequest) -> None:
+    """Envoy has cut the body."""
+    for header in message.attributes.request.http.header_map.headers:
+        if header.key == "x-envoy-auth-partial-body":
+            header.raw_value = b"true"
+
+
+def longer(message: CheckRequest) -> None:
+    """Envoy has counted more bytes than it sends."""
+    message.attributes.request.http.size += 1
+
+
+def as_text(message: CheckRequest) -> None:
+    """Envoy sends a text, in which it has replaced what is none."""
+    http = message.attributes.request.http
+    http.body = http.raw_body.decode()
+    http.ClearField("raw_body")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        Ask(body=SMALL, headers=[JSON], change=partial),
+        Ask(body=SMALL, headers=[JSON, ("content-length", "13")], change=partial),
+        Ask(body=SMALL, headers=[JSON], change=longer),
+        Ask(body=SMALL, headers=[JSON], change=as_text),
+        Ask(body=SMALL, headers=[JSON, ("content-length", "14")]),
+        Ask(body=SMALL, headers=[JSON, ("content-length", "13"), ("content-length", "13")]),
+        Ask(body=SMALL, headers=[JSON, ("content-length", "x")]),
+        Ask(body=SMALL + b" " * (16 * 1024 + 1 - len(SMALL)), headers=[JSON]),
+        Ask(body=SMALL + b" " * 16 * 1024, headers=[JSON, ("content-length", str(16 * 1024 + len(SMALL)))]),
+        Ask(body=None, headers=[JSON, ("content-length", "13")]),
+        Ask(body=None, announced=False),
+        Ask(body=None, announced=False, headers=[("x-envoy-auth-partial-body", "false")]),
+        Ask(body=SMALL, announced=False, headers=[JSON]),
+        Ask(body=None, headers=[("upgrade", "websocket"), ("connection", "upgrade")]),
+    ],
+    ids=range(14),
+)
+def test_hdr_06_a_body_that_is_not_all_there_denies(server: Server, ask: Ask) -> None:
+    """Cut, of another size, kept back: neither what is in it counts, nor that there is none."""
+    for path in ("/pay", "/upload"):
+        outcome = server.ask(replace(ask, path=path, method="POST"))
+        if path == "/pay" and any(name == "upgrade" for name, _ in ask.headers):
+            assert_denied(outcome, Reason.NO_RULE_ALLOWS)
+            continue
+        assert_denied(outcome, Reason.BODY_INCOMPLETE)
+    assert server.ask(Ask(body=ask.body, announced=ask.announced, change=ask.change)).allowed
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "pay", "upload"),
+    [
+        ([JSON], SMALL, True, True),
+        ([JSON], b'{"amount": 101}', False, True),
+        ([JSON], b'{"amount": 1000000}', False, False),
+        ([JSON], b'{"amount": 5, "amount": 1000000}', False, False),
+        ([JSON], b'{"amount": 1000000, "amount": 5}', False, False),
+        ([JSON], b'{"amount": 5, "Amount": 1000000}', False, False),
+        ([JSON], b'{"amount": 5} {"amount": 1000000}', False, False),
+        ([JSON], b'{"amount": 5e999}', False, False),
+        ([JSON], b'{"amount": "5"}', False, False),
+        ([JSON], b'[{"amount": 5}]', False, False),
+        ([JSON], b"amount=5", False, False),
+        ([JSON], b'{"amount": 5', False, False),
+        ([JSON], b"[" * 16_000, False, False),
+        ([("content-type", "application/x-www-form-urlencoded")], SMALL, False, False),
+        ([("content-type", "application/json; charset=utf-16")], SMALL, False, False),
+        ([JSON, ("content-type", "text/plain")], SMALL, False, False),
+        ([], SMALL, False, False),
+        ([JSON, ("content-encoding", "gzip")], SMALL, False, False),
+        ([JSON], b"", True, True),
+        ([JSON], None, True, True),
+    ],
+    ids=range(20),
+)
+def test_hdr_06_a_body_with_two_readings_opens_nothing(
+    server: Server, headers: list[tuple[str, str]], body: bytes | None, pay: bool, upload: bool
+) -> None:
+    """What a service may read otherwise is an error: an allow rule does not apply, a deny rule denies."""
+    for path, allowed in (("/pay", pay), ("/upload", upload)):
+        assert server.ask(Ask(method="POST", path=path, headers=headers, body=body)).allowed is allowed
+
+
+def test_hdr_06_the_body_is_never_on_record_whole(server: Server) -> None:
+    """The members that rules name alone, and those only where a rule has looked."""
+    body = b'{"amount": 5, "card": "4111-1111"}'
+    record = server.ask(Ask(method="POST", path="/pay", headers=[JSON], body=body)).record
+    assert record["inputs"]["body.amount"] == 5
+    assert "4111" not in str(record)
+    assert "body.amount" not in server.ask(Ask(headers=[JSON], body=body)).record["inputs"]
+
+
+@pytest.mark.parametrize("unit", [b'{"a":1},', b"[],", b"1,", b'"\\u0000",', b'":",'], ids=str)
+def test_hdr_06_the_work_for_a_body_is_linear(server: Server, unit: bytes) -> None:
+    """Ten times the body, ten times the work."""
+
+    def message(size: int) -> bytes:
+        body = b"[" + unit * (size // len(unit)) + b"1]"
+        return message_of(Ask(method="POST", path="/pay", headers=[JSON], body=body)).SerializeToString()
+
+    small, large = message(1_600), message(16_000)
+    server.send(small)
+    assert steps(lambda: server.send(large)) <= 15 * steps(lambda: server.send(small))

@@ -37,6 +37,18 @@ HeaderName = Annotated[
 ]
 """RFC 9110 section 5.1."""
 
+_NAMESPACE = "[A-Za-z0-9_][A-Za-z0-9._/-]{0,127}"
+Namespace = Annotated[
+    str,
+    _spelled(
+        _NAMESPACE,
+        "a namespace of metadata has letters, digits, `.`, `_`, `/` and `-`, 128 at most",
+        "for example envoy.filters.http.jwt_authn",
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAMESPACE}$"}),
+]
+"""Of Envoy's dynamic metadata: by convention the name of the filter that writes it."""
+
 _TRUST_DOMAIN = "[a-z0-9._-]{1,255}"
 TrustDomainName = Annotated[
     str,
@@ -92,6 +104,7 @@ ClientName = Annotated[
 _INPUT = (
     r"request\.(headers|header_values)\[(\*|[a-z0-9!#$%&'*+.^_`|~-]+)\]|request\.query\[[^\]]+\]"
     r"|user\.claims(\[\*\]|\.[^\s\[\]]+)|user\.(scopes|roles|groups)"
+    r"|body(\[[^\]]+\]|\.[^\s\[\]]+)|metadata\[[^\]]+\](\.[^\s\[\]]+)?"
 )
 InputName = Annotated[
     str,

@@ -12,7 +12,7 @@ from authz_server.control.settings.identity import (
     WorkloadSettings,
 )
 from authz_server.control.settings.listeners import AdminSettings, ListenSettings, ProbeSettings, TlsSettings
-from authz_server.control.settings.names import HeaderName, InputName, Name
+from authz_server.control.settings.names import HeaderName, InputName, Name, Namespace
 from authz_server.control.settings.places import FilePath
 from authz_server.control.settings.section import Section
 from authz_server.control.settings.upstream_token import UpstreamTokenSettings
@@ -30,6 +30,25 @@ class PolicySettings(Section):
     rescan: Annotated[Duration, duration_from("100ms", "1h")] = Field(default="5s", validate_default=True)
     """How often the contents of policy, key, bundle, API key and revocation files are compared, for changes that no
     event told of."""
+
+
+class BodySettings(Section):
+    """Bodies that the conditions of policies read (`body: json`)."""
+
+    noun: ClassVar[str] = "`bodies`"
+
+    max: Annotated[Size, size_from("1KiB", "256KiB")] = Field(default="16KiB", validate_default=True)
+    """The largest body that is read; a rule that needs a larger one denies. `authz envoy config` lets Envoy send that
+    much."""
+
+
+class MetadataSettings(Section):
+    """What other filters of Envoy have found out about a request."""
+
+    noun: ClassVar[str] = "`metadata`"
+
+    namespaces: list[Namespace] = Field(default=[], max_length=16, examples=[["envoy.filters.http.jwt_authn"]])
+    """Namespaces of dynamic metadata that conditions may read, as names of filters; any other is not looked at."""
 
 
 class AuditFileSettings(Section):
@@ -87,6 +106,8 @@ class Settings(Section):
     revocations: FilePath | None = Field(default=None, examples=["revocations.yaml"])
     """Credentials that are revoked before they expire. Nothing is decided before it has been read once; read again when
     it changes."""
+    bodies: BodySettings = Field(default={}, validate_default=True)
+    metadata: MetadataSettings = Field(default={}, validate_default=True)
     identity_headers: list[HeaderName] = Field(default=[])
     """Headers, in lower case, that are never passed on from the client."""
     upstream_token: UpstreamTokenSettings | None = None

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler.callers import Callers, Folders
 from authz_server.policy.compiler.conflicts import GUARDRAILS, conflicts, full_name
+from authz_server.policy.compiler.declared import bodies_of_guardrails
 from authz_server.policy.compiler.expectations import check_expectations, defined_by
 from authz_server.policy.compiler.expressions import Expressions
 from authz_server.policy.compiler.inputs import inputs_of, set_headers_of
@@ -44,7 +45,10 @@ class _Compilation:
         self._complete = complete
         self._callers = Callers(known, self._report, all_roles_known=complete)
         self._rules = RuleCompiler(
-            self._callers, Expressions(self._report), self._report, known.written_headers if known else frozenset()
+            self._callers,
+            Expressions(known, self._report),
+            self._report,
+            known.written_headers if known else frozenset(),
         )
 
     def services(self) -> tuple[Service, ...]:
@@ -96,6 +100,8 @@ class _Compilation:
         rules = self._rules.compile(parsed, name, path_prefix)
         for depth in range(len(folders) + 1):
             rules += guardrails.get(folders[:depth], ())
+        if model is not None and model.body is None:
+            self._report_all(bodies_of_guardrails(parsed.document, rules))
         rules.sort(key=lambda rule: rule.id)
         return Service(
             name=name,
@@ -106,4 +112,5 @@ class _Compilation:
             set_headers=set_headers_of(rules),
             audit=model is not None and model.mode == "audit",
             lenient=model is not None and model.paths == "lenient",
+            body=model is not None and model.body is not None,
         )

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 
 from authz_server.documents.tree import Document, FieldPath
-from authz_server.policy.compiler.names import Report
+from authz_server.policy.compiler.declared import undeclared
+from authz_server.policy.compiler.names import KnownNames, Report
 from authz_server.policy.conditions import ConditionCompiler, ConditionError
 from authz_server.policy.conditions.checked import Parsed, literal_text
 from authz_server.policy.plan import Expression
@@ -16,7 +17,9 @@ _BARE_WORDS = re.compile(r"[\w ,.:;!?/@+-]+")
 class Expressions:
     """The expressions of one load."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, known: KnownNames | None, report: Report) -> None:
+        """`known` are the names of a configuration, where there is one."""
+        self._known = known
         self._report = report
         self._compiler = ConditionCompiler()
         self._compiled: dict[tuple[str, frozenset[str], str], Expression | ConditionError] = {}
@@ -54,6 +57,8 @@ class Expressions:
             self._compiled[key] = self._compile(source, captures, kind)
         compiled = self._compiled[key]
         if isinstance(compiled, Expression):
+            for problem in undeclared(document, path, source, compiled.reads, self._known):
+                self._report(problem)
             return compiled
         hint = compiled.hint
         if kind == "string" and _BARE_WORDS.fullmatch(source) and (not hint or hint.startswith("there are")):

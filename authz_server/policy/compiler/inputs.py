@@ -22,9 +22,7 @@ def _reads(rule: Rule) -> Iterator[str]:
         yield from _read_of_caller(item)
     if rule.requires is not None:
         yield from _read_of_requirements(rule.requires)
-    if rule.condition is not None:
-        yield from rule.condition.reads
-    for expression in rule.answer.expressions():
+    for expression in rule.expressions():
         yield from expression.reads
 
 

@@ -20,3 +20,5 @@ class KnownNames(NamedTuple):
     trust_domains: frozenset[str]
     written_headers: frozenset[str] = frozenset()
     """Headers that the server itself writes for upstreams, in lower case."""
+    metadata: frozenset[str] = frozenset()
+    """Namespaces of Envoy's metadata."""

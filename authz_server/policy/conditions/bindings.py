@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from authz_server.policy.conditions.environment import MAPS, MESSAGES, SCALARS, WITHIN
+from authz_server.policy.conditions.environment import DYNAMIC, MAPS, MESSAGES, SCALARS, WITHIN
 from authz_server.policy.conditions.evaluation import Binding, Evaluation
 from authz_server.policy.conditions.values import Unusable, checked, checked_text
 from authz_server.policy.conditions.within import client_network, workload_pattern
@@ -33,12 +33,12 @@ def bindings(reads: Iterable[str]) -> dict[str, Binding]:
 def split_read(read: str) -> tuple[str, str]:
     """Variable and field or key of a name such as `request.headers[x-team]`; the part of a scalar is "".
 
-    Of a nested claim, `user.claims.address.city`, it is the outermost: `address`.
+    Of a nested claim, `user.claims.address.city`, it is the outermost: `address`; of `metadata[a.b].c` it is `a.b`.
     """
-    for variable in (*MAPS, *WITHIN):
+    for variable in (*MAPS, *DYNAMIC, *WITHIN):
         if read.startswith((f"{variable}[", f"{variable}.")):
             rest = read[len(variable) :]
-            return variable, rest[1:-1] if rest.startswith("[") else rest[1:].partition(".")[0]
+            return variable, rest[1 : rest.rindex("]")] if rest.startswith("[") else rest[1:].partition(".")[0]
     variable, _, part = read.partition(".")
     return variable, part
 
@@ -138,6 +138,7 @@ _SCALARS: dict[str, Binding] = {
     "now": lambda evaluation, _: datetime.fromtimestamp(evaluation.now, UTC),
     "has_user": lambda evaluation, _: evaluation.user is not None,
     "has_workload": lambda evaluation, _: evaluation.workload is not None,
+    "has_body": lambda evaluation, _: evaluation.has_body,
 }
 
 
@@ -170,6 +171,21 @@ def _claims(keys: Keys, evaluation: Evaluation, _: object) -> dict[str, object]:
     return _chosen("user.claims", keys, evaluation.user.claims)
 
 
+def _metadata(keys: Keys, evaluation: Evaluation, _: object) -> dict[str, object]:
+    try:
+        found = {name: evaluation.metadata(name) for name in (evaluation.namespaces() if keys is None else keys)}
+    except Unusable as error:
+        raise Unusable(f"`metadata`: {error}") from error
+    return {name: written for name, written in found.items() if written is not None}
+
+
+def _body(keys: Keys, evaluation: Evaluation, _: object) -> object:
+    value = evaluation.body()
+    if keys is None or not isinstance(value, dict):
+        return value
+    return {key: value[key] for key in keys if key in value}
+
+
 def _captures(_: Keys, __: Evaluation, captures: Mapping[str, str]) -> dict[str, object]:
     return _chosen("path", None, captures)
 
@@ -183,11 +199,13 @@ def _chosen(variable: str, keys: Keys, source: Mapping[str, object]) -> dict[str
         raise Unusable(f"`{variable}`: {error}") from error
 
 
-_MAPS: dict[str, Callable[[Keys, Evaluation, Mapping[str, str]], dict[str, object]]] = {
+_MAPS: dict[str, Callable[[Keys, Evaluation, Mapping[str, str]], object]] = {
     "request.headers": _headers,
     "request.header_values": _header_values,
     "request.query": _query,
     "user.claims": _claims,
+    "metadata": _metadata,
+    "body": _body,
     "path": _captures,
 }
 

@@ -29,16 +29,21 @@ MAPS: dict[str, cel.Type] = {
     "request.header_values": cel.Type.Map(_STRING, _STRINGS),
     "request.query": cel.Type.Map(_STRING, _STRINGS),
     "user.claims": cel.Type.Map(_STRING, cel.Type.DYN),
+    "metadata": cel.Type.Map(_STRING, cel.Type.DYN),
     "path": cel.Type.Map(_STRING, _STRING),
 }
 """Variables whose keys may be missing. The dot is part of the name."""
+
+DYNAMIC: dict[str, cel.Type] = {"body": cel.Type.DYN}
+"""Variables that may be of any type."""
 
 SCALARS: dict[str, cel.Type] = {
     "now": cel.Type.TIMESTAMP,
     "has_user": cel.Type.BOOL,
     "has_workload": cel.Type.BOOL,
+    "has_body": cel.Type.BOOL,
 }
-"""Variables that are always bound."""
+"""Variables that are always bound, but for `has_body` where nobody can tell."""
 
 WITHIN: dict[str, cel.Type] = {
     "workload.within": cel.Type.Map(_STRING, cel.Type.BOOL),
@@ -70,6 +75,6 @@ def evaluating_environment() -> cel.Env:
 def _environment(more: dict[str, cel.Type], functions: list[cel.FunctionDecl]) -> cel.Env:
     return cel.NewEnv(
         config=cel.NewEnvConfigFromYaml(_LIBRARIES),
-        variables={**_MESSAGE_TYPES, **MAPS, **SCALARS, **more},
+        variables={**_MESSAGE_TYPES, **MAPS, **DYNAMIC, **SCALARS, **more},
         functions=functions,
     )

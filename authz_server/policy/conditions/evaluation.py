@@ -1,17 +1,25 @@
 """One request as conditions see it: a variable is made when an expression that reads it is evaluated."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from cel_expr_python import cel
 
-from authz_server.model import User, Workload
+from authz_server.model import Request, User, Workload
+from authz_server.policy.conditions.body import Incomplete, json_body
+from authz_server.policy.conditions.metadata import plain
 from authz_server.policy.conditions.values import Unusable, largest
+from authz_server.request.body import DEFAULT_MAX_BYTES, BodyIncomplete, whole_body
 from authz_server.request.operation import Operation
 from authz_server.request.query import UnreadableQuery, parse_query
 
+NO_REQUEST = Request()
 MAX_ELEMENTS = 256
 MAX_TEXT = 8192
 """Elements of a list, and characters of a text, that an expression with macros reads: its cost is their product."""
+
+
+_NOT_READ = object()
 
 
 class EvaluationError(Exception):
@@ -19,6 +27,10 @@ class EvaluationError(Exception):
 
     The message is for operators: it names attributes and holds nothing of their values.
     """
+
+
+class BodyMissing(EvaluationError):
+    """An expression needs the body, and not all of it came."""
 
 
 Binding = Callable[["Evaluation", Mapping[str, str]], object]
@@ -43,14 +55,26 @@ class Needs:
 class Evaluation:
     """One request, for any number of expressions; for one thread."""
 
-    def __init__(self, operation: Operation, workload: Workload | None, user: User | None, now: float) -> None:
-        """`now` is in seconds since the epoch."""
+    def __init__(
+        self,
+        operation: Operation,
+        workload: Workload | None,
+        user: User | None,
+        now: float,
+        request: Request = NO_REQUEST,
+        max_body: int = DEFAULT_MAX_BYTES,
+    ) -> None:
+        """`now` is in seconds since the epoch; `request` has body and metadata, `max_body` is in bytes."""
         self.operation = operation
         self.workload = workload
         self.user = user
         self.now = now
         self.known: dict[object, cel.Value] | None = None
         """What programs that do not read the path have computed; None where there is one reading of it alone."""
+        self._request = request
+        self._max_body = max_body
+        self._json: Any = _NOT_READ
+        """The value of the body, or why there is none."""
         self._query: dict[str, list[str]] | None = None
         self._first: Evaluation | None = None
         self._activations: dict[Needs, cel.Activation] = {}
@@ -61,7 +85,7 @@ class Evaluation:
         """The same for another reading of the path; what does not depend on the path is computed once for all."""
         if self.known is None:
             self.known = {}
-        other = Evaluation(operation, self.workload, self.user, self.now)
+        other = Evaluation(operation, self.workload, self.user, self.now, self._request, self._max_body)
         other.known, other._first = self.known, self
         return other
 
@@ -75,6 +99,44 @@ class Evaluation:
             except UnreadableQuery as error:
                 raise Unusable(str(error)) from error
         return self._query
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the client sent a body. Raises Unusable where nobody can tell."""
+        return bool(self._body())
+
+    @property
+    def body_was_read(self) -> bool:
+        """Whether some expression has read the body, and it could be read."""
+        return self._json is not _NOT_READ and not isinstance(self._json, Unusable)
+
+    def body(self) -> Any:  # noqa: ANN401 - any value of JSON
+        """The value of the body, read once. Raises Unusable."""
+        if self._first is not None:
+            return self._first.body()
+        if self._json is _NOT_READ:
+            try:
+                self._json = json_body(self._body(), self.operation.headers)
+            except Unusable as error:
+                self._json = error
+        if isinstance(self._json, Unusable):
+            raise self._json
+        return self._json
+
+    def _body(self) -> bytes:
+        try:
+            return whole_body(self._request, self.operation, self._max_body)
+        except BodyIncomplete as error:
+            raise Incomplete(str(error)) from error
+
+    def metadata(self, namespace: str) -> dict[str, Any] | None:
+        """What was written under a namespace; None where nothing was. Raises Unusable."""
+        written = self._request.metadata.get(namespace)
+        return None if written is None else plain(written)
+
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces of metadata that came."""
+        return tuple(self._request.metadata)
 
     def activation(self, needs: Needs, captures: Mapping[str, str]) -> cel.Activation:
         """The variables that are needed and can be bound. Raises EvaluationError where a list is too long."""
@@ -95,13 +157,13 @@ class Evaluation:
             activation = self._activations[needs] = needs.environment.Activation(data)
         return activation
 
-    def why_unbound(self, needs: Needs, name: str, captures: Mapping[str, str]) -> str:
+    def why_unbound(self, needs: Needs, name: str, captures: Mapping[str, str]) -> EvaluationError:
         """Why a variable is not bound."""
         try:
             needs.bindings[name](self, captures)
         except Unusable as error:
-            return str(error)
-        return f"there is no `{name}`"
+            return (BodyMissing if isinstance(error, Incomplete) else EvaluationError)(str(error))
+        return EvaluationError(f"there is no `{name}`")
 
 
 def _check_size(name: str, value: object) -> None:

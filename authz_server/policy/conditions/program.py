@@ -56,7 +56,7 @@ class Program:
     def _failure(self, evaluation: Evaluation, captures: Mapping[str, str], engine_message: str) -> EvaluationError:
         """What went wrong, without a value: the engine's own message may quote the request."""
         if match := _UNBOUND.search(engine_message):
-            return EvaluationError(evaluation.why_unbound(self._needs, match[1], captures))
+            return evaluation.why_unbound(self._needs, match[1], captures)
         if match := _NO_KEY.search(engine_message):
             missing = [read for read in self.reads if read.endswith((f".{match[1]}", f"[{match[1]}]"))]
             return EvaluationError(f"`{missing[0]}` is missing" if missing else "a key is missing")

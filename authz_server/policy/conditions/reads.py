@@ -2,18 +2,20 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from authz_server.documents.suggest import did_you_mean
 from authz_server.policy.conditions.checked import Expr, Parsed, literal_text
 from authz_server.policy.conditions.constants import COMPARISONS, never
-from authz_server.policy.conditions.environment import MAPS, MESSAGES, SCALARS
+from authz_server.policy.conditions.environment import DYNAMIC, MAPS, MESSAGES, SCALARS
 from authz_server.policy.conditions.evaluation import MAX_ELEMENTS
 from authz_server.policy.conditions.literals import LiteralRules, literal_length
 from authz_server.policy.conditions.rejection import ConditionError, rejection
 
 HEADER_MAPS = frozenset({"request.headers", "request.header_values"})
 
-_ROOTS = frozenset(name.partition(".")[0] for name in (*MESSAGES, *MAPS, *SCALARS))
+_VARIABLES = frozenset((*MESSAGES, *MAPS, *DYNAMIC, *SCALARS))
+_ROOTS = frozenset(name.partition(".")[0] for name in _VARIABLES)
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+", re.ASCII)
 
@@ -67,7 +69,7 @@ class ExpressionCheck:
         self._check_constants(call)
         if call.function == "@in" and (key := literal_text(call.args[0])) is not None:
             container = _chain(call.args[1])
-            if container is not None and container[0] in MAPS and not container[1]:
+            if container is not None and container[0] in (*MAPS, *DYNAMIC) and not container[1]:
                 self._access(call.args[0], container[0], (key,))
                 return
         if call.HasField("target"):
@@ -136,8 +138,10 @@ class ExpressionCheck:
             self.reads.add(f"path.{keys[0]}")
         elif variable == "request.query":
             self.reads.add(f"{variable}[{keys[0]}]")
+        elif variable == "metadata":
+            self.reads.add(f"metadata[{keys[0]}]{dotted(keys[1:])}")
         else:
-            self.reads.add(claim_read(keys))
+            self.reads.add(member_read(variable, keys))
 
     def _field(self, expr: Expr, variable: str, keys: tuple[str, ...]) -> None:
         if not keys:
@@ -191,16 +195,16 @@ def _attribute(expr: Expr) -> str | None:
     return f"{chain[0]}.{chain[1][0]}" if chain is not None and len(chain[1]) == 1 else None
 
 
-def claim_read(keys: tuple[str, ...]) -> str:
-    """The name under which a claim is read; a name that is no identifier stands in brackets and ends it."""
+def member_read(variable: str, keys: tuple[str, ...]) -> str:
+    """The name under which a member is read; a name that is no identifier stands in brackets and ends it."""
     if not _IDENTIFIER.fullmatch(keys[0]):
-        return f"user.claims[{keys[0]}]"
-    plain = [keys[0]]
-    for key in keys[1:]:
-        if not _IDENTIFIER.fullmatch(key):
-            break
-        plain.append(key)
-    return f"user.claims.{'.'.join(plain)}"
+        return f"{variable}[{keys[0]}]"
+    return f"{variable}{dotted(keys)}"
+
+
+def dotted(keys: Sequence[str]) -> str:
+    """The keys behind dots, up to the first that is no identifier."""
+    return "".join(f".{key}" for key in takewhile(_IDENTIFIER.fullmatch, keys))
 
 
 def _chain(expr: Expr) -> tuple[str, tuple[str, ...]] | None:
@@ -208,7 +212,7 @@ def _chain(expr: Expr) -> tuple[str, tuple[str, ...]] | None:
     kind = expr.WhichOneof("expr_kind")
     if kind == "ident_expr":
         name = expr.ident_expr.name.removeprefix(".")
-        return (name, ()) if name in MESSAGES or name in MAPS or name in SCALARS else None
+        return (name, ()) if name in _VARIABLES else None
     if kind == "select_expr":
         inner, key = _chain(expr.select_expr.operand), expr.select_expr.field
     elif kind == "call_expr" and expr.call_expr.function == "_[_]":

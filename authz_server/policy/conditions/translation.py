@@ -4,7 +4,7 @@ import re
 
 from authz_server.documents.suggest import did_you_mean
 from authz_server.policy.conditions import habits
-from authz_server.policy.conditions.environment import MAPS, MESSAGES, SCALARS
+from authz_server.policy.conditions.environment import DYNAMIC, MAPS, MESSAGES, SCALARS
 from authz_server.policy.conditions.rejection import ConditionError, rejection
 
 # fmt: off
@@ -112,7 +112,7 @@ def _undeclared(source: str, offset: int, name: str) -> ConditionError:
         return rejection(source, start, len(root), f"unknown variable `{root}`", habits.WORDS[root])
     if root.isupper():
         return rejection(source, start, len(root), f"unknown variable `{root}`", f'a text has quotes: "{root}"')
-    known = {variable.partition(".")[0] for variable in (*MESSAGES, *MAPS, *SCALARS)}
+    known = {variable.partition(".")[0] for variable in (*MESSAGES, *MAPS, *DYNAMIC, *SCALARS)}
     return rejection(source, start, len(root), f"unknown variable `{root}`", did_you_mean(root, known, _list(known)))
 
 

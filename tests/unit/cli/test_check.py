@@ -2,7 +2,9 @@
 
 import json
 import time
+from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -229,3 +231,65 @@ def test_a_proof_is_verified_and_not_used_up(directory: Path) -> None:
         assert result.stdout.startswith("ALLOW")
         assert "ann of corp" in result.stdout
     assert "its `htu` has another path" in checked(proof(client, token, iat=now)).stdout
+
+
+READS_BODY = """
+    kind: service
+    name: pay
+    hosts: [pay.shop.example]
+    body: json
+    rules:
+      - {id: small, effect: allow, from: anyone, to: [{methods: [POST]}], when: body.amount < 10}
+      - {id: gold, effect: allow, from: anyone, to: [{methods: [GET]}], when: 'metadata["a.b"].tier == "gold"'}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "header", "allowed"),
+    [
+        ('{"amount": 3}', "x-a: b", True),
+        ('{"amount": 30}', "x-a: b", False),
+        ('{"amount": 3}', "content-type: text/plain", False),
+        ('{"amount": 3}', "content-length: 5", False),
+        (None, "x-a: b", False),
+    ],
+)
+def test_a_body_is_read_from_a_file(directory: Path, body: str | None, header: str, allowed: bool) -> None:
+    """It is JSON unless a header says otherwise, and all that there is."""
+    write_policies(directory / "policies", {"pay.yaml": READS_BODY})
+    (directory / "order.json").write_text(body or "")
+    given = () if body is None else ("--body", "order.json")
+    result = run("--host", "pay.shop.example", "--method", "POST", "--header", header, *given)
+    assert result.exit_code == (0 if allowed else 3)
+    if body is None:
+        assert "there is no body" in result.output
+    if header == "content-length: 5":
+        assert "body_incomplete" in result.output
+    assert run("--host", "pay.shop.example", "--body", "none.json").exit_code == 2
+
+
+def test_a_check_request_has_body_and_metadata(directory: Path) -> None:
+    """As Envoy sends them; metadata of the namespaces that the configuration lists."""
+    write_policies(directory / "policies", {"pay.yaml": READS_BODY})
+    (directory / "authz.yaml").write_text(
+        "metadata: {namespaces: [a.b]}\nworkloads: {trust_domains: {shop.example: {}}}\n"
+    )
+    http = {"method": "POST", "path": "/", "host": "pay.shop.example", "size": 13}
+    raw = b64encode(b'{"amount": 3}').decode()
+    headers = {"content-type": "application/json", "content-length": "13"}
+    posted: dict[str, Any] = {"attributes": {"request": {"http": http | {"rawBody": raw, "headers": headers}}}}
+    assert _decided(directory, posted) == 0
+    posted["attributes"]["request"]["http"]["rawBody"] = b64encode(b'{"amount": 9').decode()
+    assert _decided(directory, posted) == 3
+    asked = {"request": {"http": {"method": "GET", "path": "/", "host": "pay.shop.example"}}}
+    assert _decided(directory, {"attributes": asked | {"metadataContext": _written("a.b")}}) == 0
+    assert _decided(directory, {"attributes": asked | {"metadataContext": _written("a.c")}}) == 3
+
+
+def _written(namespace: str) -> dict[str, object]:
+    return {"filterMetadata": {namespace: {"tier": "gold"}}}
+
+
+def _decided(directory: Path, message: object) -> int:
+    (directory / "request.json").write_text(json.dumps(message))
+    return run("--request", "request.json", "--config", "authz.yaml").exit_code

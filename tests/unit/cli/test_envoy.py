@@ -113,3 +113,49 @@ def test_a_bad_configuration_is_explained(tmp_path: Path) -> None:
     result = run()
     assert result.exit_code == 1
     assert "authz.yaml:1:1" in result.output
+
+
+POLICY = "kind: service\nname: {name}\nhosts: [{host}]\nrules: []\n"
+
+
+def test_bodies_are_sent_of_the_hosts_whose_policies_read_them(tmp_path: Path) -> None:
+    """So many bytes as the configuration has; other hosts need not wait for theirs."""
+    (tmp_path / "policies").mkdir()
+    for name, host, more in (("a", '"*.shop.example"', "body: json\n"), ("b", "b.example", "")):
+        (tmp_path / "policies" / f"{name}.yaml").write_text(POLICY.format(name=name, host=host) + more)
+    (tmp_path / "authz.yaml").write_text("bodies: {max: 64KiB}\nmetadata: {namespaces: [a.b]}\n")
+    upstreams = [f"--upstream={host}=127.0.0.1:80" for host in ("x.shop.example", "b.example", "*")]
+    [listener] = written(*upstreams)["static_resources"]["listeners"]
+    assert listener["per_connection_buffer_limit_bytes"] > 65_537
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    config = manager["http_filters"][0]["typed_config"]
+    assert config["with_request_body"] == {
+        "max_request_bytes": 65_537,
+        "allow_partial_message": True,
+        "pack_as_bytes": True,
+    }
+    assert config["metadata_context_namespaces"] == ["a.b"]
+    sent = {"context_extensions": {"max_request_bytes": "65537"}}
+    settings = [
+        host["typed_per_filter_config"]["envoy.filters.http.ext_authz"]["check_settings"]
+        for host in manager["route_config"]["virtual_hosts"]
+    ]
+    assert settings == [sent, {"disable_request_body_buffering": True}, sent]
+
+
+def test_where_no_policy_reads_bodies_envoy_waits_for_none(tmp_path: Path) -> None:
+    """Nothing of the filter is changed, and neither where there are no policies."""
+    without = written()
+    assert "with_request_body" not in str(without)
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "b.yaml").write_text(POLICY.format(name="b", host="b.example"))
+    assert written() == without
+
+
+def test_policies_with_errors_are_told(tmp_path: Path) -> None:
+    """What they read is not known then."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "b.yaml").write_text("kind: servise\n")
+    result = run("--policies", "mine")
+    assert result.exit_code == 1
+    assert "mine/b.yaml:1:7" in result.output

@@ -109,3 +109,29 @@ def test_text_that_is_not_utf8_is_malformed() -> None:
     with pytest.raises(Refused) as refusal:
         read_request(payload)
     assert refusal.value.reason is Reason.MALFORMED_REQUEST
+
+
+def test_the_body_is_read_as_bytes_alone() -> None:
+    """What Envoy makes a text of has lost the bytes that are none."""
+    check = message()
+    http = check.attributes.request.http
+    http.raw_body, http.size = b'{"a":"\xff"}', 9
+    request = read_request(check.SerializeToString())
+    assert (request.body, request.body_size) == (b'{"a":"\xff"}', 9)
+    http.body = '{"a":"!"}'
+    http.ClearField("raw_body")
+    request = read_request(check.SerializeToString())
+    assert (request.body, request.body_size) == (b"", 9)
+
+
+def test_metadata_is_read_of_the_listed_namespaces_alone() -> None:
+    """Neither others nor those of routes, nor typed ones."""
+    check = message()
+    for name in ("a.b", "other"):
+        check.attributes.metadata_context.filter_metadata[name]["x"] = 1
+        check.attributes.route_metadata_context.filter_metadata[f"{name}.route"]["x"] = 1
+    check.attributes.metadata_context.typed_filter_metadata["typed"].value = b"x"
+    payload = check.SerializeToString()
+    assert read_request(payload).metadata == {}
+    request = read_request(payload, ("a.b", "none", "typed", "a.b.route", "other.route"))
+    assert {name: dict(written) for name, written in request.metadata.items()} == {"a.b": {"x": 1}}

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from authz_server.errors import Reason
 from authz_server.pipeline import check
+from authz_server.request.body import SENT_EXTENSION
 from tests.builders import plan_of, request, snapshot_of
 
 HOLDS = "request.method == 'GET'"
@@ -203,3 +205,84 @@ def test_a_header_that_no_client_may_send_is_replaced_however_it_is_changed(
     """
     decision = check(request("GET", "/b", headers=sent), snapshot_of(plan_of(tmp_path, s=policy)), 0.0)
     assert [(change.name, change.action) for change in decision.answer.set_headers] == changes
+
+
+KNOWN, SHOWN = {SENT_EXTENSION: "999"}, {"content-type": "application/json"}
+B = Reason.BODY_INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    ("rules", "whole", "cut", "named"),
+    [
+        (["allow body.level == 1"], A, B, 0),
+        (["allow has_body"], A, B, 0),
+        (["allow !has_body"], N, B, 0),
+        (["allow body.level == 1", "allow true"], A, A, 1),
+        (["allow true", "allow body.level == 1"], A, A, 0),
+        (["allow false", "allow body.level == 2"], N, B, 1),
+        (["allow body.none == 1", "allow body.level == 2"], N, B, 0),
+        (["allow false && body.level == 1"], N, N, None),
+        (["deny body.level == 2", "allow true"], A, B, 0),
+        (["deny has_body && body.level == 2", "allow true"], A, B, 0),
+        (["deny body.level == 1", "allow true"], D, B, 0),
+        (["deny body.none == 1", "allow true"], E, B, 0),
+        (["deny true", "deny body.level == 2"], D, D, 0),
+        (["deny body.level == 2", "deny true"], D, B, 0),
+        (["allow body.level == 1 @", "allow false"], A, B, 0),
+    ],
+    ids=str,
+)
+def test_a_body_that_is_incomplete_denies_where_a_rule_needs_it(
+    tmp_path: Path, rules: list[str], whole: Reason, cut: Reason, named: int | None
+) -> None:
+    """A deny rule denies, an allow rule does not apply; what no rule needs may be missing."""
+    texts = [rule.partition(" ") for rule in rules]
+    written = [
+        f'{{id: r{number}, effect: {effect}, from: anyone, when: "{when.removesuffix(" @")}"'
+        + (", answer: {set_headers: {x-a: string(body.level)}}}" if when.endswith("@") else "}")
+        for number, (effect, _, when) in enumerate(texts)
+    ]
+    policy = f"kind: service\nname: s\nhosts: ['*']\nbody: json\nrules: [{', '.join(written)}]\n"
+    snapshot = snapshot_of(plan_of(tmp_path, s=policy))
+    asked = replace(request("POST", "/", headers=SHOWN), body=b'{"level": 1}')
+    assert check(replace(asked, extensions=KNOWN), snapshot, 0.0).reason is whole
+    decision = check(asked, snapshot, 0.0)
+    assert (decision.reason, decision.rule) == (cut, None if named is None else f"s/r{named}")
+    assert not any(name.startswith("body") for name in decision.inputs)
+
+
+def test_a_body_that_is_incomplete_comes_behind_a_stronger_authentication_and_before_none(tmp_path: Path) -> None:
+    """The order of the reasons, where nothing allows."""
+    policy = """
+        kind: service
+        name: s
+        hosts: ["*"]
+        body: json
+        rules:
+          - {id: a-user, effect: allow, from: [{users: any}], to: [{paths: [/user]}]}
+          - {id: body, effect: allow, from: anyone, when: body.level == 1}
+    """
+    snapshot = snapshot_of(plan_of(tmp_path, s=policy))
+    assert check(request("POST", "/user"), snapshot, 0.0).reason is B
+    known = replace(request("POST", "/user"), extensions=KNOWN)
+    assert check(known, snapshot, 0.0).reason is Reason.UNAUTHENTICATED
+
+
+def test_the_record_has_of_the_body_what_rules_have_read(tmp_path: Path) -> None:
+    """Only named members, and nothing of it where no rule had to look."""
+    policy = """
+        kind: service
+        name: s
+        hosts: ["*"]
+        body: json
+        rules:
+          - {id: get, effect: allow, from: anyone, to: [{methods: [GET]}]}
+          - {id: post, effect: allow, from: anyone, to: [{methods: [POST]}],
+             when: 'body.order.amount < 10 && "sku" in body && size(body) > 1'}
+    """
+    snapshot = snapshot_of(plan_of(tmp_path, s=policy))
+    body = b'{"order": {"amount": 3, "card": "4111"}, "order.amount": 9, "sku": ["a", "b"], "secret": "x"}'
+    asked = replace(request("POST", "/", headers=SHOWN), body=body, extensions=KNOWN)
+    assert check(asked, snapshot, 0.0).inputs == {"body.order.amount": 3, "body.sku": ["a", "b"]}
+    assert check(replace(asked, method="GET"), snapshot, 0.0).inputs == {}
+    assert check(replace(asked, body=b"{"), snapshot, 0.0).inputs == {}

@@ -9,7 +9,11 @@ from authz_server.policy.loader import load_policies
 
 ERRORS = Path(__file__).parent / "errors"
 CASES = sorted(path.name for path in ERRORS.iterdir())
-KNOWN = KnownNames(issuers=frozenset({"corp", "partners"}), trust_domains=frozenset({"shop.example"}))
+KNOWN = KnownNames(
+    issuers=frozenset({"corp", "partners"}),
+    trust_domains=frozenset({"shop.example"}),
+    metadata=frozenset({"envoy.filters.http.jwt_authn", "known"}),
+)
 
 
 @pytest.mark.parametrize("case", CASES)

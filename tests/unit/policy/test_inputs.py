@@ -2,7 +2,9 @@
 
 import msgspec
 import pytest
+from google.protobuf.struct_pb2 import Struct
 
+from authz_server.policy.conditions import Evaluation
 from authz_server.policy.inputs import inputs_of, read_inputs
 from tests.expressions import ANN, evaluation, request, with_claims
 
@@ -52,6 +54,19 @@ def test_values_are_as_json_has_them(name: str, value: object) -> None:
 def test_what_is_absent_or_unreadable_is_left_out(name: str) -> None:
     """Null is a value that a claim can have; absence is not."""
     assert read_inputs(evaluation(), inputs_of([name])) == {}
+
+
+def test_metadata_is_recorded_by_name_and_never_whole() -> None:
+    """What else a filter has written stays out."""
+    written = Struct()
+    written.update({"sub": "ann", "in": {"city": "Bern"}})
+    asked = request(metadata={"a.b": written})
+    known = Evaluation(evaluation().operation, None, None, 0.0, asked)
+    names = ["metadata[a.b].sub", "metadata[a.b].in.city", "metadata[a.b]", "metadata[*]", "metadata[a.b].none.x"]
+    assert read_inputs(known, inputs_of(names)) == {"metadata[a.b].sub": "ann", "metadata[a.b].in.city": "Bern"}
+    assert read_inputs(evaluation(), inputs_of(names)) == {}
+    written.update({"nul": "\0"})
+    assert read_inputs(known, inputs_of(names)) == {}
 
 
 def test_without_a_user_nothing_of_a_user_is_there() -> None:

@@ -168,8 +168,9 @@ REFUSALS = [
      "choose another name"),
     ("request.host.split('.').map(x, x) == []", "(", "beside a macro, `split` needs a limit of at most 256",
      "write for example split(',', 100)"),
-    ("optional.of(1) == 1", "optional", "unknown variable `optional`", "there are `certificate`, `client`, "
-     "`destination`, `grpc`, `has_user`, `has_workload`, `now`, `path`, `request`, `user`, `workload`"),
+    ("optional.of(1) == 1", "optional", "unknown variable `optional`", "there are `body`, `certificate`, `client`, "
+     "`destination`, `grpc`, `has_body`, `has_user`, `has_workload`, `metadata`, `now`, `path`, `request`, `user`, "
+     "`workload`"),
 ]  # fmt: skip
 
 
