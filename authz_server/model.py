@@ -120,8 +120,8 @@ HeaderAction = Literal["set", "append", "if_absent", "if_present"]
 """In place of what is there; beside it; only where nothing is there; only in place of something."""
 
 
-BodyFormat = Literal["problem", "page", "plain"]
-"""A problem in JSON (RFC 9457), an HTML page, a line of text."""
+BodyFormat = Literal["problem", "page", "plain", "grpc"]
+"""A problem in JSON (RFC 9457), an HTML page, a line of text, the same line as the message of a gRPC status."""
 
 
 class HeaderChange(Struct, frozen=True):

@@ -12,6 +12,7 @@ from msgspec import Struct
 from authz_server.audit.record import encode
 from authz_server.audit.redaction import Redaction
 from authz_server.cli.configuration import print_problems
+from authz_server.cli.explained import Explained, ReadingOutcome, explained
 from authz_server.control.api_keys import parse_api_keys
 from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
 from authz_server.control.keys import NO_KEYS
@@ -19,7 +20,7 @@ from authz_server.control.policies import known_names
 from authz_server.control.revocations import parse_revocations
 from authz_server.control.settings import BundleSettings, IssuerSettings, Settings
 from authz_server.control.trust import workload_api_bundles
-from authz_server.errors import OUTCOMES, Reason, Refused
+from authz_server.errors import OUTCOMES, Reason
 from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.bundle import Bundle, InvalidBundle, parse_bundle
 from authz_server.identity.cache import BoundedCache
@@ -29,13 +30,11 @@ from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
 from authz_server.model import Decision, Request
 from authz_server.pipeline import check
-from authz_server.policy.callers import Caller
-from authz_server.policy.conditions import ConditionRuntime, Evaluation
-from authz_server.policy.explain import Explanation, RuleOutcome
+from authz_server.policy.conditions import ConditionRuntime
+from authz_server.policy.explain import RuleOutcome
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.loader import Loaded
 from authz_server.policy.plan import Plan
-from authz_server.request.operation import canonical_operation
 from authz_server.snapshot import Caches, Snapshot, build_verifiers
 
 NOTHING_ALLOWED = (Reason.NO_RULE_ALLOWS, Reason.UNAUTHENTICATED)
@@ -52,22 +51,9 @@ class Decided(Struct, frozen=True):
     identity: IdentitySettings
     max_body: int
 
-    def outcomes(self) -> list[RuleOutcome]:
-        """What came of each rule of the service; none where the rules were never asked."""
-        decision = self.decision
-        services = [service for service in self.plan.services if service.name == decision.service]
-        try:
-            operation = canonical_operation(self.request)
-        except Refused:
-            return []
-        caller = Caller(decision.workload, decision.user, operation.client_ip)
-        evaluation = Evaluation(operation, decision.workload, decision.user, decision.time, self.request, self.max_body)
-        runtime, headers = ConditionRuntime(), self.identity.identity_headers
-        return [
-            outcome
-            for service in services
-            for outcome in Explanation(service, runtime, headers, operation, caller, evaluation).outcomes()
-        ]
+    def explained(self) -> Explained:
+        """What came of each rule of the service, and of each reading of the path."""
+        return explained(self.decision, self.request, self.plan, self.identity, self.max_body)
 
 
 def decided(request: Request, settings: Settings, identity: IdentitySettings, loaded: Loaded) -> Decided:
@@ -86,20 +72,36 @@ def decided(request: Request, settings: Settings, identity: IdentitySettings, lo
 
 
 def record(decided: Decided, explain: bool) -> str:
-    """The decision as an audit record; `explain` adds what came of each rule."""
+    """The decision as an audit record; `explain` adds what came of each rule, and of each of several readings."""
     line = encode(decided.decision, worker=0, latency_us=0, redaction=Redaction((), token_bytes(32)))
     if explain:
-        line = msgspec.json.encode(msgspec.json.decode(line, type=dict[str, object]) | {"rules": decided.outcomes()})
+        found = decided.explained()
+        more = {"rules": found.rules} | ({"readings": found.readings} if found.readings else {})
+        line = msgspec.json.encode(msgspec.json.decode(line, type=dict[str, object]) | more)
     return line.decode()
 
 
 def in_words(decided: Decided, explain: bool) -> str:
     """The decision for people: what, and why; where nothing allowed, what each allow rule lacked."""
     lines = _facts(decided.decision)
-    if explain or decided.decision.reason in NOTHING_ALLOWED:
-        allowing = [each for each in decided.outcomes() if each.effect == "allow"]
-        lines += _rules(allowing) if explain or len(allowing) <= FEW_RULES else [_how_to_see(len(allowing))]
+    if explain or decided.decision.reason is not Reason.ALLOWED:
+        found = decided.explained()
+        lines += _readings(found.readings)
+        if explain or decided.decision.reason in NOTHING_ALLOWED:
+            allowing = [each for each in found.rules if each.effect == "allow"]
+            lines += _rules(allowing) if explain or len(allowing) <= FEW_RULES else [_how_to_see(len(allowing))]
     return "\n".join(lines)
+
+
+def _readings(outcomes: Sequence[ReadingOutcome]) -> list[str]:
+    if not outcomes:
+        return []
+    width, how_width = max(len(each.path) for each in outcomes), max(len(each.how) for each in outcomes)
+    lines = [
+        f"    {each.path:<{width}}  {each.how:<{how_width}}  {each.reason}{f': {each.rule}' if each.rule else ''}"
+        for each in outcomes
+    ]
+    return ["", "  readings of the path", *lines]
 
 
 def _rules(outcomes: Sequence[RuleOutcome]) -> list[str]:

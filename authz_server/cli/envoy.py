@@ -54,6 +54,10 @@ def write_config(
             help="The policies, which say whose bodies they read; without it, those of the configuration.",
         ),
     ] = None,
+    keep_escaped_slashes: Annotated[
+        bool,
+        typer.Option("--keep-escaped-slashes", help="Do not refuse %2F in paths: for services with lenient paths."),
+    ] = False,
 ) -> None:
     """Write an Envoy configuration for the server's settings.
 
@@ -82,6 +86,7 @@ def write_config(
         endpoints_file=_from_here(server.listen.endpoints_file),
         check_addresses=tuple(_parsed(parse_address, each, "--check") for each in check or ()),
         check_peer=None if check_identity is None else CheckPeer(_identity(check_identity)),
+        keep_escaped_slashes=keep_escaped_slashes,
         append_client_certificate=server.workloads.xfcc is not None and server.workloads.xfcc.appended,
         max_body=server.bodies.max,
         metadata=tuple(server.metadata.namespaces),

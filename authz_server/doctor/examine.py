@@ -9,6 +9,7 @@ from authz_server.doctor.finding import SEVERITIES, Finding
 from authz_server.doctor.listeners import about_chain, about_manager
 from authz_server.doctor.needs import Needs
 from authz_server.doctor.routes import about_routes
+from authz_server.doctor.services import about_services, about_upgrades
 
 _ORDER = {code: number for number, code in enumerate(SEVERITIES)}
 
@@ -27,5 +28,7 @@ def _findings(envoy: Envoy, needs: Needs) -> Iterator[Finding]:
         yield from about_filters(manager, needs)
         yield from about_routes(manager, needs)
         yield from about_manager(manager, needs)
+        yield from about_upgrades(manager)
+        yield from about_services(manager, needs)
     yield from about_clusters(envoy)
     yield from about_admin(envoy)

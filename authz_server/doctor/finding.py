@@ -9,6 +9,7 @@ Severity = Literal["danger", "broken", "advice"]
 
 SEVERITIES: dict[str, Severity] = {
     "no_ext_authz": "danger",
+    "upgrade_without_ext_authz": "danger",
     "filter_disabled": "danger",
     "failure_mode_allow": "danger",
     "filter_enabled": "danger",
@@ -25,6 +26,8 @@ SEVERITIES: dict[str, Severity] = {
     "unknown_service": "broken",
     "host_without_policy": "broken",
     "identity_header_written": "danger",
+    "escaped_slashes_withheld": "broken",
+    "upgrade_not_enabled": "broken",
     "path_not_normalized": "advice",
     "underscores_accepted": "advice",
     "certificate_header_forwarded": "danger",

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from authz_server.doctor.envoy import TCP_PROXY, Chain, Envoy, Manager
 from authz_server.doctor.finding import Finding
 from authz_server.doctor.needs import Needs
+from authz_server.doctor.services import KEPT, may_be_lenient
 from authz_server.doctor.view import View
 
-_PATHS = """\
-normalize_path: true
-merge_slashes: true
-path_with_escaped_slashes_action: REJECT_REQUEST"""
+_ESCAPED_SLASHES = "path_with_escaped_slashes_action"
+_PATHS = "normalize_path: true\nmerge_slashes: true"
 _CERTIFICATE_HEADER = "forward_client_cert_details"
 _PASSED_ON = ("FORWARD_ONLY", "APPEND_FORWARD", "ALWAYS_FORWARD_ONLY")
 
@@ -19,11 +18,13 @@ def about_manager(manager: Manager, needs: Needs) -> Iterator[Finding]:
     """The findings about what one connection manager does to a request before it is asked about."""
     config = manager.config
     lacking = [name for name in ("normalize_path", "merge_slashes") if not config[name].on]
-    if config["path_with_escaped_slashes_action"].text in ("", "KEEP_UNCHANGED", "IMPLEMENTATION_SPECIFIC_DEFAULT"):
-        lacking.append("path_with_escaped_slashes_action")
+    lenient = may_be_lenient(manager, needs)
+    if config[_ESCAPED_SLASHES].text in KEPT and not lenient:
+        lacking.append(_ESCAPED_SLASHES)
     if lacking:
         message = f"paths arrive as clients wrote them ({', '.join(lacking)}): those with two readings are denied"
-        yield Finding("path_not_normalized", config.place, message, _PATHS)
+        mend = f"{_PATHS}\n{_ESCAPED_SLASHES}: {'KEEP_UNCHANGED' if lenient else 'REJECT_REQUEST'}"
+        yield Finding("path_not_normalized", config.place, message, mend)
     underscores = config.at("common_http_protocol_options", "headers_with_underscores_action")
     if underscores.text not in ("REJECT_REQUEST", "DROP_HEADER"):
         message = "header names with underscores are let in, which some upstreams read as dashes"

@@ -9,10 +9,21 @@ from authz_server.control.settings import Settings
 from authz_server.control.settings.identity import IntrospectionSettings
 from authz_server.control.worker_settings import credential_headers
 from authz_server.policy.patterns import HostPattern, parse_host_pattern
-from authz_server.policy.plan import CallerItem, Plan
+from authz_server.policy.plan import CallerItem, Plan, Service
 
 _HEADER = "request.headers["
 _HEADER_VALUES = "request.header_values["
+
+
+class ServiceNeeds(Struct, frozen=True):
+    """What one service needs of the listener that it is behind."""
+
+    name: str
+    hosts: tuple[HostPattern, ...]
+    lenient: bool
+    """Its paths are to arrive as they were sent."""
+    upgrades: frozenset[str]
+    """Protocols to which a rule allows upgrades, lower case."""
 
 
 class Needs(Struct, frozen=True):
@@ -23,6 +34,7 @@ class Needs(Struct, frozen=True):
     headers: frozenset[str]
     """Lower case."""
     services: frozenset[str]
+    each_service: tuple[ServiceNeeds, ...]
     hosts: tuple[HostPattern, ...]
     identity_headers: frozenset[str]
     """Headers that only we may write."""
@@ -43,12 +55,20 @@ def needs_of(plan: Plan, settings: Settings) -> Needs:
         certificates=workloads.certificate == "required" and (named or bool(domains)),
         headers=frozenset(_headers(plan, settings)),
         services=frozenset(service.name for service in plan.services),
+        each_service=tuple([_service_needs(service) for service in plan.services]),
         hosts=tuple([parse_host_pattern(host) for service in plan.services for host in service.hosts]),
         identity_headers=frozenset(settings.identity_headers) | known_names(settings).written_headers | set_headers,
         forwarded=None if workloads.xfcc is None else workloads.xfcc.appended,
         verified=all(domain.bundle is not None for domain in domains.values()),
         question_s=max([asked.timeout for asked in _asked(settings)], default=0.0),
     )
+
+
+def _service_needs(service: Service) -> ServiceNeeds:
+    hosts = tuple([parse_host_pattern(host) for host in service.hosts])
+    allowed = [item for rule in service.rules if rule.effect == "allow" for item in rule.operations or ()]
+    upgrades = frozenset([item.upgrade for item in allowed if item.upgrade is not None])
+    return ServiceNeeds(service.name, hosts, service.lenient, upgrades)
 
 
 def _names_workload(item: CallerItem) -> bool:

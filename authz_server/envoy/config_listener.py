@@ -34,6 +34,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     HttpConnectionManagerForwardClientCertDetails,
     HttpConnectionManagerPathWithEscapedSlashesAction,
     HttpConnectionManagerSetCurrentClientCertDetails,
+    HttpConnectionManagerUpgradeConfig,
     HttpFilter,
 )
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation.v3 import HeaderMutation
@@ -101,6 +102,7 @@ def _tls(settings: EnvoySettings) -> DownstreamTlsContext:
 
 def _http_connections(settings: EnvoySettings) -> HttpConnectionManager:
     forwarding, append = HttpConnectionManagerForwardClientCertDetails, settings.append_client_certificate
+    escaped = HttpConnectionManagerPathWithEscapedSlashesAction
     return HttpConnectionManager(
         stat_prefix="edge",
         route_config=_routes(settings),
@@ -121,7 +123,11 @@ def _http_connections(settings: EnvoySettings) -> HttpConnectionManager:
         set_current_client_cert_details=HttpConnectionManagerSetCurrentClientCertDetails(uri=True) if append else None,
         normalize_path=True,
         merge_slashes=True,
-        path_with_escaped_slashes_action=HttpConnectionManagerPathWithEscapedSlashesAction.REJECT_REQUEST,
+        path_with_escaped_slashes_action=escaped.KEEP_UNCHANGED
+        if settings.keep_escaped_slashes
+        else escaped.REJECT_REQUEST,
+        # Without it Envoy refuses them all; with it they are ours to decide, like everything else.
+        upgrade_configs=[HttpConnectionManagerUpgradeConfig(upgrade_type="websocket")],
         early_header_mutation_extensions=[_remove_asserted_headers(settings)],
     )
 

@@ -58,6 +58,8 @@ class EnvoySettings(Struct, frozen=True, kw_only=True):
     check_peer: CheckPeer | None = None
     """None: Check goes over loopback or a Unix socket without TLS."""
     check_timeout_s: float = 0.5
+    keep_escaped_slashes: bool = False
+    """Let `%2F` and `%5C` in paths through to us, which only services with lenient paths take."""
     append_client_certificate: bool = False
     """Keep `x-forwarded-client-cert` of callers with a certificate, and append an element about that certificate."""
     max_body: int = DEFAULT_MAX_BYTES

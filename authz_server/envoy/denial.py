@@ -18,6 +18,7 @@ _CONTENT_TYPES: dict[BodyFormat, str] = {
     "problem": "application/problem+json",
     "page": "text/html; charset=utf-8",
     "plain": _PLAIN,
+    "grpc": _PLAIN,
 }
 # The page needs nothing but its own text, and must not be framed to trick somebody.
 _PAGE_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -37,6 +38,9 @@ def denial_headers(decision: Decision, reason: Reason, status: int, proofs: str)
         headers.append((CHALLENGE, _challenge(decision, reason, proofs)))
     if OUTCOMES[reason].grpc_code is GrpcCode.UNAVAILABLE:
         headers.append(("retry-after", RETRY_AFTER_S))
+    if decision.body_format == "grpc" and decision.answer.status is None:
+        # Else Envoy makes the code of the HTTP status, of which 400 and 500 are others than ours.
+        headers.append(("grpc-status", str(int(OUTCOMES[reason].grpc_code))))
     named = {header.name for header in decision.answer.headers}
     return [(name, value) for name, value in headers if name not in named]
 
@@ -59,7 +63,7 @@ def denial_body(decision: Decision, reason: Reason, status: int, decision_id: st
             return msgspec.json.encode({"type": "about:blank", **facts}).decode()
         case "page":
             return _page({name: escape(str(value)) for name, value in facts.items()})
-        case "plain":
+        case "plain" | "grpc":
             sentences = " ".join([str(facts[name]) for name in ("title", "detail") if name in facts])
             return f"{sentences} (reason {facts['reason']}, decision {decision_id})"
 

@@ -27,18 +27,23 @@ def decide_every(
     Rules may differ between readings. Their answers may not, because nobody knows which one the backend goes by.
     """
     verdicts = [decide(service, each.operation, caller, each, credential_came) for each in evaluations]
-    denials = [
-        (_GRAVITY.get(verdict.reason, _LEAST), verdict.rule or "", verdict.reason != Reason.DENIED_BY_RULE, number)
-        for number, verdict in enumerate(verdicts)
-        if verdict.reason is not Reason.ALLOWED
-    ]
-    if denials:
-        number = min(denials)[-1]
+    number = denial_to_tell(verdicts)
+    if number is not None:
         verdict, read = verdicts[number], f"the path read {hows[number]}"
         return verdict._replace(detail=read if verdict.detail is None else f"{read}: {verdict.detail}")
     if all(verdict.answer == verdicts[0].answer for verdict in verdicts):
         return min(verdicts, key=lambda verdict: verdict.rule or "")
     return _common(service, caller, evaluations)
+
+
+def denial_to_tell(verdicts: Sequence[Verdict]) -> int | None:
+    """Which of the verdicts about the readings of a path is told, where not all of them allow."""
+    denials = [
+        (_GRAVITY.get(verdict.reason, _LEAST), verdict.rule or "", verdict.reason != Reason.DENIED_BY_RULE, number)
+        for number, verdict in enumerate(verdicts)
+        if verdict.reason is not Reason.ALLOWED
+    ]
+    return min(denials)[-1] if denials else None
 
 
 def _common(service: ServiceIndex, caller: Caller, evaluations: Sequence[Evaluation]) -> Verdict:

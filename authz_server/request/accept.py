@@ -30,9 +30,9 @@ def denial_format(headers: Iterable[tuple[str, bytes]]) -> BodyFormat:
 
 
 def accepted_format(accept: bytes | None, *, is_grpc: bool) -> BodyFormat:
-    """The form that this `Accept` prefers: a problem where it does not say, plain for gRPC as the status message."""
+    """The form that this `Accept` prefers: a problem where it does not say, and for gRPC a status."""
     if is_grpc:
-        return "plain"
+        return "grpc"
     return _preferred(accept) if accept and len(accept) <= MAX_ACCEPT_BYTES else "problem"
 
 

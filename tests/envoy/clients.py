@@ -177,9 +177,82 @@ def _read_reply(protocol: h2.connection.H2Connection, tls: ssl.SSLSocket) -> Rep
         tls.sendall(protocol.data_to_send())
 
 
-def grpc_say(caller: Caller, port: int, host: str, message: bytes) -> bytes:
-    """Call the echo service. Raises grpc.RpcError."""
+class Tunnel(Struct, frozen=True):
+    """What came of asking for an upgrade or a tunnel: the status, the body of a denial, and the echo of one line."""
+
+    status: int
+    body: bytes = b""
+    echo: bytes = b""
+
+    @property
+    def reason(self) -> str | None:
+        """The reason that a denial gives, if it is one of ours."""
+        return str(msgspec.json.decode(self.body)["reason"]) if self.body.startswith(b"{") else None
+
+
+LINE = b"hello from behind the handshake\n"
+
+
+def http1_tunnel(caller: Caller, port: int, ask: Ask) -> Tunnel:
+    """Ask for an upgrade or CONNECT over HTTP/1.1, and where it is granted send a line through it."""
+    lines = [f"{ask.method} {ask.target} HTTP/1.1", f"host: {ask.authority}", *(f"{n}: {v}" for n, v in ask.headers)]
+    with (
+        socket.create_connection((LOOPBACK, port), TIMEOUT_S) as plain,
+        caller.context("http/1.1").wrap_socket(plain, server_hostname=SERVER_NAME) as tls,
+        tls.makefile("rb") as answer,
+    ):
+        tls.sendall("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
+        status = int(answer.readline().split()[1])
+        headers = dict(line.strip().lower().split(b": ", 1) for line in iter(answer.readline, b"\r\n"))
+        if status not in (101, 200):
+            return Tunnel(status, answer.read(int(headers.get(b"content-length", 0))))
+        tls.sendall(LINE)
+        return Tunnel(status, echo=answer.readline())
+
+
+def http2_tunnel(caller: Caller, port: int, ask: Ask, protocol: str = "") -> Tunnel:
+    """The same over HTTP/2: CONNECT (RFC 9113), or with a protocol extended CONNECT (RFC 8441)."""
+    as_it_is = h2.config.H2Configuration(
+        header_encoding="utf-8",
+        validate_outbound_headers=False,
+        normalize_outbound_headers=False,
+        validate_inbound_headers=False,
+    )
+    connection = h2.connection.H2Connection(as_it_is)
+    headers = [(":method", "CONNECT"), (":authority", ask.authority)]
+    if protocol:
+        headers += [(":scheme", "https"), (":path", ask.target), (":protocol", protocol)]
+    with (
+        socket.create_connection((LOOPBACK, port), TIMEOUT_S) as plain,
+        caller.context("h2").wrap_socket(plain, server_hostname=SERVER_NAME) as tls,
+    ):
+        connection.initiate_connection()
+        tls.sendall(connection.data_to_send())
+        status, body = 0, b""
+        asked = False
+        while received := tls.recv(65536):
+            for event in connection.receive_data(received):
+                if isinstance(event, h2.events.RemoteSettingsChanged) and not asked:
+                    # Not before the server has said that it takes extended CONNECT.
+                    connection.send_headers(1, [*headers, *ask.headers])
+                    asked = True
+                elif isinstance(event, h2.events.ResponseReceived):
+                    status = next(int(value) for name, value in event.headers if str(name) == ":status")
+                    if status == 200:
+                        connection.send_data(1, LINE)
+                elif isinstance(event, h2.events.DataReceived):
+                    body += event.data
+                    if status == 200 and body.endswith(b"\n"):
+                        return Tunnel(status, echo=body)
+                elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
+                    return Tunnel(status, body)
+            tls.sendall(connection.data_to_send())
+        raise ConnectionError("the connection ended before the answer")
+
+
+def grpc_say(caller: Caller, port: int, host: str, message: bytes, method: str = ECHO_METHOD) -> bytes:
+    """Call the echo service, or a method that it does not have. Raises grpc.RpcError."""
     options = [("grpc.ssl_target_name_override", SERVER_NAME), ("grpc.default_authority", host)]
     with grpc.secure_channel(f"{LOOPBACK}:{port}", caller.grpc_credentials(), options) as channel:
-        say: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(ECHO_METHOD)
+        say: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         return say(message, timeout=TIMEOUT_S)

@@ -48,6 +48,8 @@ class Variant(Struct, frozen=True):
     mtls_to_check: bool = False
     envoy: Mapping[str, str] = {}
     """Lines of Envoy's configuration, and what stands there instead."""
+    upstreams: tuple[Upstream, ...] = ()
+    """Services that the test has started, beside the echo services."""
     append_client_certificate: bool = False
     """Envoy appends to `x-forwarded-client-cert`."""
     environment: Mapping[str, str] = {}
@@ -209,6 +211,7 @@ def _envoy_settings(directory: Path, http_port: int, grpc_port: int, variant: Va
         listener=Address(LOOPBACK, 0),
         admin=Address(LOOPBACK, 0),
         upstreams=(
+            *variant.upstreams,
             Upstream(GRPC_HOST, Address(LOOPBACK, grpc_port), "http2"),
             Upstream("*", Address(LOOPBACK, http_port), body=variant.max_body is not None),
         ),

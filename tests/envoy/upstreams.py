@@ -1,5 +1,6 @@
 """The services behind Envoy: they echo, and remember what reached them."""
 
+import socketserver
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,50 @@ def http_echo() -> Iterator[Upstream]:
 
     with serving(echo) as upstream.port:
         yield upstream
+
+
+class _Tunnelled(socketserver.StreamRequestHandler):
+    """Says yes to an upgrade, and sends back what comes after it, or what comes without any."""
+
+    server: "_Tunnel"
+
+    def handle(self) -> None:
+        """One connection."""
+        first = self.rfile.readline()
+        if first.startswith(b"GET "):
+            lines = list(iter(self.rfile.readline, b"\r\n"))
+            fields = [line.decode().strip().partition(":") for line in lines]
+            headers = {name.lower(): value.strip() for name, _, value in fields}
+            self.server.upstream.saw(Seen("GET", first.split()[1].decode(), headers))
+            self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        else:
+            self.server.upstream.saw(Seen("", first.decode(), {}))
+            self.wfile.write(first)
+        for line in self.rfile:
+            self.wfile.write(line)
+
+
+class _Tunnel(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+
+    def __init__(self, upstream: Upstream) -> None:
+        super().__init__(("127.0.0.1", 0), _Tunnelled)
+        self.upstream = upstream
+
+
+@contextmanager
+def tunnel_echo() -> Iterator[Upstream]:
+    """A service behind websockets and CONNECT tunnels: it sends back every line that it gets."""
+    upstream = Upstream()
+    with _Tunnel(upstream) as server:
+        upstream.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield upstream
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

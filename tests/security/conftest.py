@@ -45,6 +45,11 @@ POLICIES = {
             when: request.header_values["x-items"].filter(item, item in request.header_values["x-items"]).size() > 0
     """,
 }
+POLICIES["lenient.yaml"] = (
+    POLICIES["orders.yaml"]
+    .replace("name: orders", "name: lenient\n        paths: lenient")
+    .replace("hosts: [orders", "hosts: [lenient")
+)
 
 
 @pytest.fixture(scope="session", params=list(ENVOYS.values()), ids=list(ENVOYS))

@@ -114,6 +114,37 @@ def test_what_is_refused_before_the_rules_has_none_to_explain() -> None:
     assert json.loads(result.output)["rules"] == []
 
 
+LENIENT = """\
+    kind: service
+    name: store
+    hosts: [store.example]
+    paths: lenient
+    rules:
+      - {id: files, effect: allow, from: anyone, to: [{paths: ["/files/{name}"]}]}
+"""
+
+
+def test_the_readings_of_a_lenient_path_are_told(directory: Path) -> None:
+    """Each with what came of it, and the rules with what they lacked in the one that was denied."""
+    write_policies(directory, {"policies/store.yaml": LENIENT})
+    request = ("--host", "store.example", "--path", "/files/a%2Fb")
+    said = run(*request).output
+    assert "  detail    the path read decoded\n" in said
+    assert "/files/a%2Fb  as sent                           allowed: store/files\n" in said
+    assert "/files/a/b    decoded                           no_rule_allows\n" in said
+    assert "store/files  path: `/files/a/b` fits none of `/files/{name}`" in said
+    explained = json.loads(run(*request, "--explain", "--json").output)
+    assert [reading["path"] for reading in explained["readings"]] == ["/files/a%2Fb", "/files/a/b", "/files/a%2Fb"]
+    assert [reading["reason"] for reading in explained["readings"]] == ["allowed", "no_rule_allows", "allowed"]
+
+
+@pytest.mark.parametrize("path", ["/files/a", "/files/a%2500", "/files/a%2fb%2f..%5c..;//%252e%252e%3f%23"])
+def test_where_there_are_no_readings_none_are_told(directory: Path, path: str) -> None:
+    """A path with one reading, and those that are refused."""
+    write_policies(directory, {"policies/store.yaml": LENIENT})
+    assert "readings of the path" not in run("--host", "store.example", "--path", path, "--explain").output
+
+
 @pytest.mark.usefixtures("directory")
 def test_json_is_the_audit_record() -> None:
     """Machines read the same names as in the audit file."""

@@ -44,10 +44,12 @@ def generated() -> Config:
     return written
 
 
-def findings(config: Config, directory: Path, settings: Config | None = None) -> list[Finding]:
-    """What is found in a configuration, beside the policy above."""
+def findings(
+    config: Config, directory: Path, settings: Config | None = None, *, policy: str = POLICY, **policies: str
+) -> list[Finding]:
+    """What is found in a configuration, beside the policy above, or these."""
     needs = needs_of(
-        plan_of(directory / "policies", orders=POLICY),
+        plan_of(directory / "policies", orders=policy, **policies),
         Settings.model_validate(SETTINGS if settings is None else settings, context={"base": directory}),
     )
     return examine(envoy_of(read(yaml.safe_dump(config), "envoy.yaml")), needs)
@@ -164,6 +166,12 @@ FAULTS: list[tuple[str, Callable[[Config], object]]] = [
         "identity_header_written",
         lambda config: host(config).update(request_headers_to_add=[{"header": {"key": "X-User", "value": "root"}}]),
     ),
+    (
+        "upgrade_without_ext_authz",
+        lambda config: manager(config).update(
+            upgrade_configs=[{"upgrade_type": "websocket", "filters": [manager(config)["http_filters"][-1]]}]
+        ),
+    ),
     ("path_not_normalized", without("normalize_path")),
     ("path_not_normalized", without("merge_slashes", "path_with_escaped_slashes_action")),
     ("underscores_accepted", without("common_http_protocol_options")),
@@ -241,6 +249,62 @@ def test_the_certificate_header_is_what_the_configuration_says(
     assert [finding.code for finding in findings(config, tmp_path, settings)] == codes
 
 
+LENIENT = POLICY.replace("name: orders", "name: orders\n    paths: lenient")
+
+
+@pytest.mark.parametrize(
+    ("action", "domain", "codes"),
+    [
+        ("KEEP_UNCHANGED", "orders.shop.example", []),
+        ("IMPLEMENTATION_SPECIFIC_DEFAULT", "*.shop.example", []),
+        ("REJECT_REQUEST", "orders.shop.example", ["escaped_slashes_withheld"]),
+        ("UNESCAPE_AND_FORWARD", "ORDERS.shop.example:8443", ["escaped_slashes_withheld"]),
+        ("UNESCAPE_AND_REDIRECT", "*", ["escaped_slashes_withheld"]),
+        ("KEEP_UNCHANGED", "web.shop.example", ["path_not_normalized"]),
+        ("REJECT_REQUEST", "web.shop.example", []),
+    ],
+)
+def test_lenient_paths_want_their_slashes(action: str, domain: str, codes: list[str], tmp_path: Path) -> None:
+    """And what wants them is not told to have them refused; another service's listener is."""
+    config = generated()
+    manager(config)["path_with_escaped_slashes_action"] = action
+    host(config)["domains"] = [domain]
+    web = "kind: service\nname: web\nhosts: [web.shop.example]\nrules: []\n"
+    assert [finding.code for finding in findings(config, tmp_path, policy=LENIENT, web=web)] == codes
+
+
+def test_lenient_paths_are_found_by_the_name_on_a_route(tmp_path: Path) -> None:
+    """And where routes come from elsewhere, nothing is advised that would be wrong for them."""
+    config = generated()
+    host(config)["domains"] = ["elsewhere.example"]
+    on_route({"@type": PER_ROUTE, "check_settings": {"context_extensions": {"service": "orders"}}})(config)
+    assert [finding.code for finding in findings(config, tmp_path, policy=LENIENT)] == ["escaped_slashes_withheld"]
+    manager(config).update(route_config=None, path_with_escaped_slashes_action="KEEP_UNCHANGED")
+    assert findings(config, tmp_path, policy=LENIENT) == []
+
+
+@pytest.mark.parametrize(
+    ("upgrades", "codes"),
+    [
+        ([{"upgrade_type": "WebSocket"}], []),
+        ([{"upgrade_type": "websocket", "enabled": False}], ["upgrade_not_enabled"]),
+        ([{"upgrade_type": "CONNECT"}], ["upgrade_not_enabled"]),
+        ([], ["upgrade_not_enabled"]),
+    ],
+)
+def test_upgrades_that_rules_allow_are_enabled(upgrades: list[Config], codes: list[str], tmp_path: Path) -> None:
+    """On the listener, or on a route; where no rule names one, none is missed."""
+    config = generated()
+    manager(config)["upgrade_configs"] = upgrades
+    listens = """
+      - {id: listen, effect: allow, from: anyone, to: [{paths: [/events], upgrade: websocket}]}
+"""
+    assert [finding.code for finding in findings(config, tmp_path, policy=POLICY + listens)] == codes
+    assert findings(config, tmp_path / "none") == []
+    host(config)["routes"][0]["route"]["upgrade_configs"] = [{"upgrade_type": "websocket"}]
+    assert findings(config, tmp_path / "route", policy=POLICY + listens) == []
+
+
 def test_certificates_that_nobody_signed_are_found_where_we_do_not_verify(tmp_path: Path) -> None:
     """With a bundle of our own they are refused here."""
     config = generated()
@@ -254,6 +318,7 @@ def test_certificates_that_nobody_signed_are_found_where_we_do_not_verify(tmp_pa
 def test_every_code_has_been_planted() -> None:
     """A finding that no test plants may never be found."""
     elsewhere = {"certificate_header_mismatch", "untrusted_certificates", "too_little_time"}
+    elsewhere |= {"escaped_slashes_withheld", "upgrade_not_enabled"}
     assert {code for code, _ in FAULTS} | elsewhere == set(SEVERITIES)
 
 

@@ -176,14 +176,25 @@ def test_a_page_says_what_a_problem_says_and_nothing_runs_in_it() -> None:
 
 
 def test_a_line_of_text_says_it_in_one_sentence() -> None:
-    """For terminals, and as the message of a gRPC status."""
+    """For terminals."""
     response = written(Reason.TOKEN_EXPIRED, answer=Answer(hint="Log in."), body_format="plain")
     line = f"The access token is not valid. Log in. (reason token_invalid, decision {ID})"
     assert response.denied_response.body == line
     assert denial_headers(response)["content-type"] == "text/plain; charset=utf-8"
 
 
-@pytest.mark.parametrize("body_format", ["problem", "page", "plain"])
+@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.ALLOWED}))
+def test_a_grpc_call_gets_the_code_of_its_reason(reason: Reason) -> None:
+    """Envoy would make another one of 400 and 500; where a rule chose the HTTP status, it makes the code of that."""
+    response = written(reason, body_format="grpc")
+    assert int(denial_headers(response)["grpc-status"]) == OUTCOMES[reason].grpc_code
+    assert response.denied_response.body.endswith(f"decision {ID})")
+    chosen = written(reason, answer=Answer(status=404), body_format="grpc")
+    assert "grpc-status" not in denial_headers(chosen)
+    assert "grpc-status" not in denial_headers(written(reason, body_format="plain"))
+
+
+@pytest.mark.parametrize("body_format", ["problem", "page", "plain", "grpc"])
 def test_the_body_of_a_rule_stands_whatever_form_is_asked_for(body_format: BodyFormat) -> None:
     """It is the rule's word, as plain text."""
     response = written(Reason.DENIED_BY_RULE, answer=Answer(body="No."), body_format=body_format)

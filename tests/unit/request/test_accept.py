@@ -40,10 +40,10 @@ def test_several_accept_headers_are_one_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content_type", "expected"), [(b"application/grpc+proto", "plain"), (b"application/grpc-web", "page")]
+    ("content_type", "expected"), [(b"application/grpc+proto", "grpc"), (b"application/grpc-web", "page")]
 )
-def test_grpc_calls_get_a_line_of_text(content_type: bytes, expected: BodyFormat) -> None:
-    """Envoy makes the status message of it."""
+def test_grpc_calls_get_a_status(content_type: bytes, expected: BodyFormat) -> None:
+    """Whatever they accept; gRPC-Web is not gRPC."""
     assert denial_format([("accept", b"text/html"), ("content-type", content_type)]) == expected
 
 

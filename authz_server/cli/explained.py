@@ -1,0 +1,85 @@
+"""Why one request was decided as it was: what came of each rule, and of each reading of its path."""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from authz_server.errors import Reason, Refused
+from authz_server.identity.settings import IdentitySettings
+from authz_server.model import Decision, Path, Request
+from authz_server.policy.callers import Caller
+from authz_server.policy.conditions import ConditionRuntime, Evaluation
+from authz_server.policy.decide import decide
+from authz_server.policy.every_reading import denial_to_tell
+from authz_server.policy.explain import Explanation, RuleOutcome
+from authz_server.policy.index import PolicyIndex
+from authz_server.policy.plan import Plan, Service
+from authz_server.request.operation import Operation, canonical_operation
+from authz_server.request.readings import has_several, readings
+
+
+class ReadingOutcome(Struct, frozen=True):
+    """What is decided about one reading of a path; `how` is what a backend has done to it."""
+
+    path: str
+    how: str
+    reason: Reason
+    rule: str | None
+
+
+class Explained(Struct, frozen=True):
+    """What came of the rules in the reading that decided, and of all readings, where there are several."""
+
+    rules: list[RuleOutcome] = []
+    readings: list[ReadingOutcome] = []
+
+
+def explained(decision: Decision, request: Request, plan: Plan, identity: IdentitySettings, max_body: int) -> Explained:
+    """Hold a request against the rules of the service that it was decided by; empty where they were not asked."""
+    service = next((each for each in plan.services if each.name == decision.service), None)
+    try:
+        read = [] if service is None else _operations(request, service)
+    except Refused:
+        read = []
+    if service is None or not read:
+        return Explained()
+    runtime, headers = ConditionRuntime(), identity.identity_headers
+    caller = Caller(decision.workload, decision.user, read[0][0].client_ip)
+    who = (decision.workload, decision.user, decision.time)
+    evaluations = [Evaluation(each, *who, request, max_body) for each, _ in read]
+    index = PolicyIndex(Plan("", (service,)), runtime, headers).service(read[0][0], service.name)
+    assert index is not None  # noqa: S101 - it was just put there
+    came = decision.user is not None
+    verdicts = [decide(index, each.operation, caller, each, came) for each in evaluations]
+    chosen = evaluations[denial_to_tell(verdicts) or 0]
+    rules = Explanation(service, runtime, headers, chosen.operation, caller, chosen).outcomes()
+    if len(read) == 1:
+        return Explained(rules)
+    return Explained(
+        rules,
+        [
+            ReadingOutcome(operation.path_text, how, verdict.reason, verdict.rule)
+            for (operation, how), verdict in zip(read, verdicts, strict=True)
+        ],
+    )
+
+
+def _operations(request: Request, service: Service) -> list[tuple[Operation, str]]:
+    """The request in each reading of its path, and how it was read. Raises Refused."""
+    try:
+        operation = canonical_operation(request)
+    except Refused:
+        if not service.lenient:
+            raise
+        operation = canonical_operation(request, lenient=True)
+    if not service.lenient or not has_several(operation.path_text):
+        return [(operation, "")]
+    return [
+        (replace(operation, path=reading.path, path_text=_text(reading.path)), reading.how)
+        for reading in readings(operation.path_text)
+    ]
+
+
+def _text(path: Path) -> str:
+    """The path of a reading for people: a slash within a segment is written as an escape."""
+    segments = [segment.replace("/", "%2F") for segment in path.segments]
+    return f"/{'/'.join(segments)}{'/' if path.trailing_slash and segments else ''}"
