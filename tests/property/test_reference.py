@@ -116,6 +116,31 @@ def test_no_spelling_of_a_path_escapes_a_deny_rule(seed: int, mutation: str) -> 
             assert engine.answer(replace(asked, target=target)).code != 0, (asked, target)
 
 
+LENIENT_MUTATIONS = [
+    *("/x/..{}", "/x%2f..{}", "/x/..;{}", "/x\\..{}", "/x/%252e%252e{}", "/.{}", "/%2e{}", "/{}", "//x{}"),
+    *("{};p", "{}%3bp", "{}%3fq", "{}%23f", "{}/x/..", "{}/%2e", "{}%2f", "{}%5c", "{}\\"),
+]
+
+
+@settings(max_examples=15)
+@given(SEEDS, st.sampled_from(LENIENT_MUTATIONS))
+def test_no_reading_of_a_path_escapes_a_deny_rule(seed: int, mutation: str) -> None:
+    """Where all services are lenient: what some backend may take for a path that a rule denies is denied."""
+    documents = World(seed).documents
+    for document in documents.values():
+        if document["kind"] == "service":
+            document["paths"] = "lenient"
+        for rule in document.get("rules", []):
+            # Conditions may tell spellings apart.
+            rule.pop("when", None)
+    engine = engine_of(documents)
+    for asked in requests(seed):
+        plain = not set("?%;\\") & set(asked.target) and not any(part in asked.target for part in ("//", "/."))
+        if plain and asked.target != "/" and engine.answer(asked).decided.reason == "denied_by_rule":
+            target = mutation.format(asked.target)
+            assert engine.answer(replace(asked, target=target)).code != 0, (asked, target)
+
+
 def test_the_requests_meet_the_rules() -> None:
     """Worlds in which everything is denied would prove nothing."""
     seen: dict[str, int] = {}
