@@ -1,4 +1,4 @@
-"""Lenient paths through a real Envoy: with its defaults, which keep every path, and where it refuses escaped slashes."""
+"""Lenient paths through real Envoys: with defaults, which keep every path, and where escaped slashes are refused."""
 
 from collections.abc import Iterator
 

@@ -2,8 +2,9 @@
 
 import msgspec
 import pytest
+from msgspec import structs
 
-from authz_server.model import Request, User
+from authz_server.model import Path, Request, User
 from authz_server.policy.conditions import ConditionCompiler, ConditionRuntime, EvaluationError
 from tests.expressions import ANN, CAPTURES, WEB, evaluation, failure, holds, request, with_claims
 
@@ -185,6 +186,21 @@ def test_one_activation_serves_conditions_that_read_the_same() -> None:
     assert first.holds(asked, {})
     assert second.holds(asked, {})
     assert len(asked._activations) == 1
+
+
+def test_what_does_not_depend_on_the_path_is_computed_once_for_all_readings() -> None:
+    """So that the readings of a lenient path do not multiply the cost of a condition."""
+    runtime, compiler, first = ConditionRuntime(), ConditionCompiler(), evaluation()
+    other = first.reread(structs.replace(first.operation, path=Path(("other",), False)))
+    costly = runtime.load(compiler.condition('user.scopes.exists(s, s == "orders:read")', frozenset()))
+    about_path = runtime.load(compiler.condition('request.path == "/other"', frozenset()))
+    about_captures = runtime.load(compiler.condition('path.order_id == "a"', frozenset(CAPTURES)))
+    for each, path_holds, capture in ((first, False, "a"), (other, True, "b"), (first, False, "a")):
+        assert costly.holds(each, {})
+        assert about_path.holds(each, {}) is path_holds
+        assert about_captures.holds(each, {"order_id": capture}) is (capture == "a")
+    assert list(other.known or ()) == [costly]
+    assert other.query() is first.query()
 
 
 def test_identical_expressions_are_loaded_once() -> None:
