@@ -1,4 +1,4 @@
-"""Lenient paths through real Envoys: with defaults, which keep every path, and where escaped slashes are refused."""
+"""Lenient paths through a real Envoy: with its defaults, which keep every path, and one that refuses escaped slashes."""
 
 from collections.abc import Iterator
 
