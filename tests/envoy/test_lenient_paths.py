@@ -1,4 +1,4 @@
-"""Lenient paths through a real Envoy: with its defaults, which keep every path, and one that refuses escaped slashes."""
+"""Lenient paths through a real Envoy: with its defaults, which keep every path, and where it refuses escapes."""
 
 from collections.abc import Iterator
 
