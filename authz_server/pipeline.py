@@ -27,7 +27,9 @@ from authz_server.request.operation import Operation, canonical_operation
 from authz_server.request.readings import Reading, has_several, readings
 from authz_server.snapshot import Snapshot, Verifiers
 
-_PARAMETERS = re.compile("[;?#]")
+# Written plainly or with escapes, which a lenient service takes.
+_PARAMETERS = re.compile("[;?#]|%(?:25)*(?:3[BbFf]|23)", re.ASCII)
+_USER_INFO = re.compile("(?<=://)[^/]*@", re.ASCII)
 DPOP = "dpop"
 """The scheme of tokens that come with a proof."""
 SERVICE_EXTENSION = "service"
@@ -112,7 +114,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         token_hash=None if token is None else token.token_hash,
         method=operation.method,
         host=operation.host,
-        path=operation.path_text,
+        path=_recorded_path(operation.path_text) if operation.path_text else operation.path_text,
         client_ip=client_ip_text(request.client_address),
         request_id=operation.id or None,
         trace_id=operation.trace_id,
@@ -151,7 +153,14 @@ def decision_id(now: float) -> str:
 
 def _bare_path(request: Request) -> str | None:
     """The path of a request that was refused, without what may be secret: parameters, query, fragment."""
-    return _PARAMETERS.split(request.target, maxsplit=1)[0] or None
+    return _recorded_path(_USER_INFO.sub("", request.target, count=1)) or None
+
+
+def _recorded_path(path_text: str) -> str:
+    """The path without what may be secret; a strict one has no parameters."""
+    if ";" not in path_text and "%" not in path_text and "?" not in path_text and "#" not in path_text:
+        return path_text
+    return _PARAMETERS.split(path_text, maxsplit=1)[0]
 
 
 def _bare_host(request: Request) -> str | None:
@@ -210,7 +219,7 @@ def _only(key: str, credential: Authorization | None) -> str:
 def _unless_audited(refusal: Refused, request: Request, operation: Operation, snapshot: Snapshot) -> Verdict:
     """What a service in audit makes of a bad credential; raises the refusal for any other."""
     service = snapshot.policies.service(operation, request.extensions.get(SERVICE_EXTENSION))
-    if service is None or not service.audit:
+    if service is None or not service.audit or service.guards_users:
         raise refusal
     return Verdict(refusal.reason, detail=refusal.detail)
 

@@ -86,7 +86,12 @@ class ApiKeyFile:
             fcntl.flock(directory, fcntl.LOCK_EX)
             keys = {key.id: key for key in self._read().keys}
             yield keys
-            self._write(as_text(ApiKeys(tuple(keys.values()))))
+            text = as_text(ApiKeys(tuple(keys.values())))
+            # What could not be read again would take all other keys with it.
+            problems = load_api_keys(text.encode(), str(self.path))[1]
+            if problems:
+                raise UnusableKeyFile(problems)
+            self._write(text)
             os.fsync(directory)
         finally:
             os.close(directory)

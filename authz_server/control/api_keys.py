@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import yaml
 from msgspec import Struct
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from authz_server.control.settings.section import Section
 from authz_server.documents.invalid import InvalidValue
@@ -21,8 +21,16 @@ from authz_server.policy.values import Network
 
 NO_API_KEYS = b"keys: {}"
 _HEAD = "# API keys, written by `authz keys`. Secrets are here as salted hashes only.\n"
+_LATEST_S = 253_370_764_800.0
 _BASE64URL = re.compile("[A-Za-z0-9_-]*", re.ASCII)
 _BY_HAND = "`authz keys create` and `authz keys rotate` write it"
+
+
+class _Quoted(yaml.SafeDumper):
+    """Puts every text in quotes, so that none reads as a number, a time or a truth."""
+
+
+_Quoted.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
 class ApiKeys(Struct, frozen=True):
@@ -55,7 +63,24 @@ def _id(text: str) -> str:
 
 _Id = Annotated[str, AfterValidator(_id)]
 Scope = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_scope)]
-Owner = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+def _owner(text: str) -> str:
+    if not text.isprintable() or text.strip() != text:
+        raise InvalidValue(
+            "the name of an owner is printable, without spaces around it", hint="for example nightly-report"
+        )
+    return text
+
+
+def _in_this_era(text: str) -> str:
+    if not 0 <= seconds_of(text) < _LATEST_S:
+        raise InvalidValue(f"{quoted(text)} is not between the years 1970 and 9999", hint=_BY_HAND)
+    return text
+
+
+Owner = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_owner)]
+_Moment = Annotated[Instant, AfterValidator(_in_this_era)]
 
 
 class _SecretSection(Section):
@@ -63,7 +88,7 @@ class _SecretSection(Section):
 
     salt: Annotated[str, _bytes_of(SALT_BYTES)]
     hash: Annotated[str, _bytes_of(HASH_BYTES)]
-    until: Instant | None = None
+    until: _Moment | None = None
 
 
 class _KeySection(Section):
@@ -72,10 +97,18 @@ class _KeySection(Section):
     owner: Owner
     scopes: list[Scope] = Field(default=[])
     networks: list[Network] = Field(default=[])
-    created: Instant
-    expires: Instant
+    created: _Moment
+    expires: _Moment
     revoked: bool = False
     secrets: list[_SecretSection] = Field(min_length=1, max_length=MAX_SECRETS)
+
+    @field_validator("secrets")
+    @classmethod
+    def _one_is_in_use(cls, secrets: list[_SecretSection]) -> list[_SecretSection]:
+        # A file that is cut behind `hash` would make the one before good for ever.
+        if [secret.until is None for secret in secrets] != [True, False][: len(secrets)]:
+            raise InvalidValue("the first secret has no `until`, and a second one has it", hint=_BY_HAND)
+        return secrets
 
     def compiled(self, key_id: str) -> ApiKey:
         secrets = [
@@ -123,7 +156,7 @@ def parse_api_keys(content: bytes) -> ApiKeys:
 def as_text(keys: ApiKeys) -> str:
     """The file that holds these keys."""
     content = {"keys": {key.id: _as_section(key) for key in keys.keys}}
-    return _HEAD + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return _HEAD + yaml.dump(content, Dumper=_Quoted, sort_keys=False, allow_unicode=True)
 
 
 def instant(seconds: float) -> str:

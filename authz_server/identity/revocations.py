@@ -51,7 +51,12 @@ class Revocations(Struct, frozen=True):
     """Serial numbers by trust domain: lower-case hexadecimal without leading zeros."""
 
     def check_user(self, user: User, kid: str | None) -> None:
-        """Look a verified token up; `kid` is of the key that signed it. Raises Refused (`token_revoked`)."""
+        """Look a verified token and its actor up; `kid` is of the key that signed it.
+
+        Raises Refused (`token_revoked`).
+        """
+        if user.actor is not None and user.actor.id is not None and user.actor.id.text in self.workloads:
+            raise Refused(Reason.TOKEN_REVOKED, "the workload that acts on behalf of the user is revoked")
         issuer = self.issuers.get(user.issuer)
         if issuer is None:
             return

@@ -87,6 +87,8 @@ class ServiceIndex(Struct, frozen=True):
     """None where no rule is in audit."""
     audit: bool = False
     """The service is in audit: its rules deny nothing."""
+    guards_users: bool = False
+    """A guardrail asks who the user is: what no mode undoes cannot be told where a credential fails."""
     lenient: bool = False
     """Paths with several readings are decided, each reading by itself."""
 
@@ -145,11 +147,22 @@ def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_he
         if any(r.audit for r in service.rules)
         else None,
         audit=service.audit,
+        guards_users=any(rule.guardrail and _asks_for_user(rule) for rule in service.rules),
         lenient=service.lenient,
     )
     for order, rule in enumerate(service.rules):
         _add(index, rule, _bind(order, rule, runtime, protected))
     return index
+
+
+def _asks_for_user(rule: plan.Rule) -> bool:
+    reads = () if rule.condition is None else rule.condition.reads
+    asks = any(read == "has_user" or read.startswith("user.") for read in reads)
+    return asks or any(map(_names_user, rule.callers or ()))
+
+
+def _names_user(item: plan.CallerItem) -> bool:
+    return item.users is not None or item.anonymous or any(map(_names_user, item.any_of))
 
 
 def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime, protected: frozenset[str]) -> BoundRule:

@@ -14,6 +14,8 @@ _NAMES = re.compile(rf"(?:{_NAME}\n)*+", re.ASCII)
 _NAME_IN_ANY_CASE = re.compile(_NAME, re.ASCII | re.IGNORECASE)
 _LINE_BREAK_OR_NUL = re.compile(rb"[\r\n\0]")
 _CREDENTIALS = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?: (.*))?", re.DOTALL)
+MAX_VALUES = 10_000
+"""Of one header, as rules read them."""
 _SHORT_NAMES = 1024
 _BEARER = b"Bearer "
 _OUR_SCHEMES = frozenset({"bearer", "dpop"})
@@ -98,6 +100,8 @@ class Headers(Struct, frozen=True):
         The same list whether the proxy joined repeated headers or not. Raises HeaderUnusable.
         """
         values = self._repeated.get(name) or (self._bytes(name),)
+        if sum(value.count(b",") + 1 for value in values) > MAX_VALUES:
+            raise HeaderUnusable(f"the header `{name}` has more than {MAX_VALUES} values")
         return [part.strip(" \t") for value in values for part in _text(name, value).split(",")]
 
     def has(self, name: str) -> bool:

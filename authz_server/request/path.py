@@ -13,6 +13,9 @@ from authz_server.request.percent import InvalidEscape, percent_decoded
 MAX_PATH_BYTES = 64 * 1024
 """Without the query. Beyond it servers differ in what they do, and every rule would have to walk it."""
 
+MAX_SEGMENTS = 1024
+"""Deny rules look at each of them."""
+
 # Printable ASCII without `" # ; < > ? \ ^ { | }` and the backquote.
 _TARGET = re.compile(r"(/[!$-:=@-\[\]_a-z~]*)(?:\?([^\x00- #\x7f]*))?", re.ASCII)
 # An escaped `# % . / ; ? \`, or a control character.
@@ -45,6 +48,8 @@ def canonical_path(target: str, *, allow_empty: bool = False) -> CanonicalTarget
     path_text, query_text = match.groups("")
     if len(path_text) > MAX_PATH_BYTES:
         raise _ambiguous(f"more than {MAX_PATH_BYTES} bytes")
+    if path_text.count("/") > MAX_SEGMENTS:
+        raise _ambiguous(f"more than {MAX_SEGMENTS} segments")
     if "//" in path_text:
         raise _ambiguous("an empty segment")
     if "/." in path_text and ("/./" in path_text or "/../" in path_text or path_text.endswith(("/.", "/.."))):

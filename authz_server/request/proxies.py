@@ -10,6 +10,8 @@ from authz_server.request.address import client_ip
 
 HEADER = "x-forwarded-for"
 UNKNOWN = ""
+MAX_PROXIES = 32
+"""In a row; the client behind more of them is unknown."""
 
 
 class Proxies:
@@ -28,10 +30,12 @@ class Proxies:
         if not self._is_proxy(address):
             return request
         values = [value for name, value in request.headers if name.lower() == HEADER]
-        entries = b",".join(values).decode("latin-1").split(",") if values else []
-        while entries and self._is_proxy(address):
-            address = entries.pop().strip(" \t")
-        if client_ip(address) is None:
+        entries = b",".join(values).decode("latin-1").rsplit(",", MAX_PROXIES) if values else []
+        hops = entries[-MAX_PROXIES:]
+        while hops and self._is_proxy(address):
+            address = hops.pop().strip(" \t")
+        behind_too_many = not hops and len(entries) > MAX_PROXIES and self._is_proxy(address)
+        if client_ip(address) is None or behind_too_many:
             address = UNKNOWN
         return msgspec.structs.replace(request, client_address=address)
 

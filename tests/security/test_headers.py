@@ -141,6 +141,13 @@ def steps(work: Callable[[], object]) -> int:
     return count
 
 
+def test_hdr_08_a_header_has_a_bounded_number_of_values(server: Server) -> None:
+    """Beyond that a deny rule that reads it denies."""
+    for count, reason in ((10_000, Reason.ALLOWED), (10_001, Reason.DENY_RULE_ERROR)):
+        outcome = server.ask(Ask(path="/tagged", headers=[("x-role", ",".join(["a"] * count))]))
+        assert outcome.reason == reason
+
+
 @pytest.mark.parametrize("value", ["x", "x" * 100], ids=["many", "much"])
 def test_hdr_08_the_work_for_headers_is_linear(server: Server, value: str) -> None:
     """Ten thousand of them, or a megabyte, cost ten times what a thousand cost, and not more."""

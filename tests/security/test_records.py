@@ -65,6 +65,23 @@ def test_log_02_no_secret_is_recorded(server: Server) -> None:
     assert len(outcomes[1].record["token_hash"]) == 32
 
 
+@pytest.mark.parametrize(
+    ("path", "recorded"),
+    [
+        ("/public/a%3Bjsessionid=S3CRET", "/public/a"),
+        ("/public/a%253bkey=S3CRET", "/public/a"),
+        ("/public/a%3fkey=S3CRET", "/public/a"),
+        ("/public/a;key=S3CRET", "/public/a"),
+        ("http://ann:S3CRET@orders.shop.example/a", "http://orders.shop.example/a"),
+    ],
+)
+def test_log_02_a_path_is_recorded_without_what_may_be_secret(server: Server, path: str, recorded: str) -> None:
+    """Parameters and queries, also where they are escaped, and passwords."""
+    outcome = server.ask(Ask(path=path))
+    assert outcome.record["path"] == recorded
+    assert "S3CRET" not in json.dumps(dict(outcome.record))
+
+
 def test_log_03_long_fields_are_cut_and_no_record_is_lost(server: Server) -> None:
     """As many records as decisions, each bounded and marked where it was cut."""
     before = len(server.records)

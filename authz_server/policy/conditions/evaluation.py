@@ -69,15 +69,18 @@ class Evaluation:
         self.workload = workload
         self.user = user
         self.now = now
-        self.known: dict[object, cel.Value] | None = None
-        """What programs that do not read the path have computed; None where there is one reading of it alone."""
+        self.known: dict[object, cel.Value | EvaluationError] | None = None
+        """What programs that do not read the path have computed, or why they could not.
+
+        None where there is one reading of it alone.
+        """
         self._request = request
         self._max_body = max_body
         self._json: Any = _NOT_READ
         """The value of the body, or why there is none."""
-        self._query: dict[str, list[str]] | None = None
+        self._query: dict[str, list[str]] | Unusable | None = None
         self._first: Evaluation | None = None
-        self._activations: dict[Needs, cel.Activation] = {}
+        self._activations: dict[Needs, cel.Activation | EvaluationError] = {}
         self._captures: Mapping[str, str] = {}
         """Those of the activations that hold captures."""
 
@@ -91,13 +94,15 @@ class Evaluation:
 
     def query(self) -> dict[str, list[str]]:
         """The parameters of the query. Raises Unusable."""
-        if self._query is None and self._first is not None:
-            self._query = self._first.query()
+        if self._first is not None:
+            return self._first.query()
         if self._query is None:
             try:
                 self._query = parse_query(self.operation.query_text)
             except UnreadableQuery as error:
-                raise Unusable(str(error)) from error
+                self._query = Unusable(str(error))
+        if isinstance(self._query, Unusable):
+            raise self._query
         return self._query
 
     @property
@@ -145,17 +150,26 @@ class Evaluation:
             self._captures = captures
         activation = self._activations.get(needs)
         if activation is None:
-            data = {}
-            for name, binding in needs.items:
-                try:
-                    data[name] = binding(self, captures)
-                except Unusable:
-                    # Not bound, so that only what uses it fails.
-                    continue
-                if needs.iterates:
-                    _check_size(name, data[name])
-            activation = self._activations[needs] = needs.environment.Activation(data)
+            try:
+                activation = needs.environment.Activation(self._bound(needs, captures))
+            except EvaluationError as error:
+                activation = error
+            self._activations[needs] = activation
+        if isinstance(activation, EvaluationError):
+            raise activation
         return activation
+
+    def _bound(self, needs: Needs, captures: Mapping[str, str]) -> dict[str, object]:
+        data: dict[str, object] = {}
+        for name, binding in needs.items:
+            try:
+                data[name] = binding(self, captures)
+            except Unusable:
+                # Not bound, so that only what uses it fails.
+                continue
+            if needs.iterates:
+                _check_size(name, data[name])
+        return data
 
     def why_unbound(self, needs: Needs, name: str, captures: Mapping[str, str]) -> EvaluationError:
         """Why a variable is not bound."""

@@ -41,17 +41,25 @@ class Program:
 
     def _evaluate(self, evaluation: Evaluation, captures: Mapping[str, str]) -> cel.Value:
         known = None if self._needs.reads_path else evaluation.known
-        if known is not None and self in known:
-            return known[self]
+        if known is None:
+            return self._computed(evaluation, captures)
+        if self not in known:
+            try:
+                known[self] = self._computed(evaluation, captures)
+            except EvaluationError as error:
+                known[self] = error
+        value = known[self]
+        if isinstance(value, EvaluationError):
+            raise value
+        return value
+
+    def _computed(self, evaluation: Evaluation, captures: Mapping[str, str]) -> cel.Value:
         activation = evaluation.activation(self._needs, captures)
         try:
-            value = self._compiled.eval(activation)
+            return self._compiled.eval(activation)
         except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
             # Most failures are values; the limit of 9,999 iterations is one that is raised.
             raise EvaluationError("the engine gave up: too many elements to go through") from error
-        if known is not None:
-            known[self] = value
-        return value
 
     def _failure(self, evaluation: Evaluation, captures: Mapping[str, str], engine_message: str) -> EvaluationError:
         """What went wrong, without a value: the engine's own message may quote the request."""

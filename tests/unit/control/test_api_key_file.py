@@ -57,6 +57,9 @@ def is_good(file: ApiKeyFile, text: str, in_s: float = 0.0) -> bool:
         ("owner: nightly", "owner: ''", "4:12"),
         ("owner: nightly", "ovner: nightly", "did you mean `owner`?"),
         ("k3v9x0q2m7ab", "K3v9", "`K3v9` is no id of a key"),
+        ("owner: nightly", 'owner: " nightly"', "is printable"),
+        ("2026-06-02T10:00:00Z", "0001-01-01T00:00:00+23:59", "not between the years"),
+        ("2026-06-02T10:00:00Z", "9999-12-31T23:59:59-23:59", "not between the years"),
         ("orders:read", "a b", "`a b` is no scope"),
         ("10.0.0.0/8", "10.0.0.1/8", "has bits that a network of length 8 does not have"),
         ("10:00:00Z", "10:00:00", "has no zone"),
@@ -84,11 +87,10 @@ def test_what_is_written_is_read_again() -> None:
     """Every field, and to the second."""
     keys = parse_api_keys(GOOD.encode())
     assert parse_api_keys(as_text(keys).encode()) == keys
+    [key] = keys.keys
+    before = msgspec.structs.replace(key.secrets[0], until=key.created)
     changed = ApiKeys(
-        tuple(
-            msgspec.structs.replace(key, revoked=True, scopes=frozenset(), networks=(), secrets=key.secrets * 2)
-            for key in keys.keys
-        )
+        (msgspec.structs.replace(key, revoked=True, scopes=frozenset(), networks=(), secrets=(*key.secrets, before)),)
     )
     assert parse_api_keys(as_text(changed).encode()) == changed
 
@@ -166,6 +168,26 @@ def test_two_writers_lose_nothing(file: ApiKeyFile) -> None:
 def trust(path: Path) -> Trust:
     """What a control process knows."""
     return Trust(Settings.model_validate({"api_keys": {"file": path}}), ControlMetrics(path.parent), lambda: None)
+
+
+@pytest.mark.parametrize("owner", ["089", "y", "null", "1e3", "0o17", "2026-03-02", "\u00ab", "#x", "a: b", "'", '"\\'])
+def test_what_is_written_can_be_read_whatever_it_looks_like(file: ApiKeyFile, owner: str) -> None:
+    """A name that reads as a number or a truth elsewhere takes no other key with it."""
+    _, first = create(file)
+    _, key = file.create(owner, scopes=frozenset({"1e3", "0o7"}), networks=(), lifetime_s=HOUR)
+    assert [(one.owner, one.scopes) for one in file.load()][1] == (owner, key.scopes)
+    file.revoke(first.id)
+    assert [one.revoked for one in file.load()] == [True, False]
+
+
+def test_a_file_that_is_cut_makes_no_secret_good_again(file: ApiKeyFile) -> None:
+    """The time until when the one before is good stands behind its hash."""
+    _, key = create(file)
+    file.rotate(key.id, overlap_s=60, lifetime_s=HOUR)
+    content = file.path.read_bytes()
+    keys, problems = load_api_keys(content[: content.rindex(b"\n", 0, content.rindex(b"until"))], "keys.yaml")
+    assert keys is None
+    assert "`until`" in str(problems[0])
 
 
 def test_a_bad_edit_keeps_the_keys_and_is_told_of(file: ApiKeyFile) -> None:

@@ -1,5 +1,6 @@
 """Services with lenient paths: what becomes of a request whose path has several readings."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_all_readings_are_allowed_or_it_is_denied(tmp_path: Path, rules: list[st
     """A deny rule that fits any of them denies."""
     decided = decision(tmp_path, path, *rules)
     assert decided.reason is reason, decided.detail
-    assert decided.path == path
+    assert decided.path == re.split("[;?#]|%3b", path, flags=re.IGNORECASE)[0]
 
 
 def test_the_detail_says_how_the_path_was_read(tmp_path: Path) -> None:

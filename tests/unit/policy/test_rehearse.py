@@ -102,6 +102,28 @@ def test_what_a_service_in_audit_allows_is_allowed_as_ever(snapshot: Snapshot) -
 
 
 @pytest.mark.parametrize(
+    "guardrail",
+    [
+        "from: [{users: {issuer: corp, groups: [banned]}}]",
+        "from: [{anonymous: true}]",
+        "from: [{roles: [banned]}]",
+        """when: 'has_user && user.subject == "mallory"'""",
+    ],
+)
+def test_no_bad_credential_hides_a_user_from_a_guardrail(tmp_path: Path, guardrail: str) -> None:
+    """One that fails beside one that is good would make a banned user nobody."""
+    plan = plan_of(
+        tmp_path,
+        legacy="{kind: service, name: legacy, hosts: [orders.shop.example], mode: audit, rules: []}",
+        guardrails=f"{{kind: guardrails, rules: [{{id: ban, effect: deny, {guardrail}}}]}}",
+        roles="{kind: roles, roles: {banned: [{users: {issuer: corp, groups: [banned]}}]}}",
+    )
+    decision = check(request(headers=bearer("a.b.c")), snapshot_of(plan), NOW)
+    assert decision.reason is Reason.TOKEN_INVALID
+    assert not decision.allowed
+
+
+@pytest.mark.parametrize(
     ("asked", "reason"),
     [
         ({"method": "TRACE", "path": "/ok"}, Reason.DENIED_BY_RULE),
