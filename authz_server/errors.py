@@ -103,6 +103,10 @@ AUDITABLE = frozenset(
     }
 )
 
+# Failures of ours, which an operator may prefer to be errors to the proxy rather than denials. Nothing that a
+# credential or a policy says is among them: `issuer_unavailable` is not, for clients choose whose token they show.
+FAILURES = frozenset({Reason.OVERLOADED, Reason.NOT_READY, Reason.DEADLINE, Reason.INTERNAL_ERROR})
+
 # Outside, these look like `token_invalid`: a client must not learn which check a token failed.
 PUBLIC_REASON: dict[Reason, Reason] = {
     Reason.TOKEN_EXPIRED: Reason.TOKEN_INVALID,

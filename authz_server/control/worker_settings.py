@@ -71,6 +71,7 @@ def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics
             metadata=tuple(settings.metadata.namespaces),
             secrets=(*settings.audit.secrets, *[f"request.headers[{name}]" for name in token_headers(settings)]),
             hash_key=hash_key,
+            failures_are_errors=settings.answers.failures == "error",
             log_level=settings.log.level,
             log_format=settings.log.format,
         )

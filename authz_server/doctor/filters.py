@@ -65,6 +65,14 @@ def _about_ext_authz(each: View, needs: Needs) -> Iterator[Finding]:
     if config["failure_mode_allow"].on:
         message = "when our answer does not come, Envoy lets the request pass"
         yield Finding("failure_mode_allow", config["failure_mode_allow"].place, message, "failure_mode_allow: false")
+        if needs.failures_are_errors:
+            message = (
+                "and it lets pass what we could not decide: `answers.failures: error` makes errors of our failures"
+            )
+            place = config["failure_mode_allow"].place
+            yield Finding(
+                "failures_pass", place, message, "failure_mode_allow: false   # or `answers: {failures: deny}`"
+            )
     yield from _about_fraction(config)
     if not config["grpc_service"]:
         message = "ext_authz does not ask over gRPC, which is how this server answers"

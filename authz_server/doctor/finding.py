@@ -12,6 +12,7 @@ SEVERITIES: dict[str, Severity] = {
     "upgrade_without_ext_authz": "danger",
     "filter_disabled": "danger",
     "failure_mode_allow": "danger",
+    "failures_pass": "danger",
     "filter_enabled": "danger",
     "no_grpc_service": "broken",
     "wrong_api_version": "broken",

@@ -6,12 +6,12 @@ that is not enforced because its service or rule is in audit.
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from google.protobuf.struct_pb2 import Struct
 
 from authz_server.envoy.denial import denial_body, denial_headers, rule_headers
-from authz_server.errors import OUTCOMES, GrpcCode, Reason
+from authz_server.errors import FAILURES, OUTCOMES, GrpcCode, Reason
 from authz_server.identity.cache import BoundedCache
 from authz_server.model import Decision, HeaderAction, HeaderChange, UpstreamToken
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, QueryParameter
@@ -36,9 +36,13 @@ _ACTIONS: dict[HeaderAction, HeaderValueOption.HeaderAppendAction] = {
 class ResponseWriter:
     """Serializes responses, and keeps the shapes of those that differ only by the decision's id."""
 
-    def __init__(self, proof_algorithms: Iterable[str] = ()) -> None:
-        """`proof_algorithms` are those of DPoP proofs, for challenges; none where no proofs are taken."""
+    def __init__(self, proof_algorithms: Iterable[str] = (), *, failures_are_errors: bool = False) -> None:
+        """`proof_algorithms` are those of DPoP proofs, for challenges; none where no proofs are taken.
+
+        With `failures_are_errors` Envoy gets a failure of ours as an error, which its settings may let pass.
+        """
         self._proofs = " ".join(proof_algorithms)
+        self._errors: frozenset[Reason] = FAILURES if failures_are_errors else frozenset()
         self._shapes: BoundedCache[tuple[object, ...], list[bytes]] = BoundedCache(MAX_SHAPES, MAX_SHAPE_BYTES)
 
     @property
@@ -65,14 +69,14 @@ class ResponseWriter:
         )
         parts = self._shapes.get(shape)
         if parts is None:
-            parts = _response(decision, self._proofs).SerializeToString().split(_ID)
+            parts = _response(decision, self._proofs, self._errors).SerializeToString().split(_ID)
             self._shapes.put(shape, parts, sum(map(len, parts)))
         response = decision.id.encode().join(parts)
         return response if token is None or not _allows(decision) else response + _with_token(token)
 
 
-def _response(decision: Decision, proofs: str) -> CheckResponse:
-    """The response to any decision of this shape: `_ID` stands for the decision's id."""
+def _response(decision: Decision, proofs: str, errors: Collection[Reason]) -> CheckResponse:
+    """The response to any decision of this shape: `_ID` stands for the decision's id, `errors` are no denials."""
     response = CheckResponse()
     if _allows(decision):
         response.status.code = GrpcCode.OK
@@ -81,7 +85,8 @@ def _response(decision: Decision, proofs: str) -> CheckResponse:
         # An `allowed` that names no rule is a defect, and a denial must never carry its 200.
         reason = Reason.INTERNAL_ERROR if decision.reason is Reason.ALLOWED else decision.reason
         response.status.code = OUTCOMES[reason].grpc_code
-        response.denied_response.CopyFrom(_denied(decision, reason, proofs))
+        answer = response.error_response if reason in errors else response.denied_response
+        answer.CopyFrom(_denied(decision, reason, proofs))
     _add_metadata(response.dynamic_metadata, decision)
     return response
 

@@ -53,16 +53,18 @@ class CheckService:
         introspect: Introspect | None = None,
         proof_algorithms: Iterable[str] = (),
         metadata: tuple[str, ...] = (),
+        *,
+        failures_are_errors: bool = False,
     ) -> None:
         """`metadata` are the namespaces of metadata that rules may read."""
         self.snapshot: Snapshot | None = None
         self._introspect = introspect
         self._metadata = metadata
         self._record = record
-        self._responses = ResponseWriter(proof_algorithms)
+        self._responses = ResponseWriter(proof_algorithms, failures_are_errors=failures_are_errors)
         self._log = structlog.get_logger()
         # To Envoy a failure to answer is no denial: what is sent then must not have to be made.
-        self._last_resort = ResponseWriter().write(pipeline.refused(NO_REQUEST, Reason.INTERNAL_ERROR, "", 0.0))
+        self._last_resort = self._responses.write(pipeline.refused(NO_REQUEST, Reason.INTERNAL_ERROR, "", 0.0))
 
     def check(self, payload: bytes, context: CallContext) -> bytes | None:
         """Decide one serialized CheckRequest; every failure inside is an explicit denial.

@@ -105,6 +105,7 @@ class _Worker:
             None if opaque is None else _introspector(opaque, metrics),
             () if proofs is None else proofs.algorithms,
             settings.metadata,
+            failures_are_errors=settings.failures_are_errors,
         )
         self.server = CheckServer(settings, _handler(self._service, settings))
 

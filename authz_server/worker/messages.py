@@ -55,6 +55,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()
     """Inputs that are recorded as keyed hashes."""
     hash_key: bytes
+    failures_are_errors: bool = False
+    """The proxy gets a failure of ours as an error rather than a denial."""
     log_level: Level
     log_format: Format
 

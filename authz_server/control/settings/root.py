@@ -73,6 +73,17 @@ class AuditSettings(Section):
     """Inputs whose values are recorded as keyed hashes, by name: `request.headers[x-api-key]`."""
 
 
+class AnswerSettings(Section):
+    """What the proxy is told."""
+
+    noun: ClassVar[str] = "`answers`"
+
+    failures: Literal["deny", "error"] = "deny"
+    """How the proxy gets failures of ours: `not_ready`, `overloaded`, `deadline`, `internal_error`. With `error` it
+    counts errors, and lets the request pass where it has `failure_mode_allow: true`: see
+    [reasons](reasons.md#failures-as-errors)."""
+
+
 class LogSettings(Section):
     """The log of the server itself, on standard error."""
 
@@ -112,6 +123,7 @@ class Settings(Section):
     """Headers, in lower case, that are never passed on from the client."""
     upstream_token: UpstreamTokenSettings | None = None
     """Without it upstreams get no token of ours."""
+    answers: AnswerSettings = Field(default={}, validate_default=True)
     audit: AuditSettings = Field(default={}, validate_default=True)
     log: LogSettings = Field(default={}, validate_default=True)
     run_directory: FilePath = Field(default="run", validate_default=True)

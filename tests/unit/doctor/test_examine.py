@@ -315,9 +315,19 @@ def test_certificates_that_nobody_signed_are_found_where_we_do_not_verify(tmp_pa
     assert [finding.code for finding in findings(config, tmp_path, unverified)] == ["untrusted_certificates"]
 
 
+def test_errors_of_ours_that_envoy_lets_pass_are_found(tmp_path: Path) -> None:
+    """Either alone is the operator's choice; both together allow what could not be decided."""
+    passing = generated()
+    ext_authz(passing)["failure_mode_allow"] = True
+    errors = SETTINGS | {"answers": {"failures": "error"}}
+    assert [f.code for f in findings(passing, tmp_path / "a", errors)] == ["failure_mode_allow", "failures_pass"]
+    assert [f.code for f in findings(passing, tmp_path / "b")] == ["failure_mode_allow"]
+    assert findings(generated(), tmp_path / "c", errors) == []
+
+
 def test_every_code_has_been_planted() -> None:
     """A finding that no test plants may never be found."""
-    elsewhere = {"certificate_header_mismatch", "untrusted_certificates", "too_little_time"}
+    elsewhere = {"certificate_header_mismatch", "untrusted_certificates", "too_little_time", "failures_pass"}
     elsewhere |= {"escaped_slashes_withheld", "upgrade_not_enabled"}
     assert {code for code, _ in FAULTS} | elsewhere == set(SEVERITIES)
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from authz_server.envoy.response import MAX_SHAPES, ResponseWriter
-from authz_server.errors import AUDITABLE, OUTCOMES, Reason
+from authz_server.errors import AUDITABLE, FAILURES, OUTCOMES, Reason
 from authz_server.model import Answer, BodyFormat, Decision, HeaderChange, SpiffeId, UpstreamToken, Workload
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -303,3 +303,18 @@ def test_tokens_do_not_fill_the_kept_shapes() -> None:
             )
             assert writer.write(decision) == ResponseWriter().write(decision)
     assert writer.kept == 2
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_failures_of_ours_can_be_errors_and_nothing_else(reason: Reason) -> None:
+    """What a policy or a credential denies stays a denial; an error says what a denial says, and is no permission."""
+    decision = Decision(id=ID, time=0.0, revision="r-1", reason=reason)
+    denied = CheckResponse.FromString(ResponseWriter().write(decision))
+    response = CheckResponse.FromString(ResponseWriter(failures_are_errors=True).write(decision))
+    # An `allowed` without a rule is a defect of ours.
+    if reason not in FAILURES | {Reason.ALLOWED}:
+        assert response == denied
+        return
+    assert response.WhichOneof("http_response") == "error_response"
+    assert response.error_response == denied.denied_response
+    assert (response.status, response.dynamic_metadata) == (denied.status, denied.dynamic_metadata)
