@@ -9,7 +9,6 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -36,7 +35,7 @@ from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
 from authz_server.snapshot import Snapshot, build_verifiers
-from tests.builders import Call, caches, plan_of
+from tests.builders import Call, caches, clock_at, plan_of
 from tests.security.server import POLICY, Ask, message_of
 from tests.unit.identity.certificates import NOW, WEB, Authority, pem, url_encoded
 from tests.unit.identity.proofs import bound_to, proof
@@ -123,7 +122,7 @@ class Target:
 
     def send(self, payload: bytes) -> Outcome:
         """Send a message as it is; there is exactly one record of it."""
-        with patch("time.time", return_value=NOW):
+        with clock_at(NOW):
             begun = time.thread_time()
             answer = self._service.check(payload, Call())
             cpu_s = time.thread_time() - begun

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -21,7 +20,7 @@ from authz_server.policy.index import PolicyIndex
 from authz_server.policy.loader import load_policies
 from authz_server.request.body import SENT_EXTENSION
 from authz_server.snapshot import Snapshot, build_verifiers
-from tests.builders import answer_to, caches
+from tests.builders import answer_to, caches, clock_at
 from tests.reference.evaluator import Asked, Documents, Expected
 from tests.reference.worlds import NOW, USERS
 from tests.unit.identity.tokens import SigningKey, jwks
@@ -87,7 +86,7 @@ class Engine:
 
     def send(self, payload: bytes, now: float) -> Answer:
         """Send a message as it is."""
-        with patch("time.time", return_value=now):
+        with clock_at(now):
             response = answer_to(self._service, payload)
         return Answer(response.status.code, self._records.pop())
 
