@@ -54,8 +54,26 @@ SETTINGS = IdentitySettings(
 )
 CA = Authority("fuzz CA", *(ec.derive_private_key(secret, ec.SECP256R1()) for secret in (4711, 4712)))
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"k" * 32), "EdDSA", "k1")
-SVID_KEY = SigningKey(ec.derive_private_key(4713, ec.SECP256R1()), "ES256", "s1")
 PROOF_KEY = SigningKey(ec.derive_private_key(4714, ec.SECP256R1()), "ES256", None)
+FILES = """
+    kind: service
+    name: files
+    hosts: [files.shop.example]
+    paths: lenient
+    rules:
+      - {id: public, effect: allow, from: anyone, to: [{methods: [GET], paths: ["/public/{name}/**"]}]}
+      - {id: no-admin, effect: deny, to: [{paths: [/admin, "/admin/**"]}]}
+"""
+BODIES = """
+    kind: service
+    name: bodies
+    hosts: [bodies.shop.example]
+    body: json
+    rules:
+      - {id: small, effect: allow, from: anyone, to: [{methods: [POST]}], when: body.order.amount < 100}
+"""
+BODY = b'{"order": {"amount": 7, "items": [1, "two", null]}}'
+SVID_KEY = SigningKey(ec.derive_private_key(4713, ec.SECP256R1()), "ES256", "s1")
 TRIES = 20
 API_KEY_TEXT, _SECRET = make_secret("k3v9x0q2m7ab")
 API_KEY = ApiKey("k3v9x0q2m7ab", "nightly", NOW - 60, NOW + 60, (_SECRET,), networks=("10.0.0.0/8",))
@@ -84,7 +102,9 @@ class Target:
         self._service = CheckService(self._record)
         with TemporaryDirectory() as directory:
             self._policies = PolicyIndex(
-                plan_of(Path(directory), orders=POLICY), ConditionRuntime(), SETTINGS.identity_headers
+                plan_of(Path(directory), orders=POLICY, files=FILES, bodies=BODIES),
+                ConditionRuntime(),
+                SETTINGS.identity_headers,
             )
         self.messages = [message.SerializeToString() for message in _messages()]
         """Good ones, of every kind of caller; the first shows a certificate and a token."""
@@ -92,12 +112,17 @@ class Target:
         self._usual_cpu_s = min(self.send(self.messages[0]).cpu_s for _ in range(100))
 
     def work(self, payload: bytes) -> float:
-        """What the first check of a message costs when nothing disturbs it, in usual checks."""
+        """What the first check of a message costs, in usual checks.
+
+        Measured until it is within the bound, or often enough: what else the machine does is not the check's.
+        """
         least = usual = float("inf")
         for _ in range(TRIES):
             self.forget()
             least = min(least, self.send(payload).cpu_s)
             usual = min(usual, *(self.send(self.messages[0]).cpu_s for _ in range(3)))
+            if least <= work_bound(payload) * usual:
+                break
         return least / usual
 
     def seems_too_much(self, outcome: Outcome, payload: bytes) -> bool:
@@ -149,6 +174,18 @@ def work_bound(payload: bytes) -> float:
     return 10 * (1 + (headers + len(payload) / 100) / 1000)
 
 
+def _message_of(ask: Ask) -> CheckRequest:
+    message = message_of(ask)
+    if ask.change is not None:
+        ask.change(message)
+    return message
+
+
+def _with_body(message: CheckRequest) -> None:
+    http = message.attributes.request.http
+    http.raw_body, http.size = BODY, len(BODY)
+
+
 def _messages() -> list[CheckRequest]:
     web, edge = CA.leaf(WEB), CA.leaf(EDGE)
     as_web: dict[str, Any] = {"path": "/list", "certificate": url_encoded(web), "principal": WEB}
@@ -161,7 +198,7 @@ def _messages() -> list[CheckRequest]:
     svid = SVID_KEY.token({"aud": "orders", "sub": WEB, "exp": NOW + 300})
     element = f"By={EDGE};Hash={web.fingerprint(hashes.SHA256()).hex()};Cert={url_encoded(web)};URI={WEB}"
     return [
-        message_of(ask)
+        _message_of(ask)
         for ask in (
             Ask(**as_web | {"path": "/me"}, headers=[("authorization", f"Bearer {bound}")]),
             Ask(),
@@ -172,6 +209,14 @@ def _messages() -> list[CheckRequest]:
             Ask(**as_web),
             Ask(path="/me", headers=[("authorization", f"Bearer {acting}"), ("traceparent", "00-" + "a" * 32)]),
             Ask(path="/me", headers=[("authorization", f"DPoP {with_proof}"), ("dpop", shown)]),
+            Ask(host="files.shop.example", path="/public/a%2fb%20c/d;v=1/./e"),
+            Ask(
+                method="POST",
+                host="bodies.shop.example",
+                path="/refunds",
+                headers=[("content-type", "application/json"), ("content-length", str(len(BODY)))],
+                change=_with_body,
+            ),
             Ask(path="/list", headers=[("x-jwt-svid", svid)]),
             Ask(path="/me", address="10.0.0.1", headers=[("x-forwarded-for", "10.0.0.2"), ("x-api-key", API_KEY_TEXT)]),
             Ask(
