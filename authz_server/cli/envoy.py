@@ -20,6 +20,7 @@ from authz_server.envoy.config_settings import (
 )
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
 from authz_server.policy.patterns import parse_host_pattern
+from authz_server.policy.plan import Plan
 
 T = TypeVar("T")
 app = typer.Typer(help="What Envoy needs to work with this server.", no_args_is_help=True)
@@ -51,19 +52,16 @@ def write_config(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="The policies, which say whose bodies they read; without it, those of the configuration.",
+            help="The policies, for bodies and lenient paths; without it, those of the configuration.",
         ),
     ] = None,
-    keep_escaped_slashes: Annotated[
-        bool,
-        typer.Option("--keep-escaped-slashes", help="Do not refuse %2F in paths: for services with lenient paths."),
-    ] = False,
 ) -> None:
     """Write an Envoy configuration for the server's settings.
 
     Without --upstream, the demo's services are behind it. Envoy watches two files in the directory of --secrets:
     certificate.yaml, its own certificate and key, and bundles.yaml, the authorities whose certificates it lets in.
-    `authz dev ca --envoy` writes both for development. Bodies are sent of the hosts whose policies read them.
+    `authz dev ca --envoy` writes both for development. Bodies are sent of the hosts whose policies read them; escaped
+    slashes in paths are let through where a policy has lenient paths.
 
     \b
     Example:
@@ -77,16 +75,17 @@ def write_config(
         raise typer.BadParameter(
             "the configuration has `tls`, so say whose certificate Envoy must find there", param_hint="--check-identity"
         )
+    plan = _plan(policies, server)
     token = server.upstream_token
     settings = EnvoySettings(
         listener=_parsed(parse_address, listener, "--listener"),
         admin=_parsed(parse_address, admin, "--admin"),
-        upstreams=_with_bodies(_upstreams(upstream or ()) or upstreams(Ports()), policies, server),
+        upstreams=_with_bodies(_upstreams(upstream or ()) or upstreams(Ports()), plan),
         secrets=secrets,
         endpoints_file=_from_here(server.listen.endpoints_file),
         check_addresses=tuple(_parsed(parse_address, each, "--check") for each in check or ()),
         check_peer=None if check_identity is None else CheckPeer(_identity(check_identity)),
-        keep_escaped_slashes=keep_escaped_slashes,
+        keep_escaped_slashes=any(each.lenient for each in plan.services) if plan is not None else False,
         append_client_certificate=server.workloads.xfcc is not None and server.workloads.xfcc.appended,
         max_body=server.bodies.max,
         metadata=tuple(server.metadata.namespaces),
@@ -120,18 +119,24 @@ def _upstreams(texts: Sequence[str]) -> tuple[Upstream, ...]:
     return tuple(found.values())
 
 
-def _with_bodies(upstreams: Sequence[Upstream], policies: Path | None, server: Settings) -> tuple[Upstream, ...]:
-    """The upstreams, with those marked whose bodies some policy reads. Exits with 1 where policies have errors."""
+def _plan(policies: Path | None, server: Settings) -> Plan | None:
+    """The policies, if there are any. Exits with 1 where they have errors."""
     directory = policies or server.policies.directory
     if policies is None and not directory.is_dir():
-        return tuple(upstreams)
+        return None
     from authz_server.policy.loader import load_policies
 
     loaded = load_policies(directory)
     if loaded.plan is None:
         print_problems(loaded.problems)
         raise typer.Exit(1)
-    hosts = [parse_host_pattern(host) for service in loaded.plan.services if service.body for host in service.hosts]
+    return loaded.plan
+
+
+def _with_bodies(upstreams: Sequence[Upstream], plan: Plan | None) -> tuple[Upstream, ...]:
+    """The upstreams, with those marked whose bodies some policy reads."""
+    services = () if plan is None else plan.services
+    hosts = [parse_host_pattern(host) for service in services if service.body for host in service.hosts]
     return tuple([replace(each, body=any(host.meets(each.host.lower()) for host in hosts)) for each in upstreams])
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from authz_server.errors import Reason, Refused
 from authz_server.model import Path
-from authz_server.request.path import MAX_PATH_BYTES, CanonicalTarget, fault_of_target
+from authz_server.request.path import MAX_PATH_BYTES, MAX_SEGMENTS, CanonicalTarget, fault_of_target
 from authz_server.request.percent import InvalidEscape, percent_decoded
 
 MAX_READINGS = 32
@@ -65,6 +65,8 @@ def lenient_target(target: str) -> CanonicalTarget:
     path_text, query_text = match.groups("")
     if len(path_text) > MAX_PATH_BYTES:
         raise _ambiguous(f"has more than {MAX_PATH_BYTES} bytes")
+    if path_text.count("/") > MAX_SEGMENTS:
+        raise _ambiguous(f"has more than {MAX_SEGMENTS} segments")
     _refuse_bad_escapes(path_text)
     return CanonicalTarget(_path(path_text), path_text, query_text)
 

@@ -34,6 +34,8 @@ def read_path(target: str, *, connect: bool) -> Path:
     bad = set(' \x7f"<>^{|}`;\\') | {chr(code) for code in range(0x20)}
     if not path.startswith("/") or "#" in target or set(path) & bad or not path.isascii() or len(path) > 65_536:
         raise Ambiguous
+    if path.count("/") > 1024:
+        raise Ambiguous
     if any(character <= " " or character == "\x7f" for character in target):
         raise Ambiguous
     *segments, last = [_decoded(segment) for segment in path.split("/")[1:]]

@@ -17,6 +17,8 @@ def as_sent(target: str) -> Path:
     bad = set(' \x7f"<>^{|}`') | {chr(code) for code in range(0x20)}
     if not path.startswith("/") or "#" in target or set(path) & bad or not path.isascii() or len(path) > 65_536:
         raise Ambiguous
+    if path.count("/") > 1024:
+        raise Ambiguous
     if any(character <= " " or character == "\x7f" for character in target):
         raise Ambiguous
     if re.search("%(?![0-9A-Fa-f]{2})", path):

@@ -152,6 +152,16 @@ def test_where_no_policy_reads_bodies_envoy_waits_for_none(tmp_path: Path) -> No
     assert written() == without
 
 
+@pytest.mark.parametrize(("more", "action"), [("", "REJECT_REQUEST"), ("paths: lenient\n", "KEEP_UNCHANGED")])
+def test_escaped_slashes_are_let_through_where_paths_are_lenient(tmp_path: Path, more: str, action: str) -> None:
+    """Else Envoy refuses them, as we would."""
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "b.yaml").write_text(POLICY.format(name="b", host="b.example") + more)
+    [listener] = written()["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    assert manager["path_with_escaped_slashes_action"] == action
+
+
 def test_policies_with_errors_are_told(tmp_path: Path) -> None:
     """What they read is not known then."""
     (tmp_path / "mine").mkdir()

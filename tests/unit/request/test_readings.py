@@ -114,8 +114,11 @@ def test_work_is_bounded(path: str) -> None:
 def test_a_long_path_with_one_reading_is_read() -> None:
     """What bounds readings bounds no plain path."""
     assert len(readings("/" + "a/" * 10_000)) == 1
-    with pytest.raises(Refused):
-        lenient_target("/" + "a" * 65_536)
+    assert lenient_target("/" + "a" * 65_535)
+    assert lenient_target("/a" * 1024)
+    for longer in ("/" + "a" * 65_536, "/a" * 1025, "/a" * 1025 + "%2F"):
+        with pytest.raises(Refused):
+            lenient_target(longer)
 
 
 def test_honest_paths_have_few_readings() -> None:
