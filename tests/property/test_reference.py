@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from authz_server.policy import index
+from tests.reference.asked import Asked, Expected
 from tests.reference.engine import Engine
-from tests.reference.evaluator import Asked, Expected, evaluate
+from tests.reference.evaluator import evaluate
 from tests.reference.worlds import CONDITIONS, TARGETS, World, ask
 
 SEEDS = st.integers(0, 2**32)

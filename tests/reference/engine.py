@@ -21,7 +21,7 @@ from authz_server.policy.loader import load_policies
 from authz_server.request.body import SENT_EXTENSION
 from authz_server.snapshot import Snapshot, build_verifiers
 from tests.builders import answer_to, caches, clock_at
-from tests.reference.evaluator import Asked, Documents, Expected
+from tests.reference.asked import Asked, Documents, Expected
 from tests.reference.worlds import NOW, USERS
 from tests.unit.identity.tokens import SigningKey, jwks
 

@@ -5,69 +5,17 @@ so that it can be read beside docs/policy-reference.md; the engine is held again
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any, NamedTuple
+from ipaddress import ip_network
 
-from msgspec import Struct
-
+from tests.reference.asked import Asked, Condition, Documents, Expected, Incomplete, Item, Unknown
+from tests.reference.callers import ip_of, spiffe_fits, user_fits
 from tests.reference.paths import Ambiguous, Path, fits_exactly, fits_folded, read_path
 from tests.reference.readings import as_sent, every_reading
+from tests.reference.services import Rule, folders_of, host_fits, rules_of, service_of
 
-Item = Mapping[str, Any]
-Documents = Mapping[str, Mapping[str, Any]]
-"""By the path of their file: `shop/orders.yaml`."""
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-class Asked(Struct, frozen=True, kw_only=True):
-    """A request, and who makes it."""
-
-    method: str = "GET"
-    target: str = "/"
-    host: str = "orders.shop.example"
-    headers: Mapping[str, str] = {}
-    workload: str | None = None
-    user: Mapping[str, Any] | None = None
-    """`issuer` by its configured name, `sub`, `scopes`, `roles`, `groups`, and other claims."""
-    bad_token: bool = False
-    address: str = ""
-    port: int | None = None
-    service: str | None = None
-    """Named by the route."""
-    now: float = 0.0
-    body: bytes | None = None
-    """What came of it; None where nothing did."""
-    body_is_whole: bool = True
-    """That is all of it, or there is none."""
-    metadata: Mapping[str, Mapping[str, Any]] = {}
-
-
-class Expected(NamedTuple):
-    """What is decided."""
-
-    reason: str
-    rule: str | None = None
-
-
-class Unknown(Exception):
-    """A condition cannot be evaluated."""
-
-
-class Incomplete(Unknown):
-    """It needs the body, of which not all came."""
-
-
-class Rule(NamedTuple):
-    """A rule where it holds."""
-
-    id: str
-    text: Item
-    folders: tuple[str, ...]
-
-
-Condition = Callable[[Asked, Mapping[str, str]], bool]
 
 
 def evaluate(documents: Documents, asked: Asked, conditions: Mapping[str, Condition]) -> Expected:
@@ -78,7 +26,7 @@ def evaluate(documents: Documents, asked: Asked, conditions: Mapping[str, Condit
         return Expected("ambiguous_path")
     if asked.bad_token:
         return Expected("token_invalid")
-    service = _service(documents, asked, path)
+    service = service_of(documents, asked, path)
     if service is None:
         return Expected("no_service")
     paths = [path]
@@ -87,9 +35,9 @@ def evaluate(documents: Documents, asked: Asked, conditions: Mapping[str, Condit
             paths = every_reading(asked.target)
         except Ambiguous:
             return Expected("ambiguous_path")
-        if asked.service is None and any(_service(documents, asked, path) != service for path in paths):
+        if asked.service is None and any(service_of(documents, asked, path) != service for path in paths):
             return Expected("ambiguous_path")
-    rules = sorted(_rules(documents, service), key=lambda rule: rule.id)
+    rules = sorted(rules_of(documents, service), key=lambda rule: rule.id)
     readings = [_World(documents, asked, path, conditions) for path in paths]
     decided = min([_decide(reading, rules) for reading in readings], key=_precedence)
     return decided if decided.reason != "allowed" else _in_common(readings, rules)
@@ -113,7 +61,7 @@ def _path(documents: Documents, asked: Asked) -> Path:
         return read_path(asked.target, connect=asked.method == "CONNECT")
     except Ambiguous:
         path = as_sent(asked.target)
-        service = _service(documents, asked, path)
+        service = service_of(documents, asked, path)
         if service is None or not _is_lenient(documents, service):
             raise
         return path
@@ -155,69 +103,13 @@ def _decide(world: "_World", rules: list[Rule]) -> Expected:
     return Expected("no_rule_allows")
 
 
-def _service(documents: Documents, asked: Asked, path: Path) -> str | None:
-    """The file of the service that the route names, or that speaks for host and path."""
-    services = {file: document for file, document in documents.items() if document["kind"] == "service"}
-    if asked.service is not None:
-        return next((file for file, document in services.items() if _name(file, document) == asked.service), None)
-    claims = [(file, host, document) for file, document in services.items() for host in document["hosts"]]
-    fitting = [claim for claim in claims if host_fits(claim[1], asked.host)]
-    # The most exact host first, then the longest prefix.
-    fitting.sort(key=lambda claim: (*_exactness(claim[1]), len(_prefix(claim[2]))), reverse=True)
-    for file, _, document in fitting:
-        prefix = _prefix(document)
-        if path.segments[: len(prefix)] == prefix:
-            return file
-        folded = [segment.lower().rstrip(". ") or segment for segment in path.segments[: len(prefix)]]
-        if folded == [segment.lower() for segment in prefix]:
-            return None
-    return None
-
-
-def _prefix(document: Item) -> tuple[str, ...]:
-    return tuple(part for part in document.get("path_prefix", "/").split("/") if part)
-
-
-def _exactness(pattern: str) -> tuple[int, int, int]:
-    name, _, port = pattern.partition(":")
-    return (0 if name == "*" else 1 if name.startswith("*.") else 2, len(name), bool(port))
-
-
-def host_fits(pattern: str, host: str) -> bool:
-    """Whether a host, as clients write it, fits a pattern."""
-    name, _, port = pattern.partition(":")
-    host, _, host_port = host.lower().partition(":")
-    host = host.removesuffix(".")
-    return (not port or port == host_port) and (name in ("*", host) or (name[0] == "*" and host.endswith(name[1:])))
-
-
-def _name(file: str, document: Item) -> str:
-    return "/".join([*_folders(file), document["name"]])
-
-
-def _folders(file: str) -> tuple[str, ...]:
-    return tuple(file.split("/")[:-1])
-
-
-def _rules(documents: Documents, service: str) -> Iterator[Rule]:
-    """The service's own rules and the guardrails of its folders."""
-    folders = _folders(service)
-    for file, document in documents.items():
-        above = _folders(file)
-        if file == service:
-            yield from [Rule(f"{_name(file, document)}/{rule['id']}", rule, above) for rule in document["rules"]]
-        elif document["kind"] == "guardrails" and folders[: len(above)] == above:
-            prefix = "/".join([*above, "guardrails"])
-            yield from [Rule(f"{prefix}/{rule['id']}", rule, above) for rule in document["rules"]]
-
-
 class _World:
     """One request, to be held against rules."""
 
     def __init__(self, documents: Documents, asked: Asked, path: Path, conditions: Mapping[str, Condition]) -> None:
         self.asked, self._documents, self._path, self._conditions = asked, documents, path, conditions
         self._upgrade = asked.headers.get("upgrade", "").lower()
-        self._address = _ip(asked.address) if asked.address else None
+        self._address = ip_of(asked.address) if asked.address else None
         self.without_body: list[str] = []
         """The allow rules that needed a body of which not all came."""
 
@@ -298,7 +190,7 @@ class _World:
         if "workloads" in item:
             fits.append(workload is not None and any(spiffe_fits(pattern, workload) for pattern in item["workloads"]))
         if "users" in item and not ignore_users:
-            fits.append(user is not None and (item["users"] == "any" or _user_fits(item["users"], user)))
+            fits.append(user is not None and (item["users"] == "any" or user_fits(item["users"], user)))
         if "networks" in item:
             networks = [ip_network(text) for text in item["networks"]]
             fits.append(any(self._address in net for net in networks) if self._address is not None else deny)
@@ -323,7 +215,7 @@ class _World:
         return [
             (above, item)
             for file, document in self._documents.items()
-            if document["kind"] == "roles" and folders[: len(above := _folders(file))] == above
+            if document["kind"] == "roles" and folders[: len(above := folders_of(file))] == above
             for item in document["roles"].get(name, [])
         ]
 
@@ -369,33 +261,6 @@ class _World:
                 yield captures
 
 
-def spiffe_fits(pattern: str, name: str) -> bool:
-    """Whether a SPIFFE ID fits a pattern: `*` is one segment, a last `/**` one or more."""
-    parts, segments = pattern.split("/")[2:], name.split("/")[2:]
-    if parts[-1] == "**":
-        parts, segments = parts[:-1], segments[: len(parts) - 1] if len(segments) >= len(parts) else []
-    return len(parts) == len(segments) and all(part in ("*", one) for part, one in zip(parts, segments, strict=True))
-
-
-def _user_fits(users: Item, user: Mapping[str, Any]) -> bool:
-    claims = users.get("claims", {})
-    return (
-        user["issuer"] == users["issuer"]
-        and ("subjects" not in users or user["sub"] in users["subjects"])
-        and set(users.get("scopes", [])) <= set(user.get("scopes", []))
-        and ("roles" not in users or bool(set(users["roles"]) & set(user.get("roles", []))))
-        and ("groups" not in users or bool(set(users["groups"]) & set(user.get("groups", []))))
-        and all(_claim_fits(user.get(name), wanted) for name, wanted in claims.items())
-    )
-
-
-def _claim_fits(value: object, wanted: object) -> bool:
-    """One of the wanted values is the claim, or one of its elements; numbers are no texts."""
-    values = value if isinstance(value, list) else [value]
-    all_wanted = wanted if isinstance(wanted, list) else [wanted]
-    return any(type(one) is type(other) and one == other for one in values for other in all_wanted)
-
-
 def _is_scheduled(schedule: Item, moment: datetime) -> bool:
     """Schedules of the zone UTC alone: hours that cross midnight belong to the day on which they begin."""
     begin, end = schedule.get("hours", "00:00-24:00").split("-")
@@ -407,8 +272,3 @@ def _is_scheduled(schedule: Item, moment: datetime) -> bool:
         within = time >= begin or time < end
         day -= timedelta(days=time < end)
     return within and DAYS[day.weekday()] in schedule.get("days", DAYS)
-
-
-def _ip(text: str) -> Any:
-    address = ip_address(text)
-    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from tests.reference.evaluator import Asked, Condition, Incomplete, Unknown
+from tests.reference.asked import Asked, Condition, Incomplete, Unknown
 
 Document = dict[str, Any]
 
