@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from authz_server.doctor.envoy import EXT_AUTHZ, Manager
 from authz_server.doctor.finding import Finding
 from authz_server.doctor.needs import Needs
+from authz_server.doctor.sent import about_sent
 from authz_server.doctor.view import View
 
 _HTTP = "envoy.extensions.filters.http."
@@ -44,6 +45,7 @@ def about_filters(manager: Manager, needs: Needs) -> Iterator[Finding]:
         return
     for number in places:
         yield from _about_ext_authz(filters[number], needs)
+        yield from about_sent(filters[number]["typed_config"], manager.routes, needs)
     for each in filters[places[-1] + 1 :]:
         yield from _about_filter_behind(each)
 

@@ -42,6 +42,10 @@ class Needs(Struct, frozen=True):
     """Whether Envoy is to append to `x-forwarded-client-cert`; None where the header is not read."""
     verified: bool
     """Every trust domain has a bundle, so that certificates are verified here again."""
+    max_body: int | None
+    """The bytes of the largest body that rules read; None where no rule reads any."""
+    metadata: frozenset[str]
+    """The namespaces of metadata that rules may read."""
     failures_are_errors: bool
     """We answer failures of ours as errors, which Envoy may let pass."""
     question_s: float
@@ -62,6 +66,8 @@ def needs_of(plan: Plan, settings: Settings) -> Needs:
         identity_headers=frozenset(settings.identity_headers) | known_names(settings).written_headers | set_headers,
         forwarded=None if workloads.xfcc is None else workloads.xfcc.appended,
         verified=all(domain.bundle is not None for domain in domains.values()),
+        max_body=settings.bodies.max if any(service.body for service in plan.services) else None,
+        metadata=frozenset(settings.metadata.namespaces),
         failures_are_errors=settings.answers.failures == "error",
         question_s=max([asked.timeout for asked in _asked(settings)], default=0.0),
     )

@@ -39,7 +39,9 @@ def _about_override(override: View, needs: Needs) -> Iterator[Finding]:
     disabled = [each["disabled"] for each in (override, override["config"]) if each["disabled"].on]
     if disabled:
         message = "nobody is asked about these requests: ext_authz is disabled here"
-        yield Finding("disabled_on_route", disabled[0].place, message, "# leave `disabled: true` out")
+        yield Finding(
+            "disabled_on_route", disabled[0].place, message, "# remove this whole entry of `typed_per_filter_config`"
+        )
     settings = (override["config"] if wrapped else override)["check_settings"]
     for field in ("grpc_service", "http_service"):
         if settings[field]:
