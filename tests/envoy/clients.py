@@ -250,9 +250,11 @@ def http2_tunnel(caller: Caller, port: int, ask: Ask, protocol: str = "") -> Tun
         raise ConnectionError("the connection ended before the answer")
 
 
-def grpc_say(caller: Caller, port: int, host: str, message: bytes, method: str = ECHO_METHOD) -> bytes:
+def grpc_say(
+    caller: Caller, port: int, host: str, message: bytes, method: str = ECHO_METHOD, metadata: Headers = ()
+) -> bytes:
     """Call the echo service, or a method that it does not have. Raises grpc.RpcError."""
     options = [("grpc.ssl_target_name_override", SERVER_NAME), ("grpc.default_authority", host)]
     with grpc.secure_channel(f"{LOOPBACK}:{port}", caller.grpc_credentials(), options) as channel:
         say: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-        return say(message, timeout=TIMEOUT_S)
+        return say(message, timeout=TIMEOUT_S, metadata=tuple(metadata))
