@@ -28,10 +28,10 @@ def _about_bodies(config: View, routes: View, max_body: int) -> Iterator[Finding
         message = "rules read bodies, and Envoy sends none: one without a content-length looks as if none had come"
         yield Finding("body_withheld", config.place, message, mend)
         return
-    for each in buffers:
-        if not each["pack_as_bytes"].on:
-            message = "bodies come as text, which is not what the upstream gets where it is no UTF-8: they are refused"
-            yield Finding("body_as_text", each.place, message, mend)
+    # Of `pack_as_bytes` Envoy heeds the filter's alone, whatever routes say.
+    if not config.at(_BODY, "pack_as_bytes").on:
+        message = "bodies come as text, which is not what the upstream gets where it is no UTF-8: they are refused"
+        yield Finding("body_as_text", config.place, message, mend)
     said = [each for each in _found(SENT_EXTENSION, routes) if each]
     if not said:
         message = "no route says how much of a body Envoy sends: without a content-length, bodies are denied"
@@ -43,6 +43,28 @@ def _about_bodies(config: View, routes: View, max_body: int) -> Iterator[Finding
                 f"a route says that Envoy sends {each.text} bytes of a body, and it sends {least}: the rest is not seen"
             )
             yield Finding("body_bound_wrong", each.place, message, f'{SENT_EXTENSION}: "{least}"')
+    for each in _kept_back(routes, said_above=False):
+        message = (
+            "a route sends no bodies, and it is said that it does: one without a content-length looks as if none came"
+        )
+        yield Finding("body_bound_wrong", each.place, message, f'context_extensions: {{{SENT_EXTENSION}: ""}}')
+
+
+def _kept_back(part: View, *, said_above: bool) -> Iterator[View]:
+    """Where bodies are switched off although this level, or one around it, says that they are sent.
+
+    Envoy merges `context_extensions` of all levels, and takes from the innermost alone whether bodies are sent.
+    """
+    said = said_above
+    for override in [each for _, each in part["typed_per_filter_config"].items()]:
+        for settings in _found("check_settings", override):
+            own = settings.at("context_extensions", SENT_EXTENSION)
+            said = _number(own) > 0 if own else said
+            if said and settings["disable_request_body_buffering"].on:
+                yield settings["disable_request_body_buffering"]
+    inner = (part["virtual_hosts"], part["routes"], part.at("route", "weighted_clusters", "clusters"))
+    for below in [one for each in inner for one in each.each()]:
+        yield from _kept_back(below, said_above=said)
 
 
 def _number(view: View) -> int:

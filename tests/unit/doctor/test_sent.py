@@ -9,9 +9,10 @@ import yaml
 
 from authz_server.envoy.config import to_yaml
 from authz_server.envoy.config_settings import Address, EnvoySettings, Upstream
-from tests.unit.doctor.test_examine import SETTINGS, ext_authz, findings
+from tests.unit.doctor.test_examine import PER_ROUTE, SETTINGS, ext_authz, findings, host, on_route
 
 Config = dict[str, Any]
+FILTER = "envoy.filters.http.ext_authz"
 POLICY = """
     kind: service
     name: orders
@@ -83,6 +84,17 @@ def wrong(config: Config) -> None:
     ext_authz(config)["with_request_body"]["max_request_bytes"] = 10
 
 
+def bytes_on_a_host_alone(config: Config) -> None:
+    """Envoy heeds `pack_as_bytes` of the filter only."""
+    body = ext_authz(config).pop("with_request_body")
+    host(config)["typed_per_filter_config"][FILTER]["check_settings"]["with_request_body"] = body
+
+
+def switched_off(config: Config) -> None:
+    """A route of a host that says that bodies are sent."""
+    on_route({"@type": PER_ROUTE, "check_settings": {"disable_request_body_buffering": True}})(config)
+
+
 def without_metadata(config: Config) -> None:
     """The filter sends none."""
     ext_authz(config).pop("metadata_context_namespaces")
@@ -95,6 +107,8 @@ def without_metadata(config: Config) -> None:
         (as_text, "body_as_text"),
         (unsaid, "body_bound_unsaid"),
         (wrong, "body_bound_wrong"),
+        (bytes_on_a_host_alone, "body_as_text"),
+        (switched_off, "body_bound_wrong"),
         (without_metadata, "metadata_withheld"),
     ],
 )
@@ -103,3 +117,11 @@ def test_each_fault_is_found(tmp_path: Path, plant: Callable[[Config], None], co
     config = generated()
     plant(config)
     assert codes(config, tmp_path) == [code]
+
+
+def test_a_route_may_take_back_that_bodies_are_sent(tmp_path: Path) -> None:
+    """Then nobody takes a body that is kept back for none."""
+    config = generated()
+    settings = {"disable_request_body_buffering": True, "context_extensions": {"max_request_bytes": ""}}
+    on_route({"@type": PER_ROUTE, "check_settings": settings})(config)
+    assert codes(config, tmp_path) == []
