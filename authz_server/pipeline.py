@@ -114,7 +114,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         token_hash=None if token is None else token.token_hash,
         method=operation.method,
         host=operation.host,
-        path=_recorded_path(operation.path_text) if operation.path_text else operation.path_text,
+        path=_recorded_path(operation),
         client_ip=client_ip_text(request.client_address),
         request_id=operation.id or None,
         trace_id=operation.trace_id,
@@ -153,14 +153,13 @@ def decision_id(now: float) -> str:
 
 def _bare_path(request: Request) -> str | None:
     """The path of a request that was refused, without what may be secret: parameters, query, fragment."""
-    return _recorded_path(_USER_INFO.sub("", request.target, count=1)) or None
+    return _PARAMETERS.split(_USER_INFO.sub("", request.target, count=1), maxsplit=1)[0] or None
 
 
-def _recorded_path(path_text: str) -> str:
-    """The path without what may be secret; a strict one has no parameters."""
-    if ";" not in path_text and "%" not in path_text and "?" not in path_text and "#" not in path_text:
-        return path_text
-    return _PARAMETERS.split(path_text, maxsplit=1)[0]
+def _recorded_path(operation: Operation) -> str:
+    """The path without what may be secret; one that is taken has parameters in a lenient service only."""
+    path_text = operation.path_text
+    return _PARAMETERS.split(path_text, maxsplit=1)[0] if ";" in path_text or "%" in path_text else path_text
 
 
 def _bare_host(request: Request) -> str | None:

@@ -91,7 +91,9 @@ class ApiKeyVerifier:
         if now >= key.expires:
             raise Refused(Reason.TOKEN_EXPIRED, f"the API key {key.id} has expired")
         networks = self._networks[key.id]
-        if networks and (client is None or not any(client in network for network in networks)):
+        if networks and client is None:
+            raise _invalid(f"{key.id} has networks, and the client's address is not known")
+        if networks and not any(client in network for network in networks):
             raise _invalid(f"{key.id} may not come from this address")
         user = self._user(key)
         if self._revocations is not None:

@@ -58,27 +58,21 @@ class WorkloadVerifier:
 
         Raises Refused (`workload_refused`).
         """
-        peer = self._peer(request, now)
+        peer = self._shown(request, now)
+        if peer is not None and self._revocations is not None:
+            self._revocations.check_workload(peer)
         if self._forwarded is None or peer is None or not self._forwarded.is_hop(peer.id):
             return peer
         element = self._forwarded.caller(request.headers, peer)
         if element is None:
             return None
-        caller = self._unrevoked(self._forwarded_caller(element, now))
+        caller = self._forwarded_caller(element, now)
+        if self._revocations is not None:
+            self._revocations.check_workload(caller)
         return msgspec.structs.replace(caller, via=peer.id.text)
 
-    def _peer(self, request: Request, now: float) -> Workload | None:
-        """The workload at the other end of the connection."""
-        peer = self._shown(request, now)
-        return peer if peer is None else self._unrevoked(peer)
-
-    def _unrevoked(self, workload: Workload) -> Workload:
-        if self._revocations is not None:
-            self._revocations.check_workload(workload)
-        return workload
-
     def _shown(self, request: Request, now: float) -> Workload | None:
-        """What the caller shows of itself."""
+        """The workload at the other end of the connection, by what it shows of itself."""
         if request.certificate:
             return self._by_certificate(request.certificate, request.principal, now)
         if not request.principal:

@@ -89,13 +89,10 @@ class ServiceIndex(Struct, frozen=True):
     """The service is in audit: its rules deny nothing."""
     guards_users: bool = False
     """A guardrail asks who the user is: what no mode undoes cannot be told where a credential fails."""
+    audits: bool = False
+    """The service or some of its rules are in audit: there is more to do than to decide."""
     lenient: bool = False
     """Paths with several readings are decided, each reading by itself."""
-
-    @property
-    def audits(self) -> bool:
-        """Whether there is more to do than to decide."""
-        return self.audit or self.rehearsal is not None
 
     def fitting(self, index: OperationIndex[Candidate], operation: Operation, caller: Caller) -> list[Candidate]:
         """The candidates of one of the indexes that fit, in the order of their rules."""
@@ -136,6 +133,7 @@ class PolicyIndex:
 
 def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_headers: Iterable[str]) -> ServiceIndex:
     protected = frozenset(service.set_headers).union(identity_headers)
+    rehearses = any(rule.audit for rule in service.rules)
     index = ServiceIndex(
         name=service.name,
         deny=OperationIndex("deny"),
@@ -143,10 +141,9 @@ def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_he
         allow_with_user=OperationIndex("allow"),
         inputs=inputs_of(service.inputs),
         protected=protected,
-        rehearsal=Rehearsal(OperationIndex("deny"), OperationIndex("allow"))
-        if any(r.audit for r in service.rules)
-        else None,
+        rehearsal=Rehearsal(OperationIndex("deny"), OperationIndex("allow")) if rehearses else None,
         audit=service.audit,
+        audits=service.audit or rehearses,
         guards_users=any(rule.guardrail and _asks_for_user(rule) for rule in service.rules),
         lenient=service.lenient,
     )
