@@ -51,7 +51,7 @@ def folded_captures(template: PathTemplate, path: Path) -> list[Mapping[str, str
 
 def _readings(segments: tuple[str, ...]) -> list[tuple[str, ...]]:
     """As they are, without trailing dots and spaces, and without segments at the end that are nothing else."""
-    if not any(segment.endswith((".", " ")) for segment in segments):
+    if "" not in segments and not any(segment.endswith((".", " ")) for segment in segments):
         return [segments]
     stripped = tuple([segment.rstrip(". ") or segment for segment in segments])
     end = len(segments)
