@@ -78,7 +78,7 @@ def authz_server(
 
 def _settings() -> dict[str, object]:
     return {
-        "listen": "127.0.0.1:0",
+        "listen": {"address": "127.0.0.1:0", "transport": os.environ.get("T", "grpcio")},
         "workers": 1,
         "admin": {"listen": "unix:admin.sock"},
         "workloads": {"trust_domains": {TRUST_DOMAIN: {"bundle": "bundle.pem"}}},

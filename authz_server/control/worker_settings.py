@@ -62,6 +62,7 @@ def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics
             socket_mode=int(settings.listen.socket.mode, 8),
             socket_group=None if group is None else _group(group),
             tls=None if settings.tls is None else _tls(settings.tls),
+            transport=settings.transport,
             core=cores[slot % len(cores)] if count > 1 else None,
             ring=str(ring(slot)),
             replays=None if replays is None else str(replays),

@@ -1,10 +1,10 @@
 """gRPC health (grpc.health.v1) of a worker: `Check`, which is what Envoy and Kubernetes ask."""
 
-import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]
 
 from authz_server.envoy.service import SERVICE_NAME
+from authz_server.errors import GrpcCode
 from authz_server.worker.calls import Call, CallRefused
 
 METHOD = "/grpc.health.v1.Health/Check"
@@ -24,9 +24,9 @@ class Health:
         try:
             name = health_pb2.HealthCheckRequest.FromString(payload).service
         except DecodeError:
-            raise CallRefused(grpc.StatusCode.INVALID_ARGUMENT, "the message is not a HealthCheckRequest") from None
+            raise CallRefused(GrpcCode.INVALID_ARGUMENT, "the message is not a HealthCheckRequest") from None
         if name not in _NAMES:
-            raise CallRefused(grpc.StatusCode.NOT_FOUND, "unknown service")
+            raise CallRefused(GrpcCode.NOT_FOUND, "unknown service")
         return bytes(health_pb2.HealthCheckResponse(status=self._status).SerializeToString())
 
     def set_serving(self) -> None:

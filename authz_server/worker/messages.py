@@ -1,5 +1,7 @@
 """What the control process and a worker say to each other: one MessagePack object each, behind its length."""
 
+from typing import Literal
+
 import msgspec
 from msgspec import Struct
 
@@ -15,6 +17,8 @@ FINGERPRINT = "sha256:"
 """Stands before a certificate's fingerprint where `tls.clients` names one."""
 ORPHAN_GRACE_S = 8.0
 """How long a worker whose control process is gone may take to finish its calls."""
+TransportName = Literal["lean", "grpcio"]
+"""Who speaks gRPC: we, with a proxy on the same machine, or grpcio."""
 LENGTH_BYTES = 4
 """Each message stands behind its length: unsigned, big-endian."""
 
@@ -40,6 +44,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     socket_group: int | None = None
     """Number of the group that owns a Unix socket."""
     tls: WorkerTls | None = None
+    transport: TransportName = "grpcio"
     core: int | None = None
     """The core to stay on."""
     ring: str

@@ -35,6 +35,9 @@ class ListenSettings(Section):
     endpoints_file: FilePath = Field(default="run/endpoints.yaml", validate_default=True)
     """The workers' addresses for Envoy's endpoint discovery, written by `authz serve`."""
     socket: SocketSettings = Field(default={}, validate_default=True)
+    transport: Literal["auto", "lean", "grpcio"] = "auto"
+    """Who speaks gRPC with the proxy. `lean`: a small server of our own, which costs less; on loopback addresses and
+    Unix sockets, without `tls`. `grpcio`: the library, everywhere. `auto`: `lean` on Unix sockets, else `grpcio`."""
 
     @model_validator(mode="before")
     @classmethod

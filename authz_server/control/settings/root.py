@@ -18,6 +18,8 @@ from authz_server.control.settings.section import Section
 from authz_server.control.settings.upstream_token import UpstreamTokenSettings
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.quantities import Duration, Size, duration_from, size_from
+from authz_server.worker.address import UnixAddress
+from authz_server.worker.messages import TransportName
 
 
 class PolicySettings(Section):
@@ -129,6 +131,14 @@ class Settings(Section):
     run_directory: FilePath = Field(default="run", validate_default=True)
     """Files of the running server: its lock, metrics, records on their way to the audit file."""
 
+    @property
+    def transport(self) -> TransportName:
+        """The transport that workers use."""
+        chosen = self.listen.transport
+        if chosen != "auto":
+            return chosen
+        return "lean" if isinstance(self.listen.address, UnixAddress) and self.tls is None else "grpcio"
+
     @model_validator(mode="after")
     def _only_this_machine_without_named_clients(self) -> "Settings":
         if self.tls is None and not self.listen.address.loopback:
@@ -138,6 +148,16 @@ class Settings(Section):
             message = "whoever reaches this address may ask about anybody"
             hint = "add `tls.client_ca` and `tls.clients`, or listen on 127.0.0.1"
             raise InvalidValue(message, hint=hint, at=("listen", "address"))
+        return self
+
+    @model_validator(mode="after")
+    def _lean_only_on_this_machine(self) -> "Settings":
+        if self.listen.transport == "lean" and self.listen.endpoints == "shared":
+            message, hint = "workers that share an address need `grpcio`", "remove `transport`, or `endpoints: shared`"
+            raise InvalidValue(message, hint=hint, at=("listen", "transport"))
+        if self.listen.transport == "lean" and self.tls is not None:
+            message, hint = "with `tls` the transport is `grpcio`", "remove `transport`, or `tls`"
+            raise InvalidValue(message, hint=hint, at=("listen", "transport"))
         return self
 
     @model_validator(mode="after")

@@ -4,8 +4,9 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 import pytest
@@ -18,8 +19,9 @@ from authz_server.identity.settings import IdentitySettings
 from authz_server.worker.address import Address, TcpAddress, UnixAddress
 from authz_server.worker.calls import Call as ServerCall
 from authz_server.worker.calls import Handler
-from authz_server.worker.messages import WorkerSettings, WorkerTls
-from authz_server.worker.server import MAX_MESSAGE_BYTES, CannotListen, CheckServer
+from authz_server.worker.limits import MAX_MESSAGE_BYTES
+from authz_server.worker.messages import TransportName, WorkerSettings, WorkerTls
+from authz_server.worker.server import CannotListen, CheckServer
 from tests.unit.control.fleet import CHECK, PATIENCE_S, says_serving
 
 ANY_PORT = TcpAddress("127.0.0.1", 0)
@@ -34,6 +36,7 @@ SETTINGS = WorkerSettings(
     log_format="json",
 )
 Call = Callable[[bytes], bytes]
+Listening = tuple[CheckServer, Address]
 
 
 def echo(payload: bytes, _call: ServerCall) -> bytes:
@@ -41,8 +44,16 @@ def echo(payload: bytes, _call: ServerCall) -> bytes:
     return payload
 
 
+class Serve(Protocol):
+    """Makes a server that listens, with these settings."""
+
+    def __call__(self, handler: Handler = echo, **changes: object) -> AbstractContextManager[Listening]:
+        """Listen until the end of the block."""
+        ...
+
+
 @contextmanager
-def server(handler: Handler = echo, **changes: object) -> Iterator[tuple[CheckServer, Address]]:
+def listening(handler: Handler = echo, **changes: object) -> Iterator[Listening]:
     """A listening server with these settings."""
     made = CheckServer(structs.replace(SETTINGS, **changes), handler)
     address = made.start()
@@ -50,6 +61,13 @@ def server(handler: Handler = echo, **changes: object) -> Iterator[tuple[CheckSe
         yield made, address
     finally:
         made.drain(0)
+
+
+@pytest.fixture(name="server", params=["grpcio", "lean"])
+def _server(request: pytest.FixtureRequest) -> Serve:
+    """A server of each transport."""
+    transport: TransportName = request.param
+    return lambda handler=echo, **changes: listening(handler, transport=transport, **changes)
 
 
 @contextmanager
@@ -70,21 +88,21 @@ def client(address: Address, credentials: grpc.ChannelCredentials | None = None)
 @pytest.mark.parametrize(
     "payload", [b"", b"\xff\xfe not protobuf", b"x" * (16 * 1024 * 1024)], ids=["empty", "junk", "16 MiB"]
 )
-def test_whatever_comes_reaches_the_check(payload: bytes) -> None:
+def test_whatever_comes_reaches_the_check(server: Serve, payload: bytes) -> None:
     """The transport reads no message, so none makes it answer with an error of its own."""
     with server() as (_, address), client(address) as call:
         assert call(payload) == payload
 
 
 @pytest.mark.parametrize("size", [100, 8_000, 12_000, 20_000, 60_000, 1_000_000])
-def test_metadata_of_any_size_that_envoy_sends_reach_the_check(size: int) -> None:
+def test_metadata_of_any_size_that_envoy_sends_reach_the_check(server: Serve, size: int) -> None:
     """A client chooses its `tracestate`, which Envoy sends along: it must not choose an RPC error, which may pass."""
     with server() as (_, address), grpc.insecure_channel(str(address)) as channel:
         method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CHECK)
         assert method(b"payload", metadata=(("tracestate", "a=" + "x" * size),), timeout=PATIENCE_S) == b"payload"
 
 
-def test_health_says_serving_when_told_to() -> None:
+def test_health_says_serving_when_told_to(server: Serve) -> None:
     """And not before."""
     with server() as (made, address):
         assert not says_serving(address)
@@ -101,7 +119,7 @@ def test_health_says_serving_when_told_to() -> None:
         ("/other.Service/Method", b"", grpc.StatusCode.UNIMPLEMENTED),
     ],
 )
-def test_what_is_not_known_is_refused(method: str, request_bytes: bytes, code: grpc.StatusCode) -> None:
+def test_what_is_not_known_is_refused(server: Serve, method: str, request_bytes: bytes, code: grpc.StatusCode) -> None:
     """With the status that gRPC prescribes."""
     with server() as (_, address), grpc.insecure_channel(str(address)) as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
@@ -111,7 +129,7 @@ def test_what_is_not_known_is_refused(method: str, request_bytes: bytes, code: g
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o660])
-def test_a_socket_has_the_mode_of_the_settings(tmp_path: Path, mode: int) -> None:
+def test_a_socket_has_the_mode_of_the_settings(server: Serve, tmp_path: Path, mode: int) -> None:
     """Nobody else can call Check."""
     path = tmp_path / "check.sock"
     with server(address=UnixAddress(str(path)), socket_mode=mode) as (_, address), client(address) as call:
@@ -120,7 +138,7 @@ def test_a_socket_has_the_mode_of_the_settings(tmp_path: Path, mode: int) -> Non
     assert not path.exists()
 
 
-def test_a_port_in_use_is_not_shared() -> None:
+def test_a_port_in_use_is_not_shared(server: Serve) -> None:
     """Not even with another gRPC server."""
     with server() as (_, address):
         second = CheckServer(structs.replace(SETTINGS, address=address), echo)
@@ -132,11 +150,11 @@ def test_a_port_can_be_shared_when_that_is_wanted() -> None:
     """By all workers of one server."""
     with listen_on(ANY_PORT) as free:
         address = bound_address(free, ANY_PORT)
-    with server(address=address, shared=True), server(address=address, shared=True), client(address) as call:
+    with listening(address=address, shared=True), listening(address=address, shared=True), client(address) as call:
         assert call(b"x") == b"x"
 
 
-def test_a_call_in_flight_finishes_when_the_server_drains() -> None:
+def test_a_call_in_flight_finishes_when_the_server_drains(server: Serve) -> None:
     """A call that has begun gets its answer, although health has said NOT_SERVING since."""
     begun, go_on = threading.Event(), threading.Event()
 
@@ -157,7 +175,7 @@ def test_a_call_in_flight_finishes_when_the_server_drains() -> None:
             call(b"x")
 
 
-def test_a_call_can_be_answered_later_by_another_thread() -> None:
+def test_a_call_can_be_answered_later_by_another_thread(server: Serve) -> None:
     """Others are answered meanwhile, and a server that drains waits for it."""
     later: list[ServerCall] = []
 
@@ -178,7 +196,7 @@ def test_a_call_can_be_answered_later_by_another_thread() -> None:
         drained.result(PATIENCE_S)
 
 
-def test_an_answer_for_a_client_that_has_gone_harms_nobody() -> None:
+def test_an_answer_for_a_client_that_has_gone_harms_nobody(server: Serve) -> None:
     """Nor does the call stay."""
     later: list[ServerCall] = []
 
@@ -197,7 +215,7 @@ def test_an_answer_for_a_client_that_has_gone_harms_nobody() -> None:
         assert method(b"now", timeout=PATIENCE_S) == b"now"
 
 
-def test_a_handler_that_fails_ends_its_own_call_alone() -> None:
+def test_a_handler_that_fails_ends_its_own_call_alone(server: Serve) -> None:
     """The thread that answers goes on."""
 
     def picky(payload: bytes, _call: ServerCall) -> bytes:
@@ -212,7 +230,7 @@ def test_a_handler_that_fails_ends_its_own_call_alone() -> None:
         assert call(b"good") == b"good"
 
 
-def test_a_client_that_goes_away_leaves_others_served() -> None:
+def test_a_client_that_goes_away_leaves_others_served(server: Serve) -> None:
     """Whether before the request has come, or before the answer leaves."""
     with server() as (_, address), grpc.insecure_channel(str(address)) as channel:
         hanging: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(CHECK)
@@ -277,7 +295,7 @@ def test_over_tls_the_handshake_asks_for_a_certificate_of_the_client_ca(identiti
         return payload
 
     other = create_ca("shop.example")
-    with server(look, tls=identities.tls) as (_, address):
+    with listening(look, tls=identities.tls) as (_, address):
         with client(address, identities.client(identities.ca, identities.ca)) as call:
             assert call(b"x") == b"x"
         for signer in (None, other):
@@ -294,7 +312,7 @@ def test_over_tls_the_handshake_asks_for_a_certificate_of_the_client_ca(identiti
 def test_a_renewed_certificate_is_used_for_new_connections(identities: Identities) -> None:
     """Without a restart; a client that trusts only the new CA can tell."""
     renewed = create_ca("shop.example")
-    with server(tls=identities.tls) as (_, address):
+    with listening(tls=identities.tls) as (_, address):
         identities.renew(renewed)
         with client(address, identities.client(renewed, identities.ca)) as call:
             assert call(b"x") == b"x"
@@ -302,7 +320,7 @@ def test_a_renewed_certificate_is_used_for_new_connections(identities: Identitie
 
 def test_a_renewal_that_is_half_done_changes_nothing(identities: Identities) -> None:
     """A key that does not belong to the certificate is not used."""
-    with server(tls=identities.tls) as (_, address):
+    with listening(tls=identities.tls) as (_, address):
         (identities.directory / "server.key").write_text(identities.ca.issue("spiffe://shop.example/x").key_pem)
         with client(address, identities.client(identities.ca, identities.ca)) as call:
             assert call(b"x") == b"x"
@@ -321,7 +339,7 @@ def test_files_that_cannot_be_used_are_named(identities: Identities, name: str, 
         made.start()
 
 
-def test_a_message_over_the_bound_is_refused_by_the_transport() -> None:
+def test_a_message_over_the_bound_is_refused_by_the_transport(server: Serve) -> None:
     """What is larger than any request that is decided takes no memory."""
     with server() as (_, address), client(address) as call:
         with pytest.raises(grpc.RpcError) as refused:

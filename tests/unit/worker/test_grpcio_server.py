@@ -4,13 +4,13 @@ import subprocess
 import sys
 
 BROKEN = """
-from authz_server.worker.calls import CallServer
+from authz_server.worker.grpcio_server import GrpcioServer
 
 class BrokenQueue:
     def poll(self, deadline):
         raise ValueError("the library has changed")
 
-server = CallServer([], {})
+server = GrpcioServer([], {})
 server._queue_of_the_library, server._queue = server._queue, BrokenQueue()
 server._run()
 print("still there")

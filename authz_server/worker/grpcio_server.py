@@ -1,0 +1,174 @@
+"""Calls by grpcio, all taken by one thread: it takes an event from gRPC, acts on it, and takes the next.
+
+grpcio's own server hands each call to and fro between three threads, which costs more than the check. A check waits for
+nothing, so it gains nothing by that; one that has to wait is answered later, by whoever waits for it. This is the layer
+on which grpcio's servers stand; it is not documented, so the version of grpcio is pinned, and the tests of this package
+say when it has changed.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from threading import Event, Lock, Thread
+from typing import Any
+
+import grpc
+import structlog
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
+
+from authz_server.errors import GrpcCode
+from authz_server.worker.address import Address, TcpAddress
+from authz_server.worker.calls import Call, CallRefused, Handler
+
+_NO_FLAGS = 0
+_LOOK_S = 1.0
+_NOWHERE = TcpAddress("localhost", 0)
+_OTHER_METHOD, _END = "other", "end"
+
+
+class _GrpcioCall:
+    """One call; `handler` answers it as soon as its request is there."""
+
+    __slots__ = ("_call", "_deadline", "_handler")
+
+    def __init__(self, event: Any, handler: Handler) -> None:  # noqa: ANN401  # cygrpc has no types
+        self._call = event.call
+        self._deadline = event.call_details.deadline
+        self._handler = handler
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline."""
+        return float(max(0.0, self._deadline - time.time()))
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """What the handshake told about the peer."""
+        return {name.decode(): values for name, values in cygrpc.auth_context(self._call).items()}
+
+    def receive(self) -> None:
+        """Ask for the request, which comes as an event."""
+        self._call.start_server_batch((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._received)
+
+    def end(self, code: GrpcCode, details: str) -> None:
+        """End it without an answer."""
+        self._send(cygrpc.SendStatusFromServerOperation(None, int(code), details.encode(), _NO_FLAGS))
+
+    def _received(self, event: Any) -> None:  # noqa: ANN401
+        request = event.batch_operations[0].message()
+        if request is None:
+            self.end(GrpcCode.INTERNAL, "there is no request, or it is too large")
+            return
+        try:
+            answer = self._handler(request, self)
+        except CallRefused as refusal:
+            self.end(refusal.code, refusal.details)
+            return
+        except Exception:
+            self.end(GrpcCode.INTERNAL, "the server is at fault")
+            raise
+        if answer is not None:
+            self.answer(answer)
+
+    def answer(self, answer: bytes) -> None:
+        """Answer it; from any thread, once."""
+        self._send(
+            cygrpc.SendMessageOperation(answer, _NO_FLAGS),
+            cygrpc.SendStatusFromServerOperation(None, cygrpc.StatusCode.ok, b"", _NO_FLAGS),
+        )
+
+    def _send(self, *operations: Any) -> None:  # noqa: ANN401
+        # That the client is gone need not be known before the end: one batch for all is one event for all.
+        first = cygrpc.SendInitialMetadataOperation(None, _NO_FLAGS)
+        last = cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS)
+        self._call.start_server_batch((first, *operations, last), _ended)
+
+
+class GrpcioServer:
+    """Takes calls of these methods, by their paths."""
+
+    def __init__(self, options: Sequence[tuple[str, int]], handlers: Mapping[str, Handler]) -> None:
+        self.address: Address = _NOWHERE
+        self._handlers = dict(handlers)
+        self._queue = cygrpc.CompletionQueue()
+        self._server = cygrpc.Server(tuple(options), False)
+        self._server.register_completion_queue(self._queue)
+        for method in self._handlers:
+            self._server.register_method(method)
+        self._lock = Lock()
+        self._stopping = False
+        self._stopped = Event()
+
+    def listen(self, address: Address, credentials: grpc.ServerCredentials | None = None) -> None:
+        """Listen; port 0 in the address becomes the real one. Raises RuntimeError where it cannot be had."""
+        if credentials is None:
+            port = self._server.add_http2_port(str(address).encode())
+        else:
+            port = self._server.add_http2_port(str(address).encode(), credentials._credentials)  # type: ignore[attr-defined]
+        if port == 0:
+            raise RuntimeError(f"cannot listen on {address}")
+        self.address = TcpAddress(address.host, int(port)) if isinstance(address, TcpAddress) else address
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._server.start()
+        for method in (*self._handlers, _OTHER_METHOD):
+            self._expect(method)
+        Thread(target=self._run, name="check", daemon=True).start()
+
+    def stop(self, grace_s: float) -> None:
+        """Take no more calls, and wait for those in flight; after `grace_s` they are cancelled."""
+        with self._lock:
+            self._stopping = True
+            self._server.shutdown(self._queue, _END)
+        if not self._stopped.wait(grace_s):
+            self._server.cancel_all_calls()
+            self._stopped.wait()
+        self._server.destroy()
+
+    def _expect(self, method: str) -> None:
+        with self._lock:
+            if self._stopping:
+                return
+            if method is _OTHER_METHOD:
+                self._server.request_call(self._queue, self._queue, method)
+            else:
+                self._server.request_registered_call(self._queue, self._queue, method, method)
+
+    def _run(self) -> None:
+        try:
+            self._answer()
+        except BaseException:  # noqa: BLE001  # the border: a worker that answers nothing must not look alive
+            structlog.get_logger().critical("answering_failed", exc_info=True)
+            os._exit(1)
+
+    def _answer(self) -> None:
+        while (event := self._queue.poll(time.time() + _LOOK_S)).tag is not _END:
+            try:
+                self._act(event)
+            except Exception as error:  # noqa: BLE001  # the border: one call that goes wrong must not end all others
+                structlog.get_logger().error("call_failed", error=type(error).__name__, exc_info=True)
+            # An event holds its call, which must not live until the next one comes.
+            event = None
+        self._stopped.set()
+
+    def _act(self, event: Any) -> None:  # noqa: ANN401
+        tag = event.tag
+        if callable(tag):
+            tag(event)
+        elif tag is not None:
+            # Before anything else, whatever became of this one: without it no further call would ever come.
+            self._expect(tag)
+            if not event.success:
+                return
+            handler = self._handlers.get(tag)
+            if handler is None:
+                _GrpcioCall(event, _no_handler).end(GrpcCode.UNIMPLEMENTED, "there is no such method")
+            else:
+                _GrpcioCall(event, handler).receive()
+
+
+def _no_handler(_request: bytes, _call: Call) -> bytes:
+    raise CallRefused(GrpcCode.UNIMPLEMENTED, "there is no such method")
+
+
+def _ended(_event: object) -> None:
+    return

@@ -1,0 +1,350 @@
+"""One connection of HTTP/2 as a server sees it: bytes in, calls out, frames back. It opens no socket."""
+
+import time
+from collections.abc import Callable
+
+from authz_server.errors import GrpcCode
+from authz_server.worker.lean.allowance import Allowance
+from authz_server.worker.lean.answers import PREFIX_BYTES, Answer, status_answer
+from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode, StreamFailed
+from authz_server.worker.lean.field_blocks import FieldBlocks, KnownBlocks
+from authz_server.worker.lean.frames import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    HEADER_BYTES,
+    LARGEST_WINDOW,
+    MAX_PAYLOAD_BYTES,
+    PADDED,
+    PREFACE,
+    STREAM_BITS,
+    FrameType,
+    Setting,
+    content,
+    frame,
+    goaway,
+    read_header,
+    read_settings,
+    rst_stream,
+    settings,
+    window_update,
+)
+from authz_server.worker.lean.heads import Head, checked_fields
+from authz_server.worker.lean.outgoing import Outgoing
+from authz_server.worker.lean.streams import STREAM_WINDOW, Held, Stream, Streams
+from authz_server.worker.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_STREAMS
+
+CONNECTION_WINDOW = 32 * 1024 * 1024
+
+Take = Callable[[int, Head, bytes], bytes | Answer | None]
+"""Takes a call: its stream, head and message. Gives the answer, or None where `answer` is called later."""
+
+_SETTINGS = settings(
+    (
+        (Setting.HEADER_TABLE_SIZE, 0),
+        (Setting.MAX_CONCURRENT_STREAMS, MAX_STREAMS),
+        (Setting.INITIAL_WINDOW_SIZE, STREAM_WINDOW),
+        (Setting.MAX_HEADER_LIST_SIZE, MAX_METADATA_BYTES),
+    )
+)
+_GREETING = _SETTINGS + window_update(0, CONNECTION_WINDOW - 65_535)
+_SETTINGS_ACK = frame(FrameType.SETTINGS, ACK, 0)
+_NO_MESSAGE = status_answer(GrpcCode.INTERNAL, "a unary call has one whole message")
+_COMPRESSED = status_answer(GrpcCode.INTERNAL, "the message is compressed, and `grpc-encoding` does not say so")
+_TOO_LARGE = status_answer(GrpcCode.RESOURCE_EXHAUSTED, "the message is too large")
+
+
+class Connection:
+    """What has come, what is due, and what is to be sent (`outgoing.frames`)."""
+
+    def __init__(
+        self, take: Take, known_blocks: KnownBlocks, held: Held, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.outgoing = Outgoing()
+        self.outgoing.frames.append(_GREETING)
+        self.greeted = False
+        """The peer has said that it speaks HTTP/2."""
+        self.failed: ConnectionFailed | None = None
+        """Why the connection ends as soon as everything is sent."""
+        self._take = take
+        self._blocks = FieldBlocks(known_blocks)
+        self._streams = Streams(held)
+        self._allowance = Allowance(clock)
+        self._rest = b""
+        self._window = CONNECTION_WINDOW
+        self._settled = False
+        self._draining = False
+        self._continued: tuple[int, int, list[bytes]] | None = None
+        """Stream, flags and parts of a field block that goes on in CONTINUATION frames."""
+        self._actions = (
+            self._data,
+            self._headers,
+            self._priority,
+            self._rst_stream,
+            self._on_settings,
+            self._push_promise,
+            self._ping,
+            self._goaway,
+            self._window_update,
+            self._continuation,
+        )
+
+    @property
+    def idle(self) -> bool:
+        """No call is under way."""
+        return not self._streams.open
+
+    def receive(self, data: bytes) -> None:
+        """Act on what the peer has sent; the answers are in `outgoing`."""
+        if self.failed is not None:
+            return
+        buffer = self._rest + data if self._rest else data
+        try:
+            self._rest = buffer[self._consume(buffer) :]
+        except ConnectionFailed as failure:
+            self._fail(failure)
+
+    def answer(self, stream: int, message: bytes) -> None:
+        """Answer a call for which `take` has given None; one that is gone needs no answer."""
+        if self.failed is None and stream in self._streams.open and self.outgoing.message(stream, message):
+            self._streams.end(stream)
+
+    def drain(self) -> None:
+        """Take no more calls; the peer makes them elsewhere (RFC 9113 section 6.8)."""
+        if not self._draining and self.failed is None:
+            self._draining = True
+            self.outgoing.frames.append(goaway(self._streams.last, ErrorCode.NO_ERROR))
+
+    def close(self) -> None:
+        """The connection is gone: forget what has come."""
+        self._streams.end_all()
+
+    def _consume(self, buffer: bytes) -> int:
+        """Act on all whole frames; returns where the rest begins. Raises ConnectionFailed."""
+        at = 0 if self.greeted else self._greet(buffer)
+        end = len(buffer)
+        actions = self._actions
+        while self.greeted and end - at >= HEADER_BYTES:
+            upper, lower, kind, flags, stream = read_header(buffer, at)
+            length = upper << 8 | lower
+            if length > MAX_PAYLOAD_BYTES:
+                raise ConnectionFailed(ErrorCode.FRAME_SIZE_ERROR, "a frame is larger than 16384 bytes")
+            start = at + HEADER_BYTES
+            if end - start < length:
+                break
+            at = start + length
+            if (self._continued is None) is (kind == FrameType.CONTINUATION):
+                raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "a field block is not told in one piece")
+            if not self._settled:
+                self._settle(kind, flags)
+            if kind >= len(actions):
+                self._allowance.spend()
+                continue
+            stream &= STREAM_BITS
+            try:
+                actions[kind](stream, flags, buffer[start:at])
+            except StreamFailed as failure:
+                self._reset(stream, failure.code)
+        return at
+
+    def _greet(self, buffer: bytes) -> int:
+        if not PREFACE.startswith(buffer[: len(PREFACE)]):
+            raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
+        if len(buffer) < len(PREFACE):
+            return 0
+        self.greeted = True
+        return len(PREFACE)
+
+    def _settle(self, kind: int, flags: int) -> None:
+        if kind != FrameType.SETTINGS or flags & ACK:
+            raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "the first frame is SETTINGS")
+        self._settled = True
+
+    def _fail(self, failure: ConnectionFailed) -> None:
+        self.failed = failure
+        self._rest = b""
+        self.outgoing.frames.append(goaway(self._streams.last, failure.code, failure.why))
+        self._streams.end_all()
+
+    def _reset(self, stream: int, code: ErrorCode) -> None:
+        self._allowance.spend()
+        self._streams.reset(stream)
+        self.outgoing.forget(stream)
+        self.outgoing.frames.append(rst_stream(stream, code))
+
+    def _data(self, number: int, flags: int, payload: bytes) -> None:
+        size = len(payload)
+        self._window -= size
+        if self._window < 0:
+            raise ConnectionFailed(ErrorCode.FLOW_CONTROL_ERROR, "more than the window of the connection")
+        if self._window < CONNECTION_WINDOW // 2:
+            self.outgoing.frames.append(window_update(0, CONNECTION_WINDOW - self._window))
+            self._window = CONNECTION_WINDOW
+        stream = self._streams.receiving(number)
+        if flags & PADDED:
+            payload = content(flags & PADDED, payload)
+            self.outgoing.frames.append(window_update(number, size - len(payload)))
+        if stream is None:
+            self._allowance.spend()
+        elif flags & END_STREAM:
+            self._end(number, stream, self._streams.message(stream, payload))
+        else:
+            self._part(number, stream, payload)
+
+    def _part(self, number: int, stream: Stream, payload: bytes) -> None:
+        if not payload:
+            self._allowance.spend()
+            return
+        if stream.received < PREFIX_BYTES and _declared(stream, payload) > MAX_MESSAGE_BYTES:
+            self.outgoing.answer(number, _TOO_LARGE)
+            raise StreamFailed(ErrorCode.NO_ERROR, "the message is too large")
+        self._streams.hold(stream, payload)
+
+    def _headers(self, number: int, flags: int, payload: bytes) -> None:
+        if number == 0:
+            raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "HEADERS of the connection")
+        block = content(flags, payload)
+        if flags & END_HEADERS:
+            self._block(number, flags, block)
+        else:
+            self._continued = (number, flags, [block])
+
+    def _continuation(self, number: int, flags: int, payload: bytes) -> None:
+        assert self._continued is not None  # noqa: S101  # `_consume` has seen to it
+        begun, first_flags, parts = self._continued
+        if number != begun:
+            raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of another stream")
+        if len(payload) < MAX_PAYLOAD_BYTES // 2:
+            self._allowance.spend()
+        parts.append(payload)
+        if len(parts) * MAX_PAYLOAD_BYTES > 2 * MAX_METADATA_BYTES or sum(map(len, parts)) > MAX_METADATA_BYTES:
+            raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "a field block is too large")
+        if flags & END_HEADERS:
+            self._continued = None
+            self._block(number, first_flags, b"".join(parts))
+
+    def _block(self, number: int, flags: int, block: bytes) -> None:
+        """A whole field block, which must be decoded whatever becomes of its stream."""
+        if number <= self._streams.last:
+            self._trailers(number, flags, block)
+            return
+        self._streams.begin(number)
+        head = self._blocks.head(block)
+        if self._draining or len(self._streams.open) >= MAX_STREAMS:
+            raise StreamFailed(ErrorCode.REFUSED_STREAM, "no more calls")
+        stream = Stream(head)
+        self._streams.open[number] = stream
+        if flags & END_STREAM:
+            self._end(number, stream, b"")
+
+    def _trailers(self, number: int, flags: int, block: bytes) -> None:
+        fields = self._blocks.fields(block)
+        stream = self._streams.receiving(number)
+        if stream is None:
+            self._allowance.spend()
+            return
+        checked_fields(fields, trailers=True)
+        if not flags & END_STREAM:
+            raise StreamFailed(ErrorCode.PROTOCOL_ERROR, "trailers end a call")
+        self._end(number, stream, self._streams.message(stream, b""))
+
+    def _end(self, number: int, stream: Stream, framed: bytes) -> None:
+        """The peer has said all of a call."""
+        head = stream.head
+        if head.content_length is not None and head.content_length != stream.received:
+            raise StreamFailed(ErrorCode.PROTOCOL_ERROR, "`content-length` is not the length of the content")
+        stream.ended = True
+        self._allowance.earn()
+        answer: Answer | bytes | None = head.refusal or _wrong(framed)
+        if answer is None:
+            answer = self._take(number, head, framed[PREFIX_BYTES:])
+        if answer is None:
+            return
+        outgoing = self.outgoing
+        if outgoing.message(number, answer) if isinstance(answer, bytes) else outgoing.answer(number, answer):
+            self._streams.end(number)
+
+    def _priority(self, number: int, _flags: int, payload: bytes) -> None:
+        self._allowance.spend()
+        if number == 0:
+            raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "PRIORITY of the connection")
+        if len(payload) != 5:
+            raise StreamFailed(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has 5 bytes")
+
+    def _rst_stream(self, number: int, _flags: int, payload: bytes) -> None:
+        self._allowance.spend()
+        _need_size(payload, 4)
+        self._streams.known(number)
+        self._streams.end(number)
+        self.outgoing.forget(number)
+
+    def _on_settings(self, number: int, flags: int, payload: bytes) -> None:
+        self._allowance.spend()
+        _need_connection(number)
+        if flags & ACK:
+            _need_size(payload, 0)
+            self._blocks.acknowledged()
+            return
+        for name, value in read_settings(payload):
+            if name == Setting.INITIAL_WINDOW_SIZE:
+                self._ended(self.outgoing.resize(value))
+        self.outgoing.frames.append(_SETTINGS_ACK)
+
+    def _push_promise(self, _number: int, _flags: int, _payload: bytes) -> None:
+        raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "clients push nothing")
+
+    def _ping(self, number: int, flags: int, payload: bytes) -> None:
+        self._allowance.spend()
+        _need_connection(number)
+        _need_size(payload, 8)
+        if not flags & ACK:
+            self.outgoing.frames.append(frame(FrameType.PING, ACK, 0, payload))
+
+    def _goaway(self, number: int, _flags: int, _payload: bytes) -> None:
+        """The peer takes no more streams of ours, of which there are none; it closes when it has its answers."""
+        self._allowance.spend()
+        _need_connection(number)
+
+    def _window_update(self, number: int, _flags: int, payload: bytes) -> None:
+        self._allowance.spend()
+        _need_size(payload, 4)
+        increment = int.from_bytes(payload, "big") & LARGEST_WINDOW
+        if number == 0:
+            if increment == 0:
+                raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "a window grows by nothing")
+            self._ended(self.outgoing.widen(increment))
+            return
+        self._streams.known(number)
+        if number not in self._streams.open:
+            return
+        if increment == 0:
+            raise StreamFailed(ErrorCode.PROTOCOL_ERROR, "a window grows by nothing")
+        if self.outgoing.widen_stream(number, increment):
+            self._streams.end(number)
+
+    def _ended(self, streams: list[int]) -> None:
+        for number in streams:
+            self._streams.end(number)
+
+
+def _declared(stream: Stream, payload: bytes) -> int:
+    """The length that a message says it has; 0 as long as that is not known."""
+    begun = b"".join(stream.parts or ()) + payload[:PREFIX_BYTES]
+    return int.from_bytes(begun[1:PREFIX_BYTES], "big") if len(begun) >= PREFIX_BYTES else 0
+
+
+def _wrong(framed: bytes) -> Answer | None:
+    """The answer to a call that has not one whole message as it is."""
+    if len(framed) < PREFIX_BYTES or int.from_bytes(framed[1:PREFIX_BYTES], "big") != len(framed) - PREFIX_BYTES:
+        return _NO_MESSAGE
+    return _COMPRESSED if framed[0] else None
+
+
+def _need_connection(number: int) -> None:
+    if number != 0:
+        raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "a frame of the connection names a stream")
+
+
+def _need_size(payload: bytes, size: int) -> None:
+    if len(payload) != size:
+        raise ConnectionFailed(ErrorCode.FRAME_SIZE_ERROR, "a frame has not the length of its type")

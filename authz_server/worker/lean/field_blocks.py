@@ -1,0 +1,84 @@
+"""What the field block of a call says (RFC 9113 section 8.3, RFC 7541), each block decoded once.
+
+A peer that has acknowledged a table size of 0 sends the same block, byte for byte, for every call that has the same
+fields: then it is looked up.
+"""
+
+from collections.abc import Iterable
+
+from hpack import Decoder
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+
+from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode
+from authz_server.worker.lean.heads import Head, read_head
+from authz_server.worker.lean.long_values import without_long_values
+
+MAX_FIELDS_BYTES = 64 * 1024
+"""Of the fields of a block that are read, each with 32 bytes more than it has (RFC 9113 section 10.5.1)."""
+
+_TABLE_BYTES = 0
+_NO_TABLE = b"\x20"
+"""The peer gives the table no place from now on (RFC 7541 section 6.3)."""
+_LONG_BLOCK_BYTES = 2048
+_MAX_KEPT = 256
+
+Field = tuple[bytes, bytes]
+
+
+class KnownBlocks:
+    """Blocks that were decoded without a table, so that they mean the same on each connection."""
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, Head] = {}
+        self.get = self._heads.get
+
+    def keep(self, block: bytes, head: Head) -> None:
+        """Remember what a block says; when there are too many, all others are forgotten."""
+        if len(block) > _LONG_BLOCK_BYTES:
+            return
+        if len(self._heads) >= _MAX_KEPT:
+            self._heads.clear()
+        self._heads[block] = head
+
+
+class FieldBlocks:
+    """The blocks of one connection, in the order in which they come."""
+
+    def __init__(self, known: KnownBlocks) -> None:
+        self._known = known
+        self._decoder = Decoder(MAX_FIELDS_BYTES)
+        self._stateless = False
+        """The table has no place, and never will have again: a block means the same whatever came before."""
+
+    def acknowledged(self) -> None:
+        """The peer has seen that we give the table no place."""
+        self._decoder.max_allowed_table_size = _TABLE_BYTES
+
+    def head(self, block: bytes) -> Head:
+        """What the block of a new call says. Raises ConnectionFailed, and StreamFailed where it is malformed."""
+        if self._stateless:
+            known = self._known.get(block)
+            if known is not None:
+                return known
+        head = read_head(self.fields(block))
+        if self._stateless:
+            self._known.keep(block, head)
+        return head
+
+    def fields(self, block: bytes) -> list[Field]:
+        """The fields of a block. Raises ConnectionFailed: after a block that cannot be decoded none can be."""
+        if not self._stateless and block.startswith(_NO_TABLE):
+            self._decode(_NO_TABLE)
+        if self._stateless and len(block) > _LONG_BLOCK_BYTES:
+            block = without_long_values(block)
+        return [(bytes(name), bytes(value)) for name, value in self._decode(block)]
+
+    def _decode(self, block: bytes) -> Iterable[Field]:
+        try:
+            fields: Iterable[Field] = self._decoder.decode(block, raw=True)
+        except OversizedHeaderListError:
+            raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "a field section is too large") from None
+        except (HPACKError, IndexError) as error:
+            raise ConnectionFailed(ErrorCode.COMPRESSION_ERROR, f"a field block is broken: {error}") from None
+        self._stateless = self._decoder.header_table_size == self._decoder.max_allowed_table_size == _TABLE_BYTES
+        return fields

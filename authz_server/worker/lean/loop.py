@@ -1,0 +1,150 @@
+"""Waits for all sockets at once, and acts on whatever has come."""
+
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from authz_server.worker.lean.connection import Connection
+from authz_server.worker.lean.peer import Peer
+
+MAX_CONNECTIONS = 1024
+LONGEST_GREETING_S = 10.0
+"""How long a peer may take to say that it speaks HTTP/2."""
+
+_LOOK_S = 1.0
+_LINGER_S = 0.05
+"""How often is looked whether all is said, when the end has come."""
+
+
+class Loop:
+    """All connections of a listener, served by the thread that calls `run`."""
+
+    def __init__(self, listener: socket.socket, connection: Callable[[Peer], Connection]) -> None:
+        """`connection` makes the connection of a peer."""
+        self._listener = listener
+        self._accepting = False
+        self._new_connection = connection
+        self._peers: dict[int, Peer] = {}
+        self._answers: deque[tuple[Peer, int, bytes]] = deque()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._epoll = select.epoll()
+        self._end_at: float | None = None
+
+    def run(self) -> None:
+        """Serve until told to end."""
+        wake = self._wake_reader.fileno()
+        self._epoll.register(wake, select.EPOLLIN)
+        self._accept(True)
+        looked = 0.0
+        while self._end_at is None:
+            for number, events in self._epoll.poll(_LOOK_S):
+                peer = self._peers.get(number)
+                if peer is not None:
+                    self._serve(peer, events)
+                elif number == wake:
+                    self._send_answers()
+                elif number == self._listener.fileno():
+                    self._welcome()
+            now = time.monotonic()
+            if now - looked >= _LOOK_S:
+                looked = now
+                self._look_after(now)
+        self._finish(self._end_at)
+
+    def answer(self, peer: Peer, stream: int, message: bytes) -> None:
+        """Answer a call; from any thread."""
+        self._answers.append((peer, stream, message))
+        self._wake()
+
+    def end_within(self, grace_s: float) -> None:
+        """Take no more calls, finish those in flight, end after so many seconds at the latest; from any thread."""
+        self._end_at = time.monotonic() + grace_s
+        self._wake()
+
+    def _wake(self) -> None:
+        # A full buffer wakes as well, and one that is closed has nobody to wake.
+        with suppress(OSError):
+            self._wake_writer.send(b"\0")
+
+    def _serve(self, peer: Peer, events: int) -> None:
+        """Read what has come, answer, and read on only when the peer has taken the answers."""
+        behind = peer.behind
+        there = True
+        if not behind and events & ~select.EPOLLOUT:
+            there = peer.read()
+        if not (peer.write() and there) or peer.done or (behind and events & (select.EPOLLERR | select.EPOLLHUP)):
+            self._drop(peer)
+        elif peer.behind is not behind:
+            self._epoll.modify(peer.number, select.EPOLLOUT if peer.behind else select.EPOLLIN)
+
+    def _send_answers(self) -> None:
+        with suppress(BlockingIOError):
+            self._wake_reader.recv(4096)
+        answered = {}
+        while self._answers:
+            peer, stream, message = self._answers.popleft()
+            peer.connection.answer(stream, message)
+            answered[peer.number] = peer
+        for number, peer in answered.items():
+            if self._peers.get(number) is peer:
+                self._serve(peer, select.EPOLLOUT)
+
+    def _welcome(self) -> None:
+        try:
+            connected, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:
+            # There are no more file descriptors: until the next look nobody is let in.
+            self._accept(False)
+            return
+        peer = Peer(connected, time.monotonic(), self._new_connection)
+        self._peers[peer.number] = peer
+        self._epoll.register(peer.number, select.EPOLLIN)
+        self._serve(peer, select.EPOLLOUT)
+        if len(self._peers) >= MAX_CONNECTIONS:
+            self._accept(False)
+
+    def _accept(self, accepting: bool) -> None:
+        if accepting is not self._accepting:
+            self._accepting = accepting
+            if accepting:
+                self._epoll.register(self._listener, select.EPOLLIN)
+            else:
+                self._epoll.unregister(self._listener)
+
+    def _look_after(self, now: float) -> None:
+        """End connections that have said nothing, and let others in where there is room."""
+        for peer in list(self._peers.values()):
+            if not peer.connection.greeted and now - peer.since > LONGEST_GREETING_S:
+                self._drop(peer)
+        if len(self._peers) < MAX_CONNECTIONS:
+            self._accept(True)
+
+    def _drop(self, peer: Peer) -> None:
+        del self._peers[peer.number]
+        self._epoll.unregister(peer.number)
+        peer.close()
+
+    def _finish(self, end_at: float) -> None:
+        """Say that no more calls are taken, and wait for what is in flight."""
+        self._accept(False)
+        self._listener.close()
+        for peer in list(self._peers.values()):
+            peer.connection.drain()
+            self._serve(peer, select.EPOLLOUT)
+        while time.monotonic() < end_at and any(not peer.finished for peer in self._peers.values()):
+            for number, events in self._epoll.poll(_LINGER_S):
+                if number in self._peers:
+                    self._serve(self._peers[number], events)
+            self._send_answers()
+        for peer in list(self._peers.values()):
+            self._drop(peer)
+        self._epoll.close()
+        self._wake_reader.close()
+        self._wake_writer.close()

@@ -1,0 +1,74 @@
+"""A connection and its socket: what has come goes in, what is to be sent goes out as fast as the peer takes it."""
+
+import socket
+from collections.abc import Callable
+
+from authz_server.worker.lean.connection import Connection
+
+_READ_BYTES = 256 * 1024
+
+
+class Peer:
+    """Whoever is at the other end."""
+
+    def __init__(self, connected: socket.socket, since: float, connection: Callable[["Peer"], Connection]) -> None:
+        """`since` is when it came, in seconds of the monotonic clock."""
+        connected.setblocking(False)
+        if connected.family != socket.AF_UNIX:
+            # An answer does not wait until the peer has said that it has the one before.
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.number = connected.fileno()
+        self.since = since
+        self.connection = connection(self)
+        self._socket = connected
+        self._unsent = b""
+
+    @property
+    def behind(self) -> bool:
+        """The peer has not taken everything yet: until it has, nothing more is read from it."""
+        return bool(self._unsent)
+
+    @property
+    def done(self) -> bool:
+        """The connection has failed, and the peer has been told."""
+        return self.connection.failed is not None and not self._unsent
+
+    @property
+    def finished(self) -> bool:
+        """No call is under way, and every answer is sent."""
+        return self.connection.idle and not self._unsent
+
+    def read(self) -> bool:
+        """Take in what has come; returns whether the peer is still there."""
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        self.connection.receive(data)
+        return True
+
+    def write(self) -> bool:
+        """Send what can be sent; returns whether the peer is still there."""
+        frames = self.connection.outgoing.frames
+        if frames:
+            self._unsent += b"".join(frames)
+            frames.clear()
+        if not self._unsent:
+            return True
+        try:
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self._unsent = self._unsent[sent:]
+        return True
+
+    def close(self) -> None:
+        """End it."""
+        self.connection.close()
+        self._socket.close()
