@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run valid-port test lint format proto schema envoy bench fuzz clean
+.PHONY: help install run valid-port test lint format proto schema envoy bench fuzz h2spec clean
 
 help:
 	@echo "make run      the demo: a real Envoy, sample services and this server"
@@ -26,6 +26,7 @@ help:
 	@echo "make envoy    generate deploy/envoy.yaml"
 	@echo "make bench    the benchmarks"
 	@echo "make fuzz     random input for ten minutes: make fuzz ARGS='--seconds 60'"
+	@echo "make h2spec   the conformance tests of HTTP/2 against the lean transport; needs Go"
 	@echo "make clean    remove what was installed, generated caches and the demo's files"
 
 install: $(INSTALLED)
@@ -76,6 +77,9 @@ bench: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+h2spec: $(INSTALLED)
+	$(BIN)/python -m tests.h2spec
 
 clean:
 	rm -rf $(VENV) run tests/oidc/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -30,7 +30,7 @@ from authz_server.worker.lean.frames import (
     window_update,
 )
 from authz_server.worker.lean.heads import Head, checked_fields
-from authz_server.worker.lean.outgoing import Outgoing
+from authz_server.worker.lean.outgoing import DEFAULT_WINDOW, Outgoing
 from authz_server.worker.lean.streams import STREAM_WINDOW, Held, Stream, Streams
 from authz_server.worker.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_STREAMS
 
@@ -39,15 +39,6 @@ CONNECTION_WINDOW = 32 * 1024 * 1024
 Take = Callable[[int, Head, bytes], bytes | Answer | None]
 """Takes a call: its stream, head and message. Gives the answer, or None where `answer` is called later."""
 
-_SETTINGS = settings(
-    (
-        (Setting.HEADER_TABLE_SIZE, 0),
-        (Setting.MAX_CONCURRENT_STREAMS, MAX_STREAMS),
-        (Setting.INITIAL_WINDOW_SIZE, STREAM_WINDOW),
-        (Setting.MAX_HEADER_LIST_SIZE, MAX_METADATA_BYTES),
-    )
-)
-_GREETING = _SETTINGS + window_update(0, CONNECTION_WINDOW - 65_535)
 _SETTINGS_ACK = frame(FrameType.SETTINGS, ACK, 0)
 _NO_MESSAGE = status_answer(GrpcCode.INTERNAL, "a unary call has one whole message")
 _COMPRESSED = status_answer(GrpcCode.INTERNAL, "the message is compressed, and `grpc-encoding` does not say so")
@@ -58,16 +49,22 @@ class Connection:
     """What has come, what is due, and what is to be sent (`outgoing.frames`)."""
 
     def __init__(
-        self, take: Take, known_blocks: KnownBlocks, held: Held, clock: Callable[[], float] = time.monotonic
+        self,
+        take: Take,
+        known_blocks: KnownBlocks,
+        held: Held,
+        clock: Callable[[], float] = time.monotonic,
+        table_bytes: int = 0,
     ) -> None:
+        """`clock` gives seconds; `table_bytes` is the place that the peer may give the table of fields."""
         self.outgoing = Outgoing()
-        self.outgoing.frames.append(_GREETING)
+        self.outgoing.frames.append(_greeting(table_bytes))
         self.greeted = False
         """The peer has said that it speaks HTTP/2."""
         self.failed: ConnectionFailed | None = None
         """Why the connection ends as soon as everything is sent."""
         self._take = take
-        self._blocks = FieldBlocks(known_blocks)
+        self._blocks = FieldBlocks(known_blocks, table_bytes)
         self._streams = Streams(held)
         self._allowance = Allowance(clock)
         self._rest = b""
@@ -285,10 +282,11 @@ class Connection:
             _need_size(payload, 0)
             self._blocks.acknowledged()
             return
-        for name, value in read_settings(payload):
+        values = list(read_settings(payload))
+        self.outgoing.frames.append(_SETTINGS_ACK)
+        for name, value in values:
             if name == Setting.INITIAL_WINDOW_SIZE:
                 self._ended(self.outgoing.resize(value))
-        self.outgoing.frames.append(_SETTINGS_ACK)
 
     def _push_promise(self, _number: int, _flags: int, _payload: bytes) -> None:
         raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "clients push nothing")
@@ -325,6 +323,16 @@ class Connection:
     def _ended(self, streams: list[int]) -> None:
         for number in streams:
             self._streams.end(number)
+
+
+def _greeting(table_bytes: int) -> bytes:
+    values = (
+        (Setting.HEADER_TABLE_SIZE, table_bytes),
+        (Setting.MAX_CONCURRENT_STREAMS, MAX_STREAMS),
+        (Setting.INITIAL_WINDOW_SIZE, STREAM_WINDOW),
+        (Setting.MAX_HEADER_LIST_SIZE, MAX_METADATA_BYTES),
+    )
+    return settings(values) + window_update(0, CONNECTION_WINDOW - DEFAULT_WINDOW)
 
 
 def _declared(stream: Stream, payload: bytes) -> int:

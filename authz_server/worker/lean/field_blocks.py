@@ -16,7 +16,6 @@ from authz_server.worker.lean.long_values import without_long_values
 MAX_FIELDS_BYTES = 64 * 1024
 """Of the fields of a block that are read, each with 32 bytes more than it has (RFC 9113 section 10.5.1)."""
 
-_TABLE_BYTES = 0
 _NO_TABLE = b"\x20"
 """The peer gives the table no place from now on (RFC 7541 section 6.3)."""
 _LONG_BLOCK_BYTES = 2048
@@ -44,15 +43,17 @@ class KnownBlocks:
 class FieldBlocks:
     """The blocks of one connection, in the order in which they come."""
 
-    def __init__(self, known: KnownBlocks) -> None:
+    def __init__(self, known: KnownBlocks, table_bytes: int) -> None:
+        """`table_bytes` is the place that the peer is told to give the table."""
         self._known = known
+        self._table_bytes = table_bytes
         self._decoder = Decoder(MAX_FIELDS_BYTES)
         self._stateless = False
         """The table has no place, and never will have again: a block means the same whatever came before."""
 
     def acknowledged(self) -> None:
-        """The peer has seen that we give the table no place."""
-        self._decoder.max_allowed_table_size = _TABLE_BYTES
+        """The peer has seen how much place the table has."""
+        self._decoder.max_allowed_table_size = self._table_bytes
 
     def head(self, block: bytes) -> Head:
         """What the block of a new call says. Raises ConnectionFailed, and StreamFailed where it is malformed."""
@@ -80,5 +81,5 @@ class FieldBlocks:
             raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "a field section is too large") from None
         except (HPACKError, IndexError) as error:
             raise ConnectionFailed(ErrorCode.COMPRESSION_ERROR, f"a field block is broken: {error}") from None
-        self._stateless = self._decoder.header_table_size == self._decoder.max_allowed_table_size == _TABLE_BYTES
+        self._stateless = self._decoder.header_table_size == self._decoder.max_allowed_table_size == 0
         return fields

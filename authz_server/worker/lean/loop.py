@@ -13,6 +13,8 @@ from authz_server.worker.lean.peer import Peer
 MAX_CONNECTIONS = 1024
 LONGEST_GREETING_S = 10.0
 """How long a peer may take to say that it speaks HTTP/2."""
+LONGEST_FAREWELL_S = 2.0
+"""How long a peer whose connection has failed may take to read why, and to close it."""
 
 _LOOK_S = 1.0
 _LINGER_S = 0.05
@@ -77,9 +79,12 @@ class Loop:
         there = True
         if not behind and events & ~select.EPOLLOUT:
             there = peer.read()
-        if not (peer.write() and there) or peer.done or (behind and events & (select.EPOLLERR | select.EPOLLHUP)):
+        if not (peer.write() and there) or (behind and events & (select.EPOLLERR | select.EPOLLHUP)):
             self._drop(peer)
-        elif peer.behind is not behind:
+            return
+        if peer.done:
+            peer.hang_up(time.monotonic())
+        if peer.behind is not behind:
             self._epoll.modify(peer.number, select.EPOLLOUT if peer.behind else select.EPOLLIN)
 
     def _send_answers(self) -> None:
@@ -121,7 +126,8 @@ class Loop:
     def _look_after(self, now: float) -> None:
         """End connections that have said nothing, and let others in where there is room."""
         for peer in list(self._peers.values()):
-            if not peer.connection.greeted and now - peer.since > LONGEST_GREETING_S:
+            silent = not peer.connection.greeted and now - peer.since > LONGEST_GREETING_S
+            if silent or (peer.hung_up is not None and now - peer.hung_up > LONGEST_FAREWELL_S):
                 self._drop(peer)
         if len(self._peers) < MAX_CONNECTIONS:
             self._accept(True)

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from authz_server.worker.lean.connection import Connection
 
@@ -19,6 +20,8 @@ class Peer:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.number = connected.fileno()
         self.since = since
+        self.hung_up: float | None = None
+        """When we have said that nothing more comes."""
         self.connection = connection(self)
         self._socket = connected
         self._unsent = b""
@@ -32,6 +35,16 @@ class Peer:
     def done(self) -> bool:
         """The connection has failed, and the peer has been told."""
         return self.connection.failed is not None and not self._unsent
+
+    def hang_up(self, now: float) -> None:
+        """Say that nothing more comes from us, once, and wait for the peer to do the same.
+
+        To close at once, with bytes unread, would take away from the peer what it has not read yet.
+        """
+        if self.hung_up is None:
+            self.hung_up = now
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_WR)
 
     @property
     def finished(self) -> bool:

@@ -28,8 +28,9 @@ _AT_FAULT = status_answer(GrpcCode.INTERNAL, "the server is at fault")
 class LeanServer:
     """Takes calls of these methods, by their paths, on an address that only this machine can reach."""
 
-    def __init__(self, address: Address, handlers: Mapping[str, Handler]) -> None:
-        """Listen. Raises OSError."""
+    def __init__(self, address: Address, handlers: Mapping[str, Handler], table_bytes: int = 0) -> None:
+        """Listen. `table_bytes` is the place that peers may give the table of fields. Raises OSError."""
+        self._table_bytes = table_bytes
         self._address = address
         self._handlers = dict(handlers)
         self._known_blocks = KnownBlocks()
@@ -64,7 +65,7 @@ class LeanServer:
         self._stopped.set()
 
     def _connection(self, peer: Peer) -> Connection:
-        return Connection(partial(self._take, peer), self._known_blocks, self._held)
+        return Connection(partial(self._take, peer), self._known_blocks, self._held, table_bytes=self._table_bytes)
 
     def _take(self, peer: Peer, stream: int, head: Head, message: bytes) -> bytes | Answer | None:
         handler = self._handlers.get(head.path)
