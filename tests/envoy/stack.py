@@ -36,6 +36,8 @@ Line = dict[str, Any]
 LOOPBACK = "127.0.0.1"
 ISSUER, AUDIENCE = "https://login.shop.example/", "shop"
 GRPC_HOST = "grpc.shop.example"
+TRANSPORT_VARIABLE = "AUTHZ_TESTS_TRANSPORT"
+"""Names the transport of all stacks that do not choose one themselves."""
 START_TIMEOUT_S = 60.0
 EVENT_TIMEOUT_S = 20.0
 
@@ -177,7 +179,12 @@ def read_json_lines(path: Path) -> list[Line]:
 def _settings(issuer_port: int, variant: Variant) -> dict[str, Any]:
     """The server's configuration: every address is a socket or any free port."""
     ours: dict[str, Any] = {
-        "listen": {"address": f"{LOOPBACK}:0", "endpoints_file": "state/endpoints.yaml"},
+        "listen": {
+            "address": f"{LOOPBACK}:0",
+            "endpoints_file": "state/endpoints.yaml",
+            # With TLS there is one transport alone.
+            "transport": "auto" if "tls" in variant.settings else os.environ.get(TRANSPORT_VARIABLE, "auto"),
+        },
         "workers": 2,
         "admin": {"listen": "unix:admin.sock"},
         "policies": {"directory": "policies"},

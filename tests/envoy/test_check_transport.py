@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -50,12 +51,30 @@ def assert_decisions_arrive(stack: Stack) -> None:
     assert (denied.status, denied.reason) == (403, "no_rule_allows")
 
 
-@pytest.mark.parametrize("listen", [unix_sockets, shared_address])
-def test_decisions_arrive(listen: Callable[[], dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Envoy finds the workers by the endpoints file, wherever they listen."""
+def grpcio_on_unix_sockets() -> dict[str, Any]:
+    """The library, where it is not the default."""
+    return {**unix_sockets(), "transport": "grpcio"}
+
+
+def lean_over_tcp() -> dict[str, Any]:
+    """Our own, where it is not the default."""
+    return {"address": f"{LOOPBACK}:0", "endpoints_file": ENDPOINTS_FILE, "transport": "lean"}
+
+
+@pytest.mark.parametrize(
+    ("listen", "grpcio"),
+    [(unix_sockets, False), (grpcio_on_unix_sockets, True), (lean_over_tcp, False), (shared_address, True)],
+)
+def test_decisions_arrive(
+    listen: Callable[[], dict[str, Any]], grpcio: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Envoy finds the workers by the endpoints file, wherever they listen and whoever speaks gRPC with it."""
     variant = Variant({"listen": listen()})
     with running_stack(tmp_path_factory.mktemp("way"), POLICIES, variant) as stack:
         assert_decisions_arrive(stack)
+        workers = Path(f"/proc/{stack.server.pid}/task/{stack.server.pid}/children").read_text().split()
+        loaded = ["cygrpc" in Path(f"/proc/{worker}/maps").read_text() for worker in workers]
+        assert loaded == [grpcio, grpcio]
 
 
 def test_with_mtls_only_the_named_client_is_answered(tmp_path_factory: pytest.TempPathFactory) -> None:

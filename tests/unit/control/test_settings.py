@@ -171,6 +171,9 @@ def test_an_error_does_not_show_the_value_of_a_variable(tmp_path: Path) -> None:
         ("listen: {address: 'unix:/a-{worker}', endpoints: shared}", "1:50 workers can share a TCP address, but no Unix socket | "),
         ("listen: {address: '127.0.0.1:0', endpoints: shared}", "1:19 a shared address needs a port of its own, not 0 | "),
         ("listen: {socket: {mode: '660'}}", '1:25 a file mode has four octal digits | for example "0660"'),
+        ("listen: {endpoints: shared, transport: lean}", "1:40 workers that share an address need `grpcio` | remove `transport`, or `endpoints: shared`"),
+        ("listen: {transport: lean}\ntls: {certificate: a, key: b}", "1:21 with `tls` the transport is `grpcio` | remove `transport`, or `tls`"),
+        ("listen: {transport: fast}", "1:21 `transport` must be `auto`, `lean` or `grpcio`, not `fast` | "),
         ("tls: {certificate: a, key: b, client_ca: c}", "1:42 `client_ca` needs `clients` | name who may call Check"),
         ("tls: {certificate: a, key: b, clients: ['spiffe://a/b']}", "1:40 `clients` needs `client_ca` | name who signs them"),
         ("tls: {certificate: a, key: b, client_ca: c, clients: [envoy]}", "1:55 a SPIFFE pattern begins with `spiffe://` | write `spiffe://<trust domain>/<path>`"),
@@ -277,3 +280,18 @@ def test_keys_are_refreshed_ahead_of_their_end(tmp_path: Path) -> None:
 def test_the_algorithms_are_those_that_can_be_verified() -> None:
     """The configuration offers each algorithm that there is code for, and no other."""
     assert set(get_args(Algorithm)) == set(ALGORITHMS)
+
+
+@pytest.mark.parametrize(
+    ("text", "transport"),
+    [
+        ("", "grpcio"),
+        ("listen: 'unix:/run/check-{worker}.sock'", "lean"),
+        ("listen: {address: 'unix:/run/check-{worker}.sock', transport: grpcio}", "grpcio"),
+        ("listen: 'unix:/run/check-{worker}.sock'\ntls: {certificate: a, key: b}", "grpcio"),
+        ("listen: {transport: lean}", "lean"),
+    ],
+)
+def test_the_transport_follows_from_the_address(tmp_path: Path, text: str, transport: str) -> None:
+    """Unless it is named."""
+    assert good(tmp_path, text).transport == transport
