@@ -59,12 +59,8 @@ def read_inputs(evaluation: Evaluation, inputs: Iterable[Input]) -> dict[str, ob
     for name, read in inputs:
         value = read(evaluation)
         if value is not _ABSENT:
-            values[name] = value if _is_short(value) else _bounded(value)
+            values[name] = value if type(value) is str and len(value) <= MAX_CHARACTERS else _bounded(value)
     return values
-
-
-def _is_short(value: object) -> bool:
-    return type(value) is str and len(value) <= MAX_CHARACTERS
 
 
 def _reader(name: str) -> Callable[[Evaluation], object] | None:
@@ -163,6 +159,9 @@ def _bounded(value: object) -> object:
         kept = {str(_bounded(key)): _bounded(item) for key, item in list(value.items())[:MAX_ELEMENTS]}
         return kept if len(value) <= MAX_ELEMENTS else kept | {"cut": f"[+{len(value) - MAX_ELEMENTS} entries]"}
     if isinstance(value, list | tuple):
-        items = [item if _is_short(item) else _bounded(item) for item in value[:MAX_ELEMENTS]]
+        items = [
+            item if type(item) is str and len(item) <= MAX_CHARACTERS else _bounded(item)
+            for item in value[:MAX_ELEMENTS]
+        ]
         return items if len(value) <= MAX_ELEMENTS else [*items, f"[+{len(value) - MAX_ELEMENTS} elements]"]
     return value

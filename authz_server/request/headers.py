@@ -12,7 +12,6 @@ from authz_server.errors import Reason, Refused
 _NAME = r"(?:[!#$%&'*+.^_`|~0-9a-z-]++|:(?:authority|method|path|protocol|scheme))"
 _NAMES = re.compile(rf"(?:{_NAME}\n)*+", re.ASCII)
 _NAME_IN_ANY_CASE = re.compile(_NAME, re.ASCII | re.IGNORECASE)
-_LINE_BREAK_OR_NUL = re.compile(rb"[\r\n\0]")
 _CREDENTIALS = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?: (.*))?", re.DOTALL)
 MAX_VALUES = 10_000
 """Of one header, as rules read them."""
@@ -63,7 +62,8 @@ class Headers(Struct, frozen=True):
         else:
             first, repeated = _collect(pairs)
             values = b"".join([value for _, value in pairs])
-        if _LINE_BREAK_OR_NUL.search(values):
+        # Three searches by the C library take a tenth of the time of one by a regular expression.
+        if b"\n" in values or b"\r" in values or b"\0" in values:
             raise _malformed("a header has a carriage return, line feed or NUL")
         if len(repeated.get("authorization", ())) > 1 or b"," in first.get("authorization", b""):
             raise _malformed("there are two Authorization headers, or one with a comma")

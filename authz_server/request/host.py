@@ -1,6 +1,7 @@
 """The canonical host: lower case, without port and trailing dot (RFC 9110 section 7.2, RFC 3986 section 3.2.2)."""
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
@@ -26,6 +27,12 @@ def canonical_host(text: str) -> Host:
     # The longest name, a trailing dot and the longest port: longer texts need not be looked at.
     if len(text) > MAX_HOST_BYTES + len(".:65535"):
         raise _bad("it is too long")
+    return _host(text)
+
+
+@lru_cache(maxsize=4096)
+def _host(text: str) -> Host:
+    # The same few hosts are asked for again and again.
     if match := _NAME.fullmatch(text):
         name, port = match.groups()
         name = name.lower()

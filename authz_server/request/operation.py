@@ -62,10 +62,14 @@ def canonical_operation(request: Request, *, lenient: bool = False) -> Operation
     said_method, said_path, authority, said_host, content_type, upgrade, traceparent, request_id = headers.all_raw(
         ":method", ":path", ":authority", "host", "content-type", "upgrade", "traceparent", "x-request-id"
     )
-    _refuse_contradiction(":method", said_method, request.method)
-    _refuse_contradiction(":path", said_path, request.target)
-    _refuse_contradiction(":authority", authority, request.host, fold=True)
-    _refuse_contradiction("host", said_host, request.host, fold=True)
+    if said_method is not None and said_method != request.method.encode():
+        raise _contradiction(":method")
+    if said_path is not None and said_path != request.target.encode():
+        raise _contradiction(":path")
+    if authority is not None and _is_other_host(authority, request.host):
+        raise _contradiction(":authority")
+    if said_host is not None and _is_other_host(said_host, request.host):
+        raise _contradiction("host")
     is_grpc = is_grpc_type(content_type)
     return Operation(
         method,
@@ -88,11 +92,13 @@ def canonical_operation(request: Request, *, lenient: bool = False) -> Operation
     )
 
 
-def _refuse_contradiction(name: str, said: bytes | None, value: str, *, fold: bool = False) -> None:
-    """Refuse a header that says another method, path or host than the proxy does."""
-    if said is None or said == value.encode() or (fold and said.lower() == value.lower().encode()):
-        return
-    raise Refused(Reason.HEADER_CONFLICT, f"the header {name} contradicts the request")
+def _is_other_host(said: bytes, host: str) -> bool:
+    return said != host.encode() and said.lower() != host.lower().encode()
+
+
+def _contradiction(name: str) -> Refused:
+    """A header says another method, path or host than the proxy does."""
+    return Refused(Reason.HEADER_CONFLICT, f"the header {name} contradicts the request")
 
 
 def _grpc_call(request: Request, target: CanonicalTarget) -> tuple[str, str] | None:
