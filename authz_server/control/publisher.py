@@ -9,6 +9,7 @@ from msgspec import Struct
 from authz_server.control.process import WorkerGone, WorkerProcess
 from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.revocations import Revocations
+from authz_server.policy.packing import pack
 from authz_server.policy.plan import Plan
 from authz_server.worker.messages import Activate, Activated, Failed, Prepare, Prepared, SigningKeys, frame
 
@@ -93,7 +94,7 @@ class Publisher:
         plan = None if before is not None and content.plan is before.plan else content.plan
         message = Prepare(
             self._generation,
-            plan,
+            None if plan is None else await asyncio.to_thread(pack, plan),
             dict(content.keys),
             dict(content.bundles),
             content.revocations,

@@ -1,13 +1,12 @@
 """From a directory to a plan, or to everything that is wrong with it."""
 
-import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from authz_server.documents.problem import Position, Problem
+from authz_server.policy.collection import without_collection
 from authz_server.policy.compiler import KnownNames, compile_policies
 from authz_server.policy.files import read_directory, revision
 from authz_server.policy.parsing import parse_policy
@@ -33,38 +32,31 @@ def load_policies(directory: Path, known: KnownNames | None = None) -> Loaded:
     With `known`, issuers and trust domains that it does not have are problems. Raises nothing for what is wrong with
     files or directory.
     """
-    with _without_collection():
-        files, problems = read_directory(directory)
-        documents = []
-        complete = not problems
-        for file in files:
-            parsed, complaints = parse_policy(file)
-            problems += complaints
-            complete = complete and parsed is not None
-            if parsed is not None:
-                documents.append(parsed)
-        name = revision(files)
-        plan, complaints = compile_policies(documents, name, known, complete=complete)
+    # What only reading needs is gone when the collector runs again.
+    with without_collection():
+        return _load(directory, known)
+
+
+def _load(directory: Path, known: KnownNames | None) -> Loaded:
+    files, problems = read_directory(directory)
+    documents = []
+    complete = not problems
+    for file in files:
+        parsed, complaints = parse_policy(file)
         problems += complaints
-        if not problems and not plan.services:
-            problems.append(_nothing(directory))
-        found = tuple(sorted(problems, key=lambda problem: (problem.position, problem.message)))
-        return Loaded(None if found else plan, found, {file.path: file.digest for file in files}, name)
+        complete = complete and parsed is not None
+        if parsed is not None:
+            documents.append(parsed)
+    name = revision(files)
+    plan, complaints = compile_policies(documents, name, known, complete=complete)
+    problems += complaints
+    if not problems and not plan.services:
+        problems.append(_nothing(directory))
+    found = tuple(sorted(problems, key=lambda problem: (problem.position, problem.message)))
+    return Loaded(None if found else plan, found, {file.path: file.digest for file in files}, name)
 
 
 def _nothing(directory: Path) -> Problem:
     message = f"no service is defined below `{directory}`, so every request would be denied"
     hint = "write a file such as `orders.yaml` that begins with `kind: service`"
     return Problem(Position(str(directory), 1, 1), "no_policies", message, hint)
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Without the collector of cyclic garbage, which would look at every new node over and over and find none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -8,7 +8,7 @@ from msgspec import Struct
 from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
-from authz_server.policy.plan import Plan
+from authz_server.policy.packing import PackedPlan
 from authz_server.request.body import DEFAULT_MAX_BYTES
 from authz_server.telemetry.logs import Format, Level
 from authz_server.worker.address import Address
@@ -85,7 +85,7 @@ class Prepare(Struct, frozen=True, tag=True):
     """Build a snapshot and keep it aside."""
 
     generation: int
-    plan: Plan | None
+    plan: PackedPlan | None
     """None: the policies of the snapshot before."""
     keys: dict[str, bytes]
     """JWKS documents by the issuer's name in the configuration; an issuer without keys has an empty set."""

@@ -14,8 +14,10 @@ from authz_server.identity.keys import parse_jwks
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.signing_keys import parse_signing_keys
 from authz_server.identity.upstream_token import UpstreamTokenSigner
+from authz_server.policy.collection import without_collection
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
+from authz_server.policy.packing import unpack
 from authz_server.snapshot import Caches, Snapshot, Verifiers, build_verifiers
 from authz_server.worker.messages import Prepare, SigningKeys, WorkerSettings
 
@@ -57,7 +59,9 @@ class Snapshots:
         """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
         policies = self._policies
         if message.plan is not None:
-            policies = PolicyIndex(message.plan, ConditionRuntime(), self._settings.identity.identity_headers)
+            with without_collection():
+                plan = unpack(message.plan)
+                policies = PolicyIndex(plan, ConditionRuntime(), self._settings.identity.identity_headers)
         if policies is None:
             raise WrongGeneration(
                 f"generation {message.generation} keeps the policies of the one before, and there is none"

@@ -12,6 +12,7 @@ from authz_server.dev.issuer import create_issuer
 from authz_server.errors import GrpcCode
 from authz_server.identity.settings import IdentitySettings, Issuer, TrustDomain
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from authz_server.policy.packing import pack
 from authz_server.worker.address import TcpAddress
 from authz_server.worker.messages import Activate, Prepare, Start, ToWorker, WorkerSettings, frame
 from tests.builders import plan_of
@@ -72,7 +73,7 @@ def test_the_first_check_loads_nothing(tmp_path: Path) -> None:
         log_format="json",
     )
     keys, bundles = json.dumps(issuer.jwks()).encode(), ca.bundle_pem.encode()
-    prepare = Prepare(1, plan_of(tmp_path / "policies", orders=POLICY), {"corp": keys}, {"shop.example": bundles})
+    prepare = Prepare(1, pack(plan_of(tmp_path / "policies", orders=POLICY)), {"corp": keys}, {"shop.example": bundles})
     messages: dict[str, ToWorker] = {"start": Start(settings), "prepare": prepare, "activate": Activate(1)}
     for name, message in messages.items():
         (tmp_path / name).write_bytes(frame(message))

@@ -10,6 +10,7 @@ from msgspec import structs
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings, UpstreamTokens
 from authz_server.identity.signing_keys import Rotation, private_document, rotated
+from authz_server.policy.packing import pack
 from authz_server.policy.plan import Plan
 from authz_server.snapshot import Snapshot
 from authz_server.worker.messages import Prepare, SigningKeys
@@ -45,7 +46,7 @@ def parts(snapshot: Snapshot) -> list[object]:
 
 def test_a_snapshot_is_used_when_it_is_activated(snapshots: Snapshots, plan: Plan) -> None:
     """Prepared first, and once."""
-    snapshots.prepare(Prepare(1, plan, {}, {}))
+    snapshots.prepare(Prepare(1, pack(plan), {}, {}))
     assert snapshots.activate(1).policies.revision == plan.revision
     with pytest.raises(WrongGeneration):
         snapshots.activate(1)
@@ -53,16 +54,16 @@ def test_a_snapshot_is_used_when_it_is_activated(snapshots: Snapshots, plan: Pla
 
 def test_another_generation_is_not_activated(snapshots: Snapshots, plan: Plan) -> None:
     """The control process and the worker would mean different things."""
-    snapshots.prepare(Prepare(1, plan, {}, {}))
+    snapshots.prepare(Prepare(1, pack(plan), {}, {}))
     with pytest.raises(WrongGeneration):
         snapshots.activate(2)
 
 
 def test_policies_are_kept_where_only_keys_change(snapshots: Snapshots, plan: Plan) -> None:
     """Those of the active snapshot, not those of one that was never activated."""
-    snapshots.prepare(Prepare(1, plan, {}, {}))
+    snapshots.prepare(Prepare(1, pack(plan), {}, {}))
     active = snapshots.activate(1)
-    snapshots.prepare(Prepare(2, structs.replace(plan, revision="never"), {}, {}))
+    snapshots.prepare(Prepare(2, pack(structs.replace(plan, revision="never")), {}, {}))
     snapshots.prepare(Prepare(3, None, {}, {}))
     assert snapshots.activate(3).policies is active.policies
 
@@ -74,7 +75,7 @@ def test_verifiers_are_kept_where_only_policies_change(snapshots: Snapshots, pla
     for generation, (keys, bundles) in enumerate(
         [({}, {}), ({}, {}), ({"corp": NO_KEYS}, {}), ({"corp": NO_KEYS}, {"shop.example": bundle})], start=1
     ):
-        snapshots.prepare(Prepare(generation, plan, keys, bundles))
+        snapshots.prepare(Prepare(generation, pack(plan), keys, bundles))
         verifiers.append(snapshots.activate(generation).verifiers)
     assert verifiers[0] is verifiers[1]
     assert len({id(one) for one in verifiers}) == 3
@@ -88,12 +89,12 @@ def test_the_first_snapshot_needs_policies(snapshots: Snapshots) -> None:
 
 def test_a_snapshot_that_is_no_longer_used_is_freed_at_once(snapshots: Snapshots, plan: Plan) -> None:
     """Nothing in it refers to itself: what is frozen out of garbage collection would stay for ever."""
-    snapshots.prepare(Prepare(1, plan, {}, {}))
+    snapshots.prepare(Prepare(1, pack(plan), {}, {}))
     gc.collect()
     gc.disable()
     try:
         old = [weakref.ref(part) for part in parts(snapshots.activate(1))]
-        snapshots.prepare(Prepare(2, plan, {"corp": NO_KEYS}, {}))
+        snapshots.prepare(Prepare(2, pack(plan), {"corp": NO_KEYS}, {}))
         snapshots.activate(2)
         assert [part() for part in old] == [None] * len(old)
     finally:
@@ -106,9 +107,9 @@ def test_where_upstreams_get_tokens_there_is_no_snapshot_without_keys(plan: Plan
     snapshots = Snapshots(structs.replace(SETTINGS, identity=identity), lambda _issuer: None)
     for keys in (None, SigningKeys(NO_KEYS)):
         with pytest.raises(ValueError, match="no keys"):
-            snapshots.prepare(Prepare(1, plan, {}, {}, signing_keys=keys))
+            snapshots.prepare(Prepare(1, pack(plan), {}, {}, signing_keys=keys))
     keys = SigningKeys(private_document(rotated((), 0.0, Rotation(60.0, 60.0))))
-    snapshots.prepare(Prepare(1, plan, {}, {}, signing_keys=keys))
+    snapshots.prepare(Prepare(1, pack(plan), {}, {}, signing_keys=keys))
     assert snapshots.activate(1).upstream_tokens is not None
 
 
@@ -119,7 +120,7 @@ def test_a_revocation_costs_no_verified_token(snapshots: Snapshots, plan: Plan) 
     for generation, (keys, revocations) in enumerate(
         [({}, None), ({}, revoked), ({}, revoked), ({}, Revocations()), ({"corp": NO_KEYS}, Revocations())], start=1
     ):
-        snapshots.prepare(Prepare(generation, plan, keys, {}, revocations))
+        snapshots.prepare(Prepare(generation, pack(plan), keys, {}, revocations))
         verifiers = snapshots.activate(generation).verifiers
         generations.append((verifiers, verifiers.users.generation))
     assert [generation for _, generation in generations] == [1, 1, 1, 1, 5]

@@ -1,0 +1,48 @@
+"""A plan in small parts, for the way to a worker: to decode a large one at once would make requests wait."""
+
+import msgspec
+from msgspec import Struct
+
+from authz_server.policy.plan import Plan, Rule, Service
+
+RULES_OF_A_PART = 64
+"""Decoding them takes less than a millisecond."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_service: msgspec.msgpack.Decoder[Service] = msgspec.msgpack.Decoder(Service)
+_rules: msgspec.msgpack.Decoder[tuple[Rule, ...]] = msgspec.msgpack.Decoder(tuple[Rule, ...])
+
+
+class PackedService(Struct, frozen=True):
+    """A service without its rules, and its rules in parts: MessagePack each."""
+
+    service: bytes
+    rules: tuple[bytes, ...]
+
+
+class PackedPlan(Struct, frozen=True):
+    """A plan as it is sent."""
+
+    revision: str
+    services: tuple[PackedService, ...]
+
+
+def pack(plan: Plan) -> PackedPlan:
+    """Take a plan apart."""
+    return PackedPlan(plan.revision, tuple(_packed(service) for service in plan.services))
+
+
+def unpack(packed: PackedPlan) -> Plan:
+    """Put it together again, a part at a time. Raises msgspec.MsgspecError."""
+    return Plan(packed.revision, tuple(_unpacked(service) for service in packed.services))
+
+
+def _packed(service: Service) -> PackedService:
+    rules = service.rules
+    parts = [rules[start : start + RULES_OF_A_PART] for start in range(0, len(rules), RULES_OF_A_PART)]
+    return PackedService(_encode(msgspec.structs.replace(service, rules=())), tuple(map(_encode, parts)))
+
+
+def _unpacked(packed: PackedService) -> Service:
+    rules = tuple(rule for part in packed.rules for rule in _rules.decode(part))
+    return msgspec.structs.replace(_service.decode(packed.service), rules=rules)
