@@ -18,7 +18,7 @@ from authz_server.control.settings.section import Section
 from authz_server.control.settings.upstream_token import UpstreamTokenSettings
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.quantities import Duration, Size, duration_from, size_from
-from authz_server.worker.address import UnixAddress
+from authz_server.worker.address import TcpAddress, UnixAddress
 from authz_server.worker.messages import TransportName
 
 
@@ -148,6 +148,19 @@ class Settings(Section):
             message = "whoever reaches this address may ask about anybody"
             hint = "add `tls.client_ca` and `tls.clients`, or listen on 127.0.0.1"
             raise InvalidValue(message, hint=hint, at=("listen", "address"))
+        return self
+
+    @model_validator(mode="after")
+    def _each_listens_elsewhere(self) -> "Settings":
+        taken = {str(self.listen.address): "`listen`"}
+        for name, section in (("admin", self.admin), ("probes", self.probes)):
+            address = None if section is None else section.listen
+            if address is None or (isinstance(address, TcpAddress) and address.port == 0):
+                continue
+            other = taken.setdefault(str(address), f"`{name}`")
+            if other != f"`{name}`":
+                message, hint = f"{other} listens on {address} already", "choose another port or socket"
+                raise InvalidValue(message, hint=hint, at=(name, "listen"))
         return self
 
     @model_validator(mode="after")
