@@ -11,10 +11,7 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode
 from authz_server.worker.lean.heads import Head, read_head
-from authz_server.worker.lean.long_values import without_long_values
-
-MAX_FIELDS_BYTES = 64 * 1024
-"""Of the fields of a block that are read, each with 32 bytes more than it has (RFC 9113 section 10.5.1)."""
+from authz_server.worker.lean.long_values import MAX_FIELDS_BYTES, without_long_values
 
 _NO_TABLE = b"\x20"
 """The peer gives the table no place from now on (RFC 7541 section 6.3)."""
@@ -54,6 +51,7 @@ class FieldBlocks:
     def acknowledged(self) -> None:
         """The peer has seen how much place the table has."""
         self._decoder.max_allowed_table_size = self._table_bytes
+        self._settle()
 
     def head(self, block: bytes) -> Head:
         """What the block of a new call says. Raises ConnectionFailed, and StreamFailed where it is malformed."""
@@ -70,8 +68,8 @@ class FieldBlocks:
         """The fields of a block. Raises ConnectionFailed: after a block that cannot be decoded none can be."""
         if not self._stateless and block.startswith(_NO_TABLE):
             self._decode(_NO_TABLE)
-        if self._stateless and len(block) > _LONG_BLOCK_BYTES:
-            block = without_long_values(block)
+        if len(block) > _LONG_BLOCK_BYTES:
+            block = without_long_values(block, 0 if self._stateless else self._decoder.max_allowed_table_size)
         return [(bytes(name), bytes(value)) for name, value in self._decode(block)]
 
     def _decode(self, block: bytes) -> Iterable[Field]:
@@ -79,7 +77,11 @@ class FieldBlocks:
             fields: Iterable[Field] = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError:
             raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "a field section is too large") from None
-        except (HPACKError, IndexError) as error:
-            raise ConnectionFailed(ErrorCode.COMPRESSION_ERROR, f"a field block is broken: {error}") from None
-        self._stateless = self._decoder.header_table_size == self._decoder.max_allowed_table_size == 0
+        except (HPACKError, IndexError):
+            # What hpack says of it may be longer than a frame, and names addresses of memory.
+            raise ConnectionFailed(ErrorCode.COMPRESSION_ERROR, "a field block is broken") from None
+        self._settle()
         return fields
+
+    def _settle(self) -> None:
+        self._stateless = self._decoder.header_table_size == self._decoder.max_allowed_table_size == 0

@@ -1,34 +1,56 @@
 """Field blocks without the values that a client makes long, so that reading the others costs the same as ever.
 
-Envoy sends a client's `tracestate` along with a call, and to decode it would cost more than the check. This is for
-blocks of a peer whose table has no place: no field refers to another one (RFC 7541 section 6).
+Envoy sends a client's `tracestate` along with a call, and to decode it would cost more than the check. Fields that a
+peer puts into its table stay as long as they may be in it: others refer to them (RFC 7541 section 6).
 """
 
 from hpack.exceptions import HPACKDecodingError
-from hpack.hpack import decode_integer
+from hpack.hpack import decode_integer, encode_integer
 
 from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode
 
 LONG_VALUE_BYTES = 1024
 """As it is encoded; no field that is read has a value as long."""
+MAX_FIELDS_BYTES = 64 * 1024
+"""Of the fields of a block that are read, each with 32 bytes more than it has (RFC 9113 section 10.5.1)."""
+
+_FIELD_BYTES = 32
 _LONGEST_INTEGER = 12
 """Bytes; more than any length that fits into a block."""
 
 
-def without_long_values(block: bytes) -> bytes:
-    """The block without fields that have a long value. Raises ConnectionFailed for one that ends within a field."""
-    view, kept, at, end = memoryview(block), [], 0, len(block)
+def without_long_values(block: bytes, table_bytes: int) -> bytes:
+    """The block without fields that have a long value. Raises ConnectionFailed for one that ends within a field.
+
+    A block that has more fields than are read is refused before they are decoded: each costs more the longer the
+    block is. `table_bytes` is the most that the peer's table may have.
+    """
+    view, at, end, room = memoryview(block), 0, len(block), MAX_FIELDS_BYTES
+    # In the code of Huffman no byte takes more than 30 bits: what is longer is not in the table.
+    longest_kept = max(LONG_VALUE_BYTES, table_bytes * 30 // 8)
+    kept: list[bytes | memoryview] = []
     try:
         while at < end:
             after, value_bytes = _field(view, at)
-            if value_bytes <= LONG_VALUE_BYTES:
+            for_table = table_bytes > 0 and view[at] & 0xC0 == 0x40
+            if value_bytes <= (longest_kept if for_table else LONG_VALUE_BYTES):
                 kept.append(view[at:after])
+                room -= max(after - at, _FIELD_BYTES)
+                if room < 0:
+                    raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "a field section is too large")
+            elif for_table:
+                kept.append(_larger_than(table_bytes))
             at = after
     except (HPACKDecodingError, IndexError):
         at = end + 1
     if at != end:
         raise ConnectionFailed(ErrorCode.COMPRESSION_ERROR, "a field block is broken")
     return b"".join(kept)
+
+
+def _larger_than(table_bytes: int) -> bytes:
+    """A field to be put into a table for which it is too large, so that nothing stays there (RFC 7541 section 4.4)."""
+    return b"\x40\x01x" + bytes(encode_integer(table_bytes, 7)) + b"x" * table_bytes
 
 
 def _field(view: memoryview, at: int) -> tuple[int, int]:
