@@ -70,7 +70,8 @@ class Connection:
         self._rest = b""
         self._window = CONNECTION_WINDOW
         self._settled = False
-        self._draining = False
+        self._last_taken: int | None = None
+        """The last call, once no more are taken."""
         self._continued: tuple[int, int, list[bytes]] | None = None
         """Stream, flags and parts of a field block that goes on in CONTINUATION frames."""
         self._actions = (
@@ -108,9 +109,9 @@ class Connection:
 
     def drain(self) -> None:
         """Take no more calls; the peer makes them elsewhere (RFC 9113 section 6.8)."""
-        if not self._draining and self.failed is None:
-            self._draining = True
-            self.outgoing.frames.append(goaway(self._streams.last, ErrorCode.NO_ERROR))
+        if self._last_taken is None and self.failed is None:
+            self._last_taken = self._streams.last
+            self.outgoing.frames.append(goaway(self._last_taken, ErrorCode.NO_ERROR))
 
     def close(self) -> None:
         """The connection is gone: forget what has come."""
@@ -160,7 +161,8 @@ class Connection:
     def _fail(self, failure: ConnectionFailed) -> None:
         self.failed = failure
         self._rest = b""
-        self.outgoing.frames.append(goaway(self._streams.last, failure.code, failure.why))
+        last = self._streams.last if self._last_taken is None else self._last_taken
+        self.outgoing.frames.append(goaway(last, failure.code, failure.why))
         self._streams.end_all()
 
     def _reset(self, stream: int, code: ErrorCode) -> None:
@@ -180,7 +182,8 @@ class Connection:
         stream = self._streams.receiving(number)
         if flags & PADDED:
             payload = content(flags & PADDED, payload)
-            self.outgoing.frames.append(window_update(number, size - len(payload)))
+            if stream is not None and not flags & END_STREAM:
+                self.outgoing.frames.append(window_update(number, size - len(payload)))
         if stream is None:
             self._allowance.spend()
         elif flags & END_STREAM:
@@ -227,7 +230,7 @@ class Connection:
             return
         self._streams.begin(number)
         head = self._blocks.head(block)
-        if self._draining or len(self._streams.open) >= MAX_STREAMS:
+        if self._last_taken is not None or len(self._streams.open) >= MAX_STREAMS:
             raise StreamFailed(ErrorCode.REFUSED_STREAM, "no more calls")
         stream = Stream(head)
         self._streams.open[number] = stream
@@ -265,8 +268,8 @@ class Connection:
         self._allowance.spend()
         if number == 0:
             raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "PRIORITY of the connection")
-        if len(payload) != 5:
-            raise StreamFailed(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has 5 bytes")
+        # No stream error: RST_STREAM must not name a stream that nobody has opened.
+        _need_size(payload, 5)
 
     def _rst_stream(self, number: int, _flags: int, payload: bytes) -> None:
         self._allowance.spend()
@@ -298,10 +301,12 @@ class Connection:
         if not flags & ACK:
             self.outgoing.frames.append(frame(FrameType.PING, ACK, 0, payload))
 
-    def _goaway(self, number: int, _flags: int, _payload: bytes) -> None:
+    def _goaway(self, number: int, _flags: int, payload: bytes) -> None:
         """The peer takes no more streams of ours, of which there are none; it closes when it has its answers."""
         self._allowance.spend()
         _need_connection(number)
+        if len(payload) < 8:
+            raise ConnectionFailed(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has a stream and a code")
 
     def _window_update(self, number: int, _flags: int, payload: bytes) -> None:
         self._allowance.spend()

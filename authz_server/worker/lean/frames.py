@@ -103,12 +103,12 @@ def _check_setting(name: int, value: int) -> None:
 
 def content(flags: int, payload: bytes) -> bytes:
     """The payload of a DATA or HEADERS frame without padding and priority. Raises ConnectionFailed."""
-    start, end = 0, len(payload)
-    if flags & PADDED:
-        start = 1
-        end -= payload[0] if payload else 1
-    if flags & PRIORITY:
-        start += _PRIORITY_BYTES
+    if not flags & (PADDED | PRIORITY):
+        return payload
+    start = (1 if flags & PADDED else 0) + (_PRIORITY_BYTES if flags & PRIORITY else 0)
+    if start > len(payload):
+        raise ConnectionFailed(ErrorCode.FRAME_SIZE_ERROR, "a frame has not the fields that its flags speak of")
+    end = len(payload) - (payload[0] if flags & PADDED else 0)
     if start > end:
-        raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "padding or priority is longer than the frame")
+        raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "padding is longer than the frame")
     return payload[start:end]
