@@ -341,8 +341,10 @@ def _greeting(table_bytes: int) -> bytes:
 
 
 def _declared(stream: Stream, payload: bytes) -> int:
-    """The length that a message says it has; 0 as long as that is not known."""
-    begun = b"".join(stream.parts or ()) + payload[:PREFIX_BYTES]
+    """The length that a message says it has; 0 as long as that is not known, or of no interest."""
+    if stream.head.refusal is not None:
+        return 0
+    begun = (stream.parts or b"") + payload[:PREFIX_BYTES]
     return int.from_bytes(begun[1:PREFIX_BYTES], "big") if len(begun) >= PREFIX_BYTES else 0
 
 

@@ -29,7 +29,8 @@ class Stream:
 
     def __init__(self, head: Head) -> None:
         self.head = head
-        self.parts: list[bytes] | None = None
+        self.parts: bytearray | None = None
+        """What has come of a message that is not whole: one buffer, however small its pieces are."""
         self.received = 0
         """Bytes of the message and its prefix that have come."""
         self.ended = False
@@ -82,8 +83,8 @@ class Streams:
         if stream.head.refusal is not None:
             return
         if stream.parts is None:
-            stream.parts = []
-        stream.parts.append(part)
+            stream.parts = bytearray()
+        stream.parts += part
         self._held.bytes += len(part)
         if self._held.bytes > MAX_HELD_BYTES:
             raise StreamFailed(ErrorCode.ENHANCE_YOUR_CALM, "too much is under way")
@@ -94,7 +95,7 @@ class Streams:
             stream.received += len(last_part)
             return last_part
         self.hold(stream, last_part)
-        whole = b"".join(stream.parts)
+        whole = bytes(stream.parts)
         self._release(stream)
         return whole
 
@@ -118,5 +119,5 @@ class Streams:
 
     def _release(self, stream: Stream) -> None:
         if stream.parts is not None:
-            self._held.bytes -= sum(map(len, stream.parts))
+            self._held.bytes -= len(stream.parts)
             stream.parts = None
