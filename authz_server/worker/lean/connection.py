@@ -285,11 +285,11 @@ class Connection:
             _need_size(payload, 0)
             self._blocks.acknowledged()
             return
-        values = list(read_settings(payload))
+        windows = [value for name, value in read_settings(payload) if name == Setting.INITIAL_WINDOW_SIZE]
         self.outgoing.frames.append(_SETTINGS_ACK)
-        for name, value in values:
-            if name == Setting.INITIAL_WINDOW_SIZE:
-                self._ended(self.outgoing.resize(value))
+        if windows:
+            # Nothing is sent between the values of one frame (RFC 9113 section 6.5.3): the last one counts.
+            self._ended(self.outgoing.resize(windows[-1]))
 
     def _push_promise(self, _number: int, _flags: int, _payload: bytes) -> None:
         raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "clients push nothing")

@@ -67,8 +67,10 @@ class Outgoing:
         """The connection's window has grown; returns the streams that are now done. Raises ConnectionFailed."""
         if self._window + increment > LARGEST_WINDOW:
             raise ConnectionFailed(ErrorCode.FLOW_CONTROL_ERROR, "the window of the connection is too large")
+        # Where there was room, whoever waits does so for the window of its stream.
+        exhausted = self._window <= 0
         self._window += increment
-        return self._proceed_all()
+        return self._proceed_all() if exhausted else []
 
     def widen_stream(self, stream: int, increment: int) -> bool:
         """The window of a stream has grown; returns whether the stream is now done. Raises StreamFailed."""
