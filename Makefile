@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run valid-port test lint format proto schema envoy bench fuzz h2spec clean
+.PHONY: help install run valid-port test lint format proto schema envoy bench fuzz fuzz-lean h2spec clean
 
 help:
 	@echo "make run      the demo: a real Envoy, sample services and this server"
@@ -26,6 +26,7 @@ help:
 	@echo "make envoy    generate deploy/envoy.yaml"
 	@echo "make bench    the benchmarks"
 	@echo "make fuzz     random input for ten minutes: make fuzz ARGS='--seconds 60'"
+	@echo "make fuzz-lean  random frames of HTTP/2, likewise"
 	@echo "make h2spec   the conformance tests of HTTP/2 against the lean transport; needs Go"
 	@echo "make clean    remove what was installed, generated caches and the demo's files"
 
@@ -77,6 +78,9 @@ bench: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+fuzz-lean: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz_lean $(ARGS)
 
 h2spec: $(INSTALLED)
 	$(BIN)/python -m tests.h2spec

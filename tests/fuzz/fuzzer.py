@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
 
 import structlog
 
@@ -27,6 +26,7 @@ from authz_server.identity.xfcc import parse_xfcc
 from authz_server.request.dpop import check_target
 from authz_server.request.operation import canonical_operation
 from tests.builders import request
+from tests.fuzz.runner import Found
 from tests.fuzz.target import Target, work_bound
 from tests.reference.engine import Engine, message_of
 from tests.reference.evaluator import evaluate
@@ -61,13 +61,6 @@ PROOF_TOKEN, PROOF_TIME = "a.b.c", 1_772_442_000.0
 """What the proof of the corpus was made for."""
 REFUSALS = (ValueError, Refused, InvalidCertificate)
 """What readers raise for what they refuse; anything else is a defect."""
-
-
-class Found(NamedTuple):
-    """A case that shows a defect."""
-
-    seed: int
-    what: str
 
 
 def be_quiet() -> None:

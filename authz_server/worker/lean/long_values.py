@@ -26,7 +26,7 @@ def without_long_values(block: bytes, table_bytes: int) -> bytes:
     block is. `table_bytes` is the most that the peer's table may have.
     """
     view, at, end, room = memoryview(block), 0, len(block), MAX_FIELDS_BYTES
-    # In the code of Huffman no byte takes more than 30 bits: what is longer is not in the table.
+    # In the code of Huffman no byte takes more than 30 bits: what is longer is larger than the table.
     longest_kept = max(LONG_VALUE_BYTES, table_bytes * 30 // 8)
     kept: list[bytes | memoryview] = []
     try:

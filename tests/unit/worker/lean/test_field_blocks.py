@@ -129,13 +129,26 @@ def test_a_tracestate_of_1_mib_is_answered_cheaply(acknowledged: bool, first: by
     assert (status(frames, 1), status(frames, 3)) == ("0", "0")
 
 
-def test_a_long_value_empties_the_table_whether_it_is_read_or_not() -> None:
-    """RFC 7541 section 4.4: an entry larger than the table leaves nothing in it."""
+def test_a_long_value_that_empties_the_table_does_no_harm() -> None:
+    """RFC 7541 section 4.4: it leaves nothing there, and what comes after it is at the front, whatever is behind."""
+    talk, encoder = unacknowledged(), Encoder()
+    fields = [*FIELDS, (b"grpc-timeout", b"7S")]
+    for number in range(9):
+        more = [(b"tracestate", b"v" * 100_000)] if number % 3 == 1 else []
+        talk.say(
+            call(
+                1 + 2 * number, b"m", encoder.encode([*fields, *more, (b"x-last", b"%d" % (number % 2))], huffman=False)
+            )
+        )
+    assert [head.timeout_s for _, head, _ in talk.calls] == [7.0] * 9
+
+
+def test_what_a_long_value_has_taken_out_of_the_table_is_gone() -> None:
+    """Whoever refers to it is broken."""
     talk = unacknowledged()
     talk.say(call(1, b"m", literals(FIELDS, b"\x40")))
     assert failure(talk.say(call(3, b"m", b"\xbe" * 6))) == Failure(3, ErrorCode.PROTOCOL_ERROR)
-    long = literals([(b"tracestate", b"v" * 100_000)], b"\x40")
-    talk.say(call(5, b"m", GOOD + long))
+    talk.say(call(5, b"m", GOOD + literals([(b"tracestate", b"v" * 100_000)], b"\x40")))
     assert failure(talk.say(call(7, b"m", b"\xbe"))) == Failure(0, ErrorCode.COMPRESSION_ERROR)
 
 
