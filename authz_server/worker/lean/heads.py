@@ -10,7 +10,9 @@ from authz_server.worker.lean.answers import Answer, http_answer, status_answer
 from authz_server.worker.lean.errors import ErrorCode, StreamFailed
 
 _NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+")
-_VALUE = re.compile(rb"(?![ \t])[^\0\r\n]*(?<![ \t])", re.DOTALL)
+# Spaces around a value are let through, against RFC 9113 section 8.2.1: Envoy sends a client's `tracestate` along as it
+# is, and no client may choose an RPC error, which may pass.
+_VALUE = re.compile(rb"[^\0\r\n]*")
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _LENGTH = re.compile(rb"[0-9]{1,18}")
