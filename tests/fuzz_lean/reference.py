@@ -17,7 +17,8 @@ DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 8
 END_STREAM, END_HEADERS, PADDED, PRIORITY = 1, 4, 8, 32
 TIMEOUT = re.compile(rb"[0-9]{1,8}[HMSmun]")
 UNREADABLE = b"?"
-"""In place of a string whose Huffman code is broken: a server need not read each of them."""
+"""In place of a string whose Huffman code is broken, and of a name that is not in the table: a server need not read
+fields with long values."""
 
 Field = tuple[bytes, bytes]
 
@@ -85,7 +86,10 @@ class Fields:
 
     def _literal(self, prefix: int) -> Field:
         index = self._integer(prefix)
-        name = self._entry(index)[0] if index else self._string()
+        name = UNREADABLE if index else self._string()
+        if index:
+            with suppress(IndexError):
+                name = self._entry(index)[0]
         return name, self._string()
 
     def _entry(self, index: int) -> Field:
