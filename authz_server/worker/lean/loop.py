@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+import structlog
+
 from authz_server.worker.lean.connection import Connection
 from authz_server.worker.lean.peer import Peer
 
@@ -74,6 +76,15 @@ class Loop:
             self._wake_writer.send(b"\0")
 
     def _serve(self, peer: Peer, events: int) -> None:
+        """Serve one peer; whatever goes wrong ends its connection, and no other one."""
+        try:
+            self._exchange(peer, events)
+        except Exception as error:  # noqa: BLE001  # the border: a defect that one peer finds must not end all others
+            structlog.get_logger().error("connection_failed", error=type(error).__name__, exc_info=True)
+            if self._peers.get(peer.number) is peer:
+                self._drop(peer)
+
+    def _exchange(self, peer: Peer, events: int) -> None:
         """Read what has come, answer, and read on only when the peer has taken the answers."""
         behind = peer.behind
         there = True
