@@ -132,9 +132,8 @@ def test_a_socket_of_a_server_that_has_ended_is_replaced(tmp_path: Path) -> None
     """One that somebody listens on is not, and neither is a file of another kind."""
     address = UnixAddress(str(tmp_path / "check.sock"))
     listen(address).close()
-    with listen(address):
-        with pytest.raises(OSError, match="in use"):
-            listen(address)
+    with listen(address), pytest.raises(OSError, match="in use"):
+        listen(address)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OSError, match="in use"):
         listen(UnixAddress(str(tmp_path / "file")))
