@@ -1,40 +1,29 @@
-"""From samples to the figures that are shown and judged."""
+"""From samples to the figures that are shown."""
 
 from collections.abc import Callable, Sequence
-from statistics import median
 
 from msgspec import Struct
 
+from benchmarks.measurement import Spread, spread
 from benchmarks.measuring import Sample
+from benchmarks.ratios import cpu_ratios
 from benchmarks.rounds import Samples
-from benchmarks.workloads import Workload
-
-
-class Spread(Struct, frozen=True):
-    """A figure over all rounds."""
-
-    median: float
-    low: float
-    high: float
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """The middle and the extremes of one value or more."""
-    return Spread(median(values), min(values), max(values))
+from benchmarks.workloads import Workload, constant
 
 
 class Figures(Struct, frozen=True):
     """What one workload costs."""
 
     workload: str
-    cpu_us: Spread
-    baseline: str
-    """The workload that it is compared with; empty for none."""
-    ratio: Spread | None
-    """Of its CPU to that of its baseline in the same round."""
+    in_flight: int
+    cpu_us: Spread | None
+    times: Spread | None
+    """Its CPU as a multiple of that of the constant answer in the same round."""
     control_cpu_us: Spread | None
     calls_per_s: Spread
-    latency_us: Spread
+    p50_us: Spread
+    p99_us: Spread
+    p999_us: Spread
     resident_mib: Spread
     records_lost: int
 
@@ -50,17 +39,23 @@ def _figures(workload: Workload, samples: Samples) -> Figures:
     def over(value: Callable[[Sample], float]) -> Spread:
         return spread([value(sample) for sample in own])
 
-    control = [sample.control_cpu_us for sample in own if sample.control_cpu_us is not None]
-    pairs = zip(own, samples[workload.baseline], strict=True) if workload.baseline else ()
-    ratios = [sample.cpu_us / base.cpu_us for sample, base in pairs]
+    base = constant(workload.in_flight)
+    times = cpu_ratios(samples, workload.name, base) if base in samples and base != workload.name else []
     return Figures(
         workload=workload.name,
-        cpu_us=over(lambda sample: sample.cpu_us),
-        baseline=workload.baseline,
-        ratio=spread(ratios) if ratios else None,
-        control_cpu_us=spread(control) if control else None,
+        in_flight=workload.in_flight,
+        cpu_us=_known([sample.cpu_us for sample in own]),
+        times=_known(times),
+        control_cpu_us=_known([sample.control_cpu_us for sample in own]),
         calls_per_s=over(lambda sample: sample.calls_per_s),
-        latency_us=over(lambda sample: sample.latency_us),
+        p50_us=over(lambda sample: sample.latency_us.p50),
+        p99_us=over(lambda sample: sample.latency_us.p99),
+        p999_us=over(lambda sample: sample.latency_us.p999),
         resident_mib=over(lambda sample: sample.resident_bytes / 2**20),
         records_lost=sum(sample.records_lost for sample in own),
     )
+
+
+def _known(values: Sequence[float | None]) -> Spread | None:
+    known = [value for value in values if value is not None]
+    return spread(known) if known else None

@@ -1,4 +1,4 @@
-"""Who calls: a workload with a certificate, and a user with a token. Made anew for each run."""
+"""Who calls: a workload with a certificate, and users with tokens. Made anew for each run."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -19,22 +19,23 @@ CUSTOMER = "c7"
 
 _LIFETIME = timedelta(hours=6)
 _KEY_ID = "2026-03"
+_HEADER = {"kid": _KEY_ID, "typ": "at+jwt"}
 
 
 class Identities(Struct, frozen=True):
-    """A caller's two identities, and what the server needs to verify them."""
+    """The identities of a workload and of users who call through it, and what the server needs to verify them."""
 
     spiffe_id: str
     certificate: str
     """The leaf as Envoy sends it: PEM, URL-encoded."""
     bundle_pem: str
-    token: str
-    """RS256, as most issuers sign."""
+    tokens: tuple[str, ...]
+    """RS256, as most issuers sign; each is another user's."""
     jwks: str
 
 
-def create_identities(spiffe_id: str) -> Identities:
-    """A certificate of the trust domain for this ID, and a token for a user."""
+def create_identities(spiffe_id: str, users: int = 1) -> Identities:
+    """A certificate of the trust domain for this ID, and a token for each of so many users."""
     ca = create_ca(TRUST_DOMAIN)
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     jwk = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": _KEY_ID, "alg": "RS256", "use": "sig"}
@@ -42,10 +43,8 @@ def create_identities(spiffe_id: str) -> Identities:
     claims = {
         "iss": ISSUER,
         "aud": AUDIENCE,
-        "sub": "248289761001",
         "iat": now,
         "exp": now + _LIFETIME,
-        "jti": "c9b4f6a1-7f7b-4a0e-9a44-9d5c5e3f5b11",
         "client_id": "web",
         "scope": f"openid profile {SCOPE} orders:write",
         "groups": ["staff", "support"],
@@ -55,6 +54,10 @@ def create_identities(spiffe_id: str) -> Identities:
         spiffe_id=spiffe_id,
         certificate=quote(ca.issue(spiffe_id, lifetime=_LIFETIME).certificate_pem, safe=""),
         bundle_pem=ca.bundle_pem,
-        token=jwt.encode(claims, key, "RS256", headers={"kid": _KEY_ID, "typ": "at+jwt"}),
+        tokens=tuple(jwt.encode(claims | _user(number), key, "RS256", headers=_HEADER) for number in range(users)),
         jwks=json.dumps({"keys": [jwk]}),
     )
+
+
+def _user(number: int) -> dict[str, str]:
+    return {"sub": f"2482897{number:05}", "jti": f"c9b4f6a1-7f7b-4a0e-9a44-9d5c5e3{number:05}"}

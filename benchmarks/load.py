@@ -1,8 +1,9 @@
-"""Load by h2load: one connection, so many calls in flight."""
+"""Load by h2load."""
 
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,16 +20,19 @@ _SUMMARY = re.compile(
     r"traffic:.*?\((?P<body>\d+)\) data",
     re.DOTALL,
 )
+_LATENCY_COLUMN = 2
 
 
 class Load(Struct, frozen=True):
-    """What h2load saw."""
+    """What the client saw."""
 
     good: int
     """Answers with HTTP status 2xx."""
     body_bytes: int
     """Of all answers, frame headers of gRPC included."""
     calls_per_s: float
+    latencies_us: Sequence[float]
+    """Of each call, as many as were in flight."""
 
 
 def need_h2load() -> str:
@@ -41,19 +45,29 @@ def need_h2load() -> str:
     return program
 
 
-def run_load(program: str, port: int, frame: Path, calls: int, in_flight: int) -> Load:
-    """Make so many calls, each with the frame in the file. Raises CannotMeasure where h2load fails."""
-    command = [program, f"--requests={calls}", "--clients=1", f"--max-concurrent-streams={in_flight}"]
-    command += [
-        f"--data={frame}",
-        *(f"--header={header}" for header in _HEADERS),
-        f"http://127.0.0.1:{port}{CHECK_PATH}",
-    ]
+def check_load(program: str, address: str, frame: Path, calls: int, in_flight: int, *options: str) -> Load:
+    """Make so many calls over one connection, each with the gRPC frame in the file. Raises CannotMeasure."""
+    headers = [f"--header={header}" for header in _HEADERS]
+    command = [program, "--clients=1", f"--max-concurrent-streams={in_flight}", f"--data={frame}", *headers, *options]
+    return run_load([*command, f"http://{address}{CHECK_PATH}"], calls, frame.with_suffix(".log"))
+
+
+def run_load(command: Sequence[str], calls: int, log: Path) -> Load:
+    """Make so many calls; `log` is a file for what each of them took. Raises CannotMeasure where h2load fails."""
+    # h2load appends.
+    log.unlink(missing_ok=True)
+    program, *arguments = command
+    everything = [program, f"--requests={calls}", f"--log-file={log}", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+        done = subprocess.run(everything, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
     except subprocess.TimeoutExpired:
         raise CannotMeasure(f"h2load has not made {calls} calls in {_PATIENCE_S:g} s") from None
     summary = _SUMMARY.search(done.stdout)
     if done.returncode != 0 or summary is None:
         raise CannotMeasure(f"h2load failed:\n{done.stdout}{done.stderr}")
-    return Load(good=int(summary["good"]), body_bytes=int(summary["body"]), calls_per_s=float(summary["rate"]))
+    return Load(
+        good=int(summary["good"]),
+        body_bytes=int(summary["body"]),
+        calls_per_s=float(summary["rate"]),
+        latencies_us=[float(line.split("\t")[_LATENCY_COLUMN]) for line in log.read_text().splitlines()],
+    )

@@ -12,8 +12,11 @@ _FRAME_HEADER_BYTES = 5
 _REQUEST_ID = "6f0c7a64-1f2d-4c0a-9d53-0b7d1fdd2b57"
 
 
-def check_request(identities: Identities, path: str) -> CheckRequest:
-    """A GET of this path by workload and user, with the attributes that Envoy fills with `encode_raw_headers`."""
+def check_request(identities: Identities, path: str, token: str | None) -> CheckRequest:
+    """A GET of this path by a workload, and by a user where there is a token.
+
+    With the attributes that Envoy fills when it has `encode_raw_headers`.
+    """
     request = CheckRequest()
     attributes = request.attributes
     source = attributes.source
@@ -26,7 +29,7 @@ def check_request(identities: Identities, path: str) -> CheckRequest:
     http = attributes.request.http
     http.id, http.method, http.path, http.host = _REQUEST_ID, "GET", path, HOST
     http.scheme, http.protocol, http.size = "https", "HTTP/2", -1
-    http.header_map.CopyFrom(HeaderMap(headers=_headers(identities, path)))
+    http.header_map.CopyFrom(HeaderMap(headers=_headers(path, token)))
     attributes.metadata_context.SetInParent()
     attributes.route_metadata_context.SetInParent()
     return request
@@ -37,7 +40,7 @@ def framed(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(_FRAME_HEADER_BYTES - 1, "big") + message
 
 
-def _headers(identities: Identities, path: str) -> list[HeaderValue]:
+def _headers(path: str, token: str | None) -> list[HeaderValue]:
     headers = {
         ":authority": HOST,
         ":method": "GET",
@@ -46,7 +49,7 @@ def _headers(identities: Identities, path: str) -> list[HeaderValue]:
         "accept": "application/json, text/plain, */*",
         "accept-encoding": "gzip, deflate, br, zstd",
         "accept-language": "de-CH,de;q=0.9,en;q=0.8",
-        "authorization": f"Bearer {identities.token}",
+        **({} if token is None else {"authorization": f"Bearer {token}"}),
         "cache-control": "no-cache",
         "referer": f"https://{HOST}/",
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",

@@ -1,11 +1,15 @@
-"""The policies: so many rules, each about a path of its own, spread over callers."""
+"""The policies: so many rules, each about a path of its own."""
 
 from pathlib import Path
+
+from msgspec import Struct
 
 from benchmarks.identities import SCOPE, TRUST_DOMAIN
 
 HOST = "orders.shop.example"
 CALLERS = 20
+CALLER = 19
+"""The number of the one who asks, whom the last rule of each set is about."""
 RULES_OF_A_SERVICE = 2_500
 """What fits into one file; more rules are several services of the host, each with a path prefix."""
 
@@ -22,19 +26,33 @@ _RULE = """\
     effect: allow
     from:
       - workloads: ["spiffe://{trust_domain}/ns/team-{caller:02}/**"]
-        users: {{issuer: corp, scopes: ["{scope}"]}}
-    to:
+{users}    to:
       - methods: [GET]
         paths: ["{path}"]
+"""
+_USERS = """\
+        users: {{issuer: corp, scopes: ["{scope}"]}}
 """
 _CONDITION = """\
     when: path.id.startsWith(user.claims.customer + "-") && path.id != "{number:05}"
 """
 
 
-def spiffe_id(number: int) -> str:
-    """The workload that may do what the rule of this number allows."""
-    return f"spiffe://{TRUST_DOMAIN}/ns/team-{number % CALLERS:02}/sa/web"
+class Policies(Struct, frozen=True):
+    """A set of rules."""
+
+    rules: int
+    users: bool = False
+    """Each asks for a user with a scope, beside the workload."""
+    conditions: int = 0
+    """So many different conditions, of which each rule has one; it takes users. 0 for none."""
+    callers: int = CALLERS
+    """The workloads over which they are spread; 1: all are about the one who asks."""
+
+
+def spiffe_id(caller: int = CALLER) -> str:
+    """The workload of this number."""
+    return f"spiffe://{TRUST_DOMAIN}/ns/team-{caller:02}/sa/web"
 
 
 def path(number: int, name: str) -> str:
@@ -42,21 +60,22 @@ def path(number: int, name: str) -> str:
     return f"/v{number // RULES_OF_A_SERVICE}/resource-{number:05}/{name}"
 
 
-def write_policies(directory: Path, rules: int, *, conditions: bool) -> None:
-    """So many rules; `conditions` gives each of them one of its own."""
+def write_policies(directory: Path, policies: Policies) -> None:
+    """Write the files."""
     directory.mkdir(parents=True, exist_ok=True)
-    for part, first in enumerate(range(0, rules, RULES_OF_A_SERVICE)):
-        numbers = range(first, min(first + RULES_OF_A_SERVICE, rules))
-        text = "".join(_rule(number, conditions) for number in numbers)
+    for part, first in enumerate(range(0, policies.rules, RULES_OF_A_SERVICE)):
+        numbers = range(first, min(first + RULES_OF_A_SERVICE, policies.rules))
+        text = "".join(_rule(number, policies) for number in numbers)
         (directory / f"orders-{part}.yaml").write_text(_SERVICE.format(part=part, host=HOST) + text)
 
 
-def _rule(number: int, condition: bool) -> str:
+def _rule(number: int, policies: Policies) -> str:
     rule = _RULE.format(
         number=number,
-        caller=number % CALLERS,
+        # Of several callers the last one asks, as the last rule is about him.
+        caller=CALLER - (policies.rules - 1 - number) % policies.callers,
         path=path(number, "{id}"),
-        scope=SCOPE,
+        users=_USERS.format(scope=SCOPE) if policies.users else "",
         trust_domain=TRUST_DOMAIN,
     )
-    return rule + _CONDITION.format(number=number) if condition else rule
+    return rule + _CONDITION.format(number=number % policies.conditions) if policies.conditions else rule

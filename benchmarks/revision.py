@@ -6,6 +6,7 @@ import tarfile
 from pathlib import Path
 
 from benchmarks.errors import CannotMeasure
+from benchmarks.workloads import TRANSPORTS, Transport
 
 _PACKAGE = "authz_server"
 
@@ -20,3 +21,8 @@ def check_out(revision: str, directory: Path) -> Path:
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(directory, filter="data")
     return directory
+
+
+def transports_of(code: Path) -> tuple[Transport, ...]:
+    """The transports that this code has."""
+    return tuple(each for each in TRANSPORTS if each != "lean" or (code / _PACKAGE / "worker" / "lean").is_dir())

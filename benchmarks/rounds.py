@@ -1,97 +1,81 @@
 """All workloads side by side: every server runs all the time, and they are loaded in turn, round by round."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec import Struct
 
-from benchmarks.errors import CannotMeasure
+from benchmarks.cores import Cores
 from benchmarks.identities import Identities
-from benchmarks.load import need_h2load
 from benchmarks.measuring import Call, Sample, measure
 from benchmarks.payload import check_request, framed
 from benchmarks.processes import pin
 from benchmarks.servers import Server, authz_server, constant_server
-from benchmarks.workloads import Policies, Workload
+from benchmarks.workloads import Asked, Workload
 
 Samples = Mapping[str, Sequence[Sample]]
 """Name of a workload -> its rounds, in the order in which they were made."""
-_WARM_UP_SHARE = 4
+_WARM_UP_SHARE = 2
 
 
-class Cores(Struct, frozen=True):
-    """Which core answers, and which ones do everything else."""
+class Bench(Struct, frozen=True):
+    """What all measurements need."""
 
-    server: int
-    others: frozenset[int]
-
-
-def split_cores() -> Cores:
-    """Divide the cores that this process may use. Raises CannotMeasure with fewer than two."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        raise CannotMeasure("two cores are needed: one for the server, one for the load")
-    return Cores(cores[0], frozenset(cores[1:]))
+    directory: Path
+    """For their files."""
+    identities: Identities
+    cores: Cores
+    h2load: str
+    rounds: int
+    calls: Mapping[int, int]
+    """Of one round, by how many are in flight."""
+    say: Callable[[str], None]
 
 
 def run_rounds(
-    directory: Path,
-    workloads: Sequence[Workload],
-    identities: Identities,
-    *,
-    rounds: int,
-    calls: Mapping[int, int],
-    say: Callable[[str], None],
-    earlier: Path | None = None,
+    bench: Bench, workloads: Sequence[Workload], *, earlier: Path | None = None, other: Server | None = None
 ) -> Samples:
-    """Measure all workloads so many times; `calls` of one round are by how many are in flight. Raises CannotMeasure.
+    """Measure all workloads. Raises CannotMeasure.
 
-    `earlier` is where the code of the revision is that is compared with.
+    `earlier` is where the code of the revision is that is compared with, `other` somebody else's server.
     The order is turned round after round, so that a machine that gets slower or faster favours nobody.
     """
-    h2load = need_h2load()
-    cores = split_cores()
-    # What is started from here on inherits it; the servers' own processes are moved away.
-    os.sched_setaffinity(0, cores.others)
     samples: dict[str, list[Sample]] = {workload.name: [] for workload in workloads}
     with ExitStack() as stack:
-        servers = {
-            policies: _start(stack, directory, policies, identities, cores.server, earlier)
-            for policies in dict.fromkeys(workload.policies for workload in workloads)
-        }
-        made = {workload.name: _call(directory, workload, identities) for workload in workloads}
-        for number in range(rounds + 1):
-            say("warming up" if number == 0 else f"round {number} of {rounds}")
-            for workload in workloads if number % 2 else reversed(workloads):
-                count = calls[workload.in_flight] // (1 if number else _WARM_UP_SHARE)
-                sample = measure(h2load, servers[workload.policies], workload, made[workload.name], count)
+        servers: dict[Asked, Server] = {}
+        for number, asked in enumerate(dict.fromkeys(workload.server for workload in workloads)):
+            servers[asked] = _start(stack, bench, bench.directory / str(number), asked, earlier, other)
+        made = [(workload, _call(bench, number, workload)) for number, workload in enumerate(workloads)]
+        for number in range(bench.rounds + 1):
+            bench.say("warming up" if number == 0 else f"round {number} of {bench.rounds}")
+            for workload, call in made if number % 2 else reversed(made):
+                count = bench.calls[workload.in_flight] // (1 if number else _WARM_UP_SHARE)
+                sample = measure(bench.h2load, servers[workload.server], workload, call, count)
                 if number:
                     samples[workload.name].append(sample)
     return samples
 
 
 def _start(
-    stack: ExitStack,
-    directory: Path,
-    policies: Policies | None,
-    identities: Identities,
-    core: int,
-    earlier: Path | None,
+    stack: ExitStack, bench: Bench, directory: Path, asked: Asked, earlier: Path | None, other: Server | None
 ) -> Server:
-    if policies is None:
-        server = stack.enter_context(constant_server(directory / "constant"))
+    if asked == "other":
+        assert other is not None
+        return other
+    if asked == "constant":
+        server = stack.enter_context(constant_server(directory))
     else:
-        name = f"{policies.rules}{'-conditions' * policies.conditions}{'-earlier' * policies.earlier}"
-        code = earlier if policies.earlier else None
-        server = stack.enter_context(authz_server(directory / name, policies, identities, code))
-    pin(server.pid, [core])
+        code = earlier if asked.earlier else None
+        server = stack.enter_context(authz_server(directory, asked, bench.identities, code=code))
+    for pid in server.pids:
+        pin(pid, [bench.cores.server])
     return server
 
 
-def _call(directory: Path, workload: Workload, identities: Identities) -> Call:
-    message = check_request(identities, workload.path).SerializeToString()
-    frame = directory / f"{workload.name.replace(' ', '-')}.frame"
-    frame.write_bytes(framed(message))
-    return Call(message, frame)
+def _call(bench: Bench, number: int, workload: Workload) -> Call:
+    tokens = bench.identities.tokens[: workload.tokens or 1] if workload.token else (None,)
+    messages = [check_request(bench.identities, workload.path, token).SerializeToString() for token in tokens]
+    frame = bench.directory / f"{number}.frame"
+    frame.write_bytes(framed(messages[0]))
+    return Call(messages, frame)

@@ -19,22 +19,29 @@ from benchmarks.errors import CannotMeasure
 from benchmarks.identities import AUDIENCE, ISSUER, TRUST_DOMAIN, Identities
 from benchmarks.policies import write_policies
 from benchmarks.processes import children
-from benchmarks.workloads import Policies
+from benchmarks.workloads import Setup, Transport
 
+LOOPBACK = "127.0.0.1"
 _START_S = 120.0
 
 
 class Server(Struct, frozen=True):
     """A server that is ready."""
 
-    port: int
-    """On 127.0.0.1."""
-    pid: int
-    """The process that answers."""
+    addresses: tuple[str, ...]
+    """As grpc writes them: `127.0.0.1:9001` or `unix:/path`; one for each worker."""
+    pids: tuple[int, ...]
+    """The processes that answer; none where it is not known which they are."""
     control_pid: int | None = None
     """The process that writes the audit, where it is another one."""
     audit: Path | None = None
     """Its records."""
+
+    @property
+    def address(self) -> str:
+        """The one address of a server with one worker."""
+        [address] = self.addresses
+        return address
 
 
 @contextmanager
@@ -44,42 +51,51 @@ def constant_server(directory: Path) -> Iterator[Server]:
     output = directory / "port"
     with child([sys.executable, "-m", "benchmarks.constant_server"], output) as process:
         _wait(process, lambda: output.read_text().endswith("\n"), output)
-        yield Server(port=int(output.read_text()), pid=process.pid)
+        yield Server((f"{LOOPBACK}:{int(output.read_text())}",), (process.pid,))
 
 
 @contextmanager
 def authz_server(
-    directory: Path, policies: Policies, identities: Identities, code: Path | None = None
+    directory: Path,
+    setup: Setup,
+    identities: Identities,
+    *,
+    workers: int = 1,
+    socket: bool = False,
+    code: Path | None = None,
 ) -> Iterator[Server]:
-    """`authz serve` with one worker, its audit on; `code` is where it is that of another revision.
+    """`authz serve`, its audit on, on loopback or on Unix sockets. Raises CannotMeasure.
 
-    Raises CannotMeasure.
+    `code` is where that of another revision is.
     """
-    write_policies(directory / "policies", policies.rules, conditions=policies.conditions)
+    write_policies(directory / "policies", setup.policies)
     (directory / "bundle.pem").write_text(identities.bundle_pem)
     (directory / "jwks.json").write_text(identities.jwks)
     config, log = directory / "authz.yaml", directory / "log"
-    config.write_text(yaml.safe_dump(_settings()))
+    config.write_text(yaml.safe_dump(_settings(setup.transport, workers, socket)))
     command = [sys.executable, "-m", "authz_server", "serve", "--config", str(config)]
     environment = None if code is None else {**os.environ, "PYTHONPATH": str(code)}
     with child(command, log, environment=environment) as process:
         endpoints = directory / "run" / "endpoints.yaml"
-        _wait(process, endpoints.exists, log)
-        port = _port(endpoints)
-        _wait(process, lambda: _is_serving(port), log)
-        [worker] = children(process.pid)
+        _wait(process, lambda: endpoints.exists() and len(_addresses(endpoints)) == workers, log)
+        addresses = _addresses(endpoints)
+        _wait(process, lambda: all(map(_is_serving, addresses)), log)
         yield Server(
-            port=port,
-            pid=worker,
+            addresses,
+            pids=tuple(children(process.pid)),
             control_pid=process.pid,
             audit=directory / "audit" / "decisions.jsonl",
         )
 
 
-def _settings() -> dict[str, object]:
+def _settings(transport: Transport, workers: int, socket: bool) -> dict[str, object]:
+    listen = {"address": "unix:check-{worker}.sock" if socket else f"{LOOPBACK}:0"}
+    # Revisions from before there were two transports do not know the word.
+    if socket or transport != "grpcio":
+        listen["transport"] = transport
     return {
-        "listen": {"address": "127.0.0.1:0", "transport": os.environ.get("T", "grpcio")},
-        "workers": 1,
+        "listen": listen,
+        "workers": workers,
         "admin": {"listen": "unix:admin.sock"},
         "workloads": {"trust_domains": {TRUST_DOMAIN: {"bundle": "bundle.pem"}}},
         "issuers": {"corp": {"issuer": ISSUER, "audiences": [AUDIENCE], "keys": {"file": "jwks.json"}}},
@@ -101,13 +117,20 @@ def _wait(process: "Popen[bytes]", ready: Callable[[], bool], log: Path) -> None
         raise CannotMeasure(f"a server has ended instead of being ready; it said:\n{log.read_text()}")
 
 
-def _port(endpoints: Path) -> int:
-    [endpoint] = json.loads(endpoints.read_text())["resources"][0]["endpoints"][0]["lb_endpoints"]
-    return int(endpoint["endpoint"]["address"]["socket_address"]["port_value"])
+def _addresses(endpoints: Path) -> tuple[str, ...]:
+    found = json.loads(endpoints.read_text())["resources"][0]["endpoints"][0]["lb_endpoints"]
+    return tuple(_text(endpoint["endpoint"]["address"]) for endpoint in found)
 
 
-def _is_serving(port: int) -> bool:
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+def _text(address: dict[str, dict[str, object]]) -> str:
+    if "pipe" in address:
+        return f"unix:{address['pipe']['path']}"
+    tcp = address["socket_address"]
+    return f"{tcp['address']}:{tcp['port_value']}"
+
+
+def _is_serving(address: str) -> bool:
+    with grpc.insecure_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         try:
             answer = health.Check(health_pb2.HealthCheckRequest())

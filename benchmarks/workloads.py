@@ -1,80 +1,124 @@
-"""What is measured, as data."""
+"""What is asked of whom, as data."""
+
+from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from benchmarks.policies import path
+from benchmarks.policies import Policies, path
+
+Transport = Literal["grpcio", "lean"]
+TRANSPORTS: tuple[Transport, ...] = ("grpcio", "lean")
 
 
-class Policies(Struct, frozen=True):
-    """A set of rules; each set has a server of its own."""
+class Setup(Struct, frozen=True):
+    """What a server of ours runs with; each has processes of its own."""
 
-    rules: int
-    conditions: bool = False
+    policies: Policies
+    transport: Transport
     earlier: bool = False
-    """Decided by the revision that is compared with."""
+    """Its code is that of the revision that is compared with."""
+
+
+Asked = Setup | Literal["constant", "other"]
+"""A server of ours, the one that answers a constant, or one that somebody else has started."""
 
 
 class Workload(Struct, frozen=True):
     """One request, asked again and again."""
 
     name: str
-    policies: Policies | None
-    """None is the constant answer."""
+    server: Asked
     path: str
     in_flight: int
-    baseline: str = ""
-    """The workload that this one is a multiple of; empty for none."""
+    token: bool = True
+    """The request has a user's token beside the workload's certificate."""
+    tokens: int = 0
+    """So many tokens take turns, sent by a client of our own, because h2load repeats one request."""
     allowed: bool = True
 
 
-CALLS = {32: 20_000, 1: 5_000}
+CALLS = {32: 10_000, 1: 3_000}
 """Calls of one round, by how many are in flight."""
-QUICK_CALLS = {32: 4_000, 1: 1_000}
-ROUNDS = 7
+QUICK_CALLS = {32: 2_000, 1: 500}
+ROUNDS = 9
 QUICK_ROUNDS = 3
 
-RULES_100 = Policies(100)
-RULES_1000 = Policies(1_000)
-RULES_10000 = Policies(10_000)
-CONDITIONS_100 = Policies(100, conditions=True)
+NAMES = {32: "", 1: ", one at a time"}
+"""What the name of a workload ends with, by how many calls are in flight."""
+CONSTANT, RBAC, USER, DENIAL = "constant answer", "RBAC", "token, condition", "denial"
+ONE_TOKEN, MANY_TOKENS = "1 token", "1,000 tokens in turn"
+SPREAD_100, SPREAD_10000 = "100 rules of 20 callers", "10,000 rules of 20 callers"
+ALL_100, ALL_10000 = "100 rules of one caller", "10,000 rules of one caller"
 
-CONSTANT = "constant answer"
-CONSTANT_ALONE = "constant answer, one in flight"
-OURS = "100 rules"
-OURS_1000 = "1,000 rules"
-OURS_10000 = "10,000 rules"
-
-CALLER = 99
-"""The number of the rule that is asked for, modulo the number of callers: the last rule of each set has one caller."""
+_RBAC_200 = Policies(200)
+_USER_200 = Policies(200, users=True, conditions=200)
+_OBJECT = "c7-4711"
 
 
-def _last(rules: int) -> str:
-    return path(rules - 1, "c7-4711")
+def name(what: str, transport: Transport, in_flight: int = 32) -> str:
+    """The name of a workload of ours."""
+    return f"{what}, {transport}{NAMES[in_flight]}"
 
 
-WORKLOADS = (
-    Workload(CONSTANT, None, _last(100), 32),
-    Workload(OURS, RULES_100, _last(100), 32, CONSTANT),
-    Workload(OURS_10000, RULES_10000, _last(10_000), 32, OURS),
-    Workload(OURS_1000, RULES_1000, _last(1_000), 32, CONSTANT),
-    Workload("100 rules, each with a condition", CONDITIONS_100, _last(100), 32, CONSTANT),
-    Workload("100 rules, denied", RULES_100, _last(1), 32, CONSTANT, allowed=False),
-    Workload(CONSTANT_ALONE, None, _last(100), 1),
-    Workload("100 rules, one in flight", RULES_100, _last(100), 1, CONSTANT_ALONE),
-)
+def constant(in_flight: int) -> str:
+    """The name of the workload that the others with so many in flight are multiples of."""
+    return CONSTANT + NAMES[in_flight]
 
 
-def compared(revision: str) -> tuple[Workload, ...]:
-    """What is measured when another revision is compared with: each of these requests there, and then here."""
+def _last(policies: Policies) -> str:
+    return path(policies.rules - 1, _OBJECT)
+
+
+def _checks(transport: Transport, in_flight: int) -> Iterator[Workload]:
+    rbac, user = Setup(_RBAC_200, transport), Setup(_USER_200, transport)
+    yield Workload(name(RBAC, transport, in_flight), rbac, _last(_RBAC_200), in_flight, token=False)
+    yield Workload(name(USER, transport, in_flight), user, _last(_USER_200), in_flight)
+    # The first rule is about another caller.
+    yield Workload(name(DENIAL, transport, in_flight), user, path(0, _OBJECT), in_flight, allowed=False)
+
+
+def _growth(transport: Transport) -> Iterator[Workload]:
+    for what, policies in (
+        (SPREAD_100, Policies(100)),
+        (SPREAD_10000, Policies(10_000)),
+        (ALL_100, Policies(100, callers=1)),
+        (ALL_10000, Policies(10_000, callers=1)),
+    ):
+        yield Workload(name(what, transport), Setup(policies, transport), _last(policies), 32, token=False)
+    for what, tokens in ((ONE_TOKEN, 1), (MANY_TOKENS, 1_000)):
+        yield Workload(name(what, transport), Setup(_USER_200, transport), _last(_USER_200), 32, tokens=tokens)
+
+
+def _workloads() -> Iterator[Workload]:
+    for in_flight in NAMES:
+        yield Workload(constant(in_flight), "constant", _last(_USER_200), in_flight)
+        for transport in TRANSPORTS:
+            yield from _checks(transport, in_flight)
+    for transport in TRANSPORTS:
+        yield from _growth(transport)
+
+
+WORKLOADS = tuple(_workloads())
+
+
+def others() -> tuple[Workload, ...]:
+    """What a server of somebody else is asked."""
+    return tuple(Workload(f"other server{NAMES[n]}", "other", _last(_USER_200), n) for n in NAMES)
+
+
+def compared(revision: str, transports: tuple[Transport, ...]) -> tuple[Workload, ...]:
+    """Each check that h2load makes, at another revision and then here."""
     pairs = []
     for workload in WORKLOADS:
-        if workload.baseline == CONSTANT and workload.policies is not None:
-            there = msgspec.structs.replace(
-                workload,
-                name=f"{workload.name}, at {revision}",
-                policies=msgspec.structs.replace(workload.policies, earlier=True),
-                baseline="",
-            )
-            pairs += [there, msgspec.structs.replace(workload, baseline=there.name)]
+        setup = workload.server
+        if isinstance(setup, Setup) and setup.transport in transports and not workload.tokens:
+            there = msgspec.structs.replace(setup, earlier=True)
+            pairs += [msgspec.structs.replace(workload, name=at(workload.name, revision), server=there), workload]
     return tuple(pairs)
+
+
+def at(name: str, revision: str) -> str:
+    """The name of a workload at another revision."""
+    return f"{name}, at {revision}"
