@@ -1,6 +1,8 @@
 """Which core answers, and which ones do everything else."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from msgspec import Struct
 
@@ -12,6 +14,15 @@ class Cores(Struct, frozen=True):
 
     server: int
     others: frozenset[int]
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """What is started in this block runs on all of them."""
+        os.sched_setaffinity(0, {self.server, *self.others})
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, self.others)
 
 
 def split_cores() -> Cores:

@@ -25,14 +25,14 @@ _RULE = """\
   - id: rule-{number:05}
     effect: allow
     from:
-      - workloads: ["spiffe://{trust_domain}/ns/team-{caller:02}/**"]
-{users}    to:
+      - {who}
+    to:
       - methods: [GET]
         paths: ["{path}"]
 """
-_USERS = """\
-        users: {{issuer: corp, scopes: ["{scope}"]}}
-"""
+_WORKLOADS = 'workloads: ["spiffe://{trust_domain}/ns/team-{caller:02}/**"]'
+_USERS = 'users: {{issuer: corp, scopes: ["{scope}"]}}'
+_AND = "\n        "
 _CONDITION = """\
     when: path.id.startsWith(user.claims.customer + "-") && path.id != "{number:05}"
 """
@@ -43,11 +43,11 @@ class Policies(Struct, frozen=True):
 
     rules: int
     users: bool = False
-    """Each asks for a user with a scope, beside the workload."""
+    """Each asks for a user with a scope."""
     conditions: int = 0
     """So many different conditions, of which each rule has one; it takes users. 0 for none."""
     callers: int = CALLERS
-    """The workloads over which they are spread; 1: all are about the one who asks."""
+    """The workloads over which they are spread. 1: all are about the one who asks; 0: they ask for users alone."""
 
 
 def spiffe_id(caller: int = CALLER) -> str:
@@ -70,12 +70,12 @@ def write_policies(directory: Path, policies: Policies) -> None:
 
 
 def _rule(number: int, policies: Policies) -> str:
-    rule = _RULE.format(
-        number=number,
+    who = []
+    if policies.callers:
         # Of several callers the last one asks, as the last rule is about him.
-        caller=CALLER - (policies.rules - 1 - number) % policies.callers,
-        path=path(number, "{id}"),
-        users=_USERS.format(scope=SCOPE) if policies.users else "",
-        trust_domain=TRUST_DOMAIN,
-    )
+        caller = CALLER - (policies.rules - 1 - number) % policies.callers
+        who.append(_WORKLOADS.format(trust_domain=TRUST_DOMAIN, caller=caller))
+    if policies.users:
+        who.append(_USERS.format(scope=SCOPE))
+    rule = _RULE.format(number=number, path=path(number, "{id}"), who=_AND.join(who))
     return rule + _CONDITION.format(number=number % policies.conditions) if policies.conditions else rule

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_START_TIME = 19
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # The clock that clock_getcpuclockid(3) names for a process: all its threads, those that have ended too.
 _CPU_CLOCK = 2
@@ -13,6 +15,13 @@ _CPU_CLOCK = 2
 def cpu_s(pid: int) -> float:
     """Seconds of CPU that all threads of a process have used, in the kernel too; in steps of nanoseconds."""
     return time.clock_gettime(~pid << 3 | _CPU_CLOCK)
+
+
+def age_s(pid: int) -> float:
+    """Seconds since a process was started, in steps of 10 ms."""
+    # Of the fields after the program's name, which may hold anything, a closing parenthesis included.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[_START_TIME]) / _TICKS_A_SECOND
 
 
 def resident_bytes(pid: int) -> int:

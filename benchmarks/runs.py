@@ -9,12 +9,18 @@ from benchmarks.measurement import Measurement
 from benchmarks.ratios import RATIOS, measured_ratios, ratios_against
 from benchmarks.revision import check_out, transports_of
 from benchmarks.rounds import Bench, Samples, run_rounds
+from benchmarks.starting import measure_starting
 from benchmarks.summary import Summary
 from benchmarks.targets import BOUNDS, targets
+from benchmarks.through_envoy import measure_through_envoy
 from benchmarks.workloads import WORKLOADS, Workload, compared
 
 _CHECKS = "checks"
-_OTHER_PARTS: Mapping[str, Callable[[Bench], list[Measurement]]] = {"loading": measure_loading}
+_OTHER_PARTS: Mapping[str, Callable[[Bench], list[Measurement]]] = {
+    "loading": measure_loading,
+    "starting": measure_starting,
+    "envoy": measure_through_envoy,
+}
 PARTS: Sequence[str] = (_CHECKS, *_OTHER_PARTS)
 
 

@@ -34,8 +34,13 @@ class Server(Struct, frozen=True):
     """The processes that answer; none where it is not known which they are."""
     control_pid: int | None = None
     """The process that writes the audit, where it is another one."""
-    audit: Path | None = None
-    """Its records."""
+    directory: Path | None = None
+    """Of a server of ours: its policies, its log and its records."""
+
+    @property
+    def audit(self) -> Path | None:
+        """Its records, where it writes any."""
+        return None if self.directory is None else self.directory / "audit" / "decisions.jsonl"
 
     @property
     def address(self) -> str:
@@ -79,12 +84,12 @@ def authz_server(
         endpoints = directory / "run" / "endpoints.yaml"
         _wait(process, lambda: endpoints.exists() and len(_addresses(endpoints)) == workers, log)
         addresses = _addresses(endpoints)
-        _wait(process, lambda: all(map(_is_serving, addresses)), log)
+        _wait(process, lambda: all(map(is_serving, addresses)), log)
         yield Server(
             addresses,
             pids=tuple(children(process.pid)),
             control_pid=process.pid,
-            audit=directory / "audit" / "decisions.jsonl",
+            directory=directory,
         )
 
 
@@ -129,7 +134,8 @@ def _text(address: dict[str, dict[str, object]]) -> str:
     return f"{tcp['address']}:{tcp['port_value']}"
 
 
-def _is_serving(address: str) -> bool:
+def is_serving(address: str) -> bool:
+    """Whether the worker there decides."""
     with grpc.insecure_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         try:

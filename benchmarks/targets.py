@@ -7,10 +7,15 @@ from msgspec import Struct
 from benchmarks.loading import LOADING
 from benchmarks.measurement import Measurement, Spread, spread
 from benchmarks.ratios import RATIOS
+from benchmarks.starting import MEMORY, START
+from benchmarks.through_envoy import GRPCIO, LEAN, adds_name
 
 BOUNDS: Mapping[str, float] = {
     **{ratio.name: ratio.most for ratio in RATIOS},
     LOADING: 1.0,
+    START: 3.0,
+    MEMORY: 200.0,
+    **{adds_name(server, 1): most for server, most in ((GRPCIO, 1.35), (LEAN, 0.8))},
 }
 """Name of a measurement -> the most that its median may be."""
 

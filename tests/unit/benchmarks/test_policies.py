@@ -15,6 +15,7 @@ from benchmarks.workloads import WORKLOADS, Setup
         (Policies(40), 2, 0),
         (Policies(40, callers=1), 40, 0),
         (Policies(40, users=True, conditions=5), 2, 5),
+        (Policies(40, users=True, callers=0), 0, 0),
     ],
 )
 def test_policies_have_the_shape_that_they_say(
