@@ -20,7 +20,7 @@ _SUMMARY = re.compile(
     r"traffic:.*?\((?P<body>\d+)\) data",
     re.DOTALL,
 )
-_LATENCY_COLUMN = 2
+_BEGUN_COLUMN, _LATENCY_COLUMN = 0, 2
 
 
 class Load(Struct, frozen=True):
@@ -33,6 +33,8 @@ class Load(Struct, frozen=True):
     calls_per_s: float
     latencies_us: Sequence[float]
     """Of each call, as many as were in flight."""
+    begun_s: Sequence[float]
+    """When each of these calls was begun, in seconds since the epoch."""
 
 
 def need_h2load() -> str:
@@ -65,9 +67,11 @@ def run_load(command: Sequence[str], calls: int, log: Path) -> Load:
     summary = _SUMMARY.search(done.stdout)
     if done.returncode != 0 or summary is None:
         raise CannotMeasure(f"h2load failed:\n{done.stdout}{done.stderr}")
+    rows = [line.split("\t") for line in log.read_text().splitlines()]
     return Load(
         good=int(summary["good"]),
         body_bytes=int(summary["body"]),
         calls_per_s=float(summary["rate"]),
-        latencies_us=[float(line.split("\t")[_LATENCY_COLUMN]) for line in log.read_text().splitlines()],
+        latencies_us=[float(row[_LATENCY_COLUMN]) for row in rows],
+        begun_s=[float(row[_BEGUN_COLUMN]) / 1e6 for row in rows],
     )

@@ -10,6 +10,7 @@ _START_TIME = 19
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # The clock that clock_getcpuclockid(3) names for a process: all its threads, those that have ended too.
 _CPU_CLOCK = 2
+_LAST = 19
 
 
 def cpu_s(pid: int) -> float:
@@ -32,6 +33,12 @@ def resident_bytes(pid: int) -> int:
 def children(pid: int) -> list[int]:
     """The processes that the main thread of a process has started."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def give_way(pid: int) -> None:
+    """Let all threads of a process, and those that they will start, run when the others of a core do not."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.setpriority(os.PRIO_PROCESS, int(task.name), _LAST)
 
 
 def pin(pid: int, cores: Iterable[int]) -> None:

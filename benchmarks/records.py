@@ -1,12 +1,14 @@
 """The audit of a server: every call must be in it."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from authz_server.dev.waiting import wait_until
 from benchmarks.errors import CannotMeasure
 
 _AUDIT_S = 60.0
+_WORKER = re.compile(rb'"worker":(\d+)')
 _DROPPED = re.compile(rb'"dropped":(\d+)')
 
 
@@ -16,19 +18,33 @@ def take_records(audit: Path, allowed: bool, calls: int) -> int:
     Raises CannotMeasure where there are fewer.
     """
     decision = b'"decision":"allow"' if allowed else b'"decision":"deny"'
-    found = lost = 0
+    records = _complete(audit, decision, calls)
+    # The server opens a fresh file, as it does for any program that rotates its audit.
+    audit.unlink()
+    return _lost(records)
+
+
+def take_calls_of_workers(audit: Path, calls: int) -> Counter[int]:
+    """Wait for a record of every call, and take the file away; returns how many each worker has made, by slot."""
+    records = _complete(audit, b'"decision":"allow"', calls)
+    audit.unlink()
+    return Counter(map(int, _WORKER.findall(records)))
+
+
+def _complete(audit: Path, decision: bytes, calls: int) -> bytes:
+    records = b""
 
     def complete() -> bool:
-        nonlocal found, lost
+        nonlocal records
         records = audit.read_bytes() if audit.exists() else b""
-        found = records.count(decision)
-        lost = sum(int(dropped) for dropped in _DROPPED.findall(records))
-        return found + lost >= calls
+        return records.count(decision) + _lost(records) >= calls
 
     try:
         wait_until(complete, _AUDIT_S, "the audit")
     except TimeoutError:
-        raise CannotMeasure(f"the audit has {found} of {calls} records") from None
-    # The server opens a fresh file, as it does for any program that rotates its audit.
-    audit.unlink()
-    return lost
+        raise CannotMeasure(f"the audit has {records.count(decision)} of {calls} records") from None
+    return records
+
+
+def _lost(records: bytes) -> int:
+    return sum(int(dropped) for dropped in _DROPPED.findall(records))

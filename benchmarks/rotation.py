@@ -38,13 +38,14 @@ def rotating_load(host: str, port: int, messages: Sequence[bytes], calls: int, i
     finally:
         client.close()
     elapsed = time.perf_counter() - started
-    return Load(client.good, client.body_bytes, calls / elapsed, client.latencies_us)
+    return Load(client.good, client.body_bytes, calls / elapsed, client.latencies_us, client.begun_s)
 
 
 class _Client:
     def __init__(self, host: str, port: int) -> None:
         self.good = self.body_bytes = 0
         self.latencies_us: list[float] = []
+        self.begun_s: list[float] = []
         self._socket = socket.create_connection((host, port), _ANSWER_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
@@ -72,7 +73,7 @@ class _Client:
 
     def _begin(self, stream: int, body: bytes) -> int:
         self._window -= len(body)
-        self._started[stream] = time.perf_counter()
+        self._started[stream] = time.time()
         block = self._block if stream > 1 else _NO_TABLE + self._block
         head = _frame(_HEADERS, _END_HEADERS, stream, block)
         self._outgoing += (head, _frame(_DATA, _END_STREAM, stream, body))
@@ -105,7 +106,9 @@ class _Client:
         elif kind == _GOAWAY:
             raise CannotMeasure(f"the server has had enough of this connection: {payload!r}")
         if kind in (_DATA, _HEADERS) and flags & _END_STREAM:
-            self.latencies_us.append((time.perf_counter() - self._started.pop(stream)) * 1e6)
+            begun = self._started.pop(stream)
+            self.begun_s.append(begun)
+            self.latencies_us.append((time.time() - begun) * 1e6)
             # An error of gRPC is an end without a message.
             self.good += stream in self._answered
             self._answered.discard(stream)

@@ -7,12 +7,14 @@ from benchmarks.loading import measure_loading
 from benchmarks.machine import describe_machine
 from benchmarks.measurement import Measurement
 from benchmarks.ratios import RATIOS, measured_ratios, ratios_against
+from benchmarks.reloading import measure_reload
 from benchmarks.revision import check_out, transports_of
 from benchmarks.rounds import Bench, Samples, run_rounds
 from benchmarks.starting import measure_starting
 from benchmarks.summary import Summary
 from benchmarks.targets import BOUNDS, targets
 from benchmarks.through_envoy import measure_through_envoy
+from benchmarks.two_workers import measure_two_workers
 from benchmarks.workloads import WORKLOADS, Workload, compared
 
 _CHECKS = "checks"
@@ -20,6 +22,8 @@ _OTHER_PARTS: Mapping[str, Callable[[Bench], list[Measurement]]] = {
     "loading": measure_loading,
     "starting": measure_starting,
     "envoy": measure_through_envoy,
+    "workers": measure_two_workers,
+    "reload": measure_reload,
 }
 PARTS: Sequence[str] = (_CHECKS, *_OTHER_PARTS)
 

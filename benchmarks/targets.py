@@ -7,8 +7,11 @@ from msgspec import Struct
 from benchmarks.loading import LOADING
 from benchmarks.measurement import Measurement, Spread, spread
 from benchmarks.ratios import RATIOS
+from benchmarks.reloading import memory_name, slowdown_name
 from benchmarks.starting import MEMORY, START
 from benchmarks.through_envoy import GRPCIO, LEAN, adds_name
+from benchmarks.two_workers import cpu_name, share_name
+from benchmarks.workloads import TRANSPORTS
 
 BOUNDS: Mapping[str, float] = {
     **{ratio.name: ratio.most for ratio in RATIOS},
@@ -16,6 +19,10 @@ BOUNDS: Mapping[str, float] = {
     START: 3.0,
     MEMORY: 200.0,
     **{adds_name(server, 1): most for server, most in ((GRPCIO, 1.35), (LEAN, 0.8))},
+    **{cpu_name(transport): 1.25 for transport in TRANSPORTS},
+    **{share_name(transport): 60.0 for transport in TRANSPORTS},
+    **{slowdown_name(transport): 2.0 for transport in TRANSPORTS},
+    **{memory_name(transport): 300.0 for transport in TRANSPORTS},
 }
 """Name of a measurement -> the most that its median may be."""
 

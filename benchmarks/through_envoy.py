@@ -4,42 +4,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from msgspec import Struct
-
-from benchmarks.errors import CannotMeasure
-from benchmarks.load import run_load
 from benchmarks.measurement import Measurement
 from benchmarks.percentiles import Percentiles, percentiles
-from benchmarks.policies import HOST, Policies, path
 from benchmarks.processes import pin
 from benchmarks.proxies import envoy
+from benchmarks.requests import POLICIES, Requests
 from benchmarks.rounds import Bench
 from benchmarks.servers import Server, authz_server, constant_server
 from benchmarks.workloads import Setup
 
-# Without TLS there is no caller's certificate: rules ask for a user alone.
-POLICIES = Policies(200, users=True, conditions=200, callers=0)
 ALONE, CONSTANT, GRPCIO, LEAN = "Envoy alone", "constant answer", "grpcio", "lean on a Unix socket"
 _CONNECTIONS = (1, 16)
 _WARM_UP_SHARE = 2
-
-
-class Requests(Struct, frozen=True):
-    """What is sent through Envoy."""
-
-    h2load: str
-    token: str
-    log: Path
-    """A file for what each of them took."""
-
-    def send(self, port: int, count: int, connections: int, *options: str) -> Percentiles:
-        """Send so many over HTTP/1.1, one after the other on each connection. Raises CannotMeasure."""
-        target = f"http://{HOST}{path(POLICIES.rules - 1, 'c7-4711')}"
-        command = [self.h2load, "--h1", f"--clients={connections}", f"--connect-to=127.0.0.1:{port}"]
-        load = run_load([*command, *options, f"--header=authorization: Bearer {self.token}", target], count, self.log)
-        if load.good != count:
-            raise CannotMeasure(f"{load.good} of {count} requests through Envoy had a good answer")
-        return percentiles(load.latencies_us)
 
 
 def adds_name(server: str, connections: int) -> str:
@@ -86,9 +62,9 @@ def _rounds(
     count = bench.calls[1] if connections == 1 else bench.calls[32]
     for number in range(bench.rounds + 1):
         for name, port in order if number % 2 else reversed(order):
-            sample = requests.send(port, count // (1 if number else _WARM_UP_SHARE), connections)
+            load = requests.send(port, count // (1 if number else _WARM_UP_SHARE), connections)
             if number:
-                samples[name].append(sample)
+                samples[name].append(percentiles(load.latencies_us))
     return samples
 
 
@@ -100,6 +76,7 @@ def _measurements(samples: Mapping[str, Sequence[Percentiles]], connections: int
         found += [
             Measurement(f"{what}, p50", "us", [sample.p50 for sample in own]),
             Measurement(f"{what}, p99", "us", [sample.p99 for sample in own]),
+            Measurement(f"{what}, p99.9", "us", [sample.p999 for sample in own]),
         ]
         added[name] = [sample.p50 - alone.p50 for sample, alone in zip(own, samples[ALONE], strict=True)]
     for name in (GRPCIO, LEAN):
