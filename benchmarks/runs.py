@@ -10,12 +10,13 @@ from benchmarks.ratios import RATIOS, measured_ratios, ratios_against
 from benchmarks.reloading import measure_reload
 from benchmarks.revision import check_out, transports_of
 from benchmarks.rounds import Bench, Samples, run_rounds
+from benchmarks.servers import Server
 from benchmarks.starting import measure_starting
 from benchmarks.summary import Summary
 from benchmarks.targets import BOUNDS, targets
 from benchmarks.through_envoy import measure_through_envoy
 from benchmarks.two_workers import measure_two_workers
-from benchmarks.workloads import WORKLOADS, Workload, compared
+from benchmarks.workloads import WORKLOADS, Workload, compared, others
 
 _CHECKS = "checks"
 _OTHER_PARTS: Mapping[str, Callable[[Bench], list[Measurement]]] = {
@@ -28,10 +29,12 @@ _OTHER_PARTS: Mapping[str, Callable[[Bench], list[Measurement]]] = {
 PARTS: Sequence[str] = (_CHECKS, *_OTHER_PARTS)
 
 
-def run(bench: Bench, parts: Sequence[str]) -> Summary:
-    """Measure these parts. Raises CannotMeasure."""
+def run(bench: Bench, parts: Sequence[str], other: Server | None = None) -> Summary:
+    """Measure these parts, and with the checks somebody else's server. Raises CannotMeasure."""
     workloads: Sequence[Workload] = WORKLOADS if _CHECKS in parts else ()
-    samples = run_rounds(bench, workloads) if workloads else {}
+    if workloads and other is not None:
+        workloads = (*workloads, *others())
+    samples = run_rounds(bench, workloads, other=other) if workloads else {}
     found = list(measured_ratios(RATIOS, samples)) if samples else []
     for part, measure in _OTHER_PARTS.items():
         if part in parts:

@@ -79,6 +79,8 @@ def _measurements(samples: Mapping[str, Sequence[Percentiles]], connections: int
             Measurement(f"{what}, p99.9", "us", [sample.p999 for sample in own]),
         ]
         added[name] = [sample.p50 - alone.p50 for sample, alone in zip(own, samples[ALONE], strict=True)]
+        if name != ALONE:
+            found.append(Measurement(f"{what}, added to p50", "us", added[name]))
     for name in (GRPCIO, LEAN):
         pairs = zip(added[name], added[CONSTANT], strict=True)
         found.append(Measurement(adds_name(name, connections), "times", [own / base for own, base in pairs]))
