@@ -17,6 +17,8 @@ from benchmarks.workloads import TRANSPORTS, Setup, Transport
 
 _CONNECTIONS = 16
 _LOAD_SHARE = 0.5
+# At half load a round takes twice its time.
+_FEWEST = 3
 
 
 class _Proxied(Struct, frozen=True):
@@ -49,15 +51,18 @@ def measure_two_workers(bench: Bench) -> list[Measurement]:
     """
     directory = bench.directory / "workers"
     directory.mkdir()
-    found: list[Sequence[float]] = []
+    found = []
     for transport in TRANSPORTS:
         bench.say(f"two workers, {transport}")
         with ExitStack() as stack:
             one, two = (_start(stack, bench, directory / f"{transport}-{count}", transport, count) for count in (1, 2))
-            found += _measure(bench, Requests(bench.h2load, bench.identities.tokens[0], directory / "log"), one, two)
-    names = [name(transport) for transport in TRANSPORTS for name in (cpu_name, share_name)]
-    units = ("times", "%") * len(TRANSPORTS)
-    return [Measurement(name, unit, values) for name, unit, values in zip(names, units, found, strict=True)]
+            requests = Requests(bench.h2load, bench.identities.tokens[0], directory / "log")
+            ratios, shares = _rounds(bench, requests, one, two)
+        found += [
+            Measurement(cpu_name(transport), "times", ratios),
+            Measurement(share_name(transport), "%", shares),
+        ]
+    return found
 
 
 def _start(stack: ExitStack, bench: Bench, directory: Path, transport: Transport, workers: int) -> _Proxied:
@@ -69,7 +74,7 @@ def _start(stack: ExitStack, bench: Bench, directory: Path, transport: Transport
     return _Proxied(started, stack.enter_context(envoy(directory / "envoy", started)))
 
 
-def _measure(bench: Bench, requests: Requests, one: _Proxied, two: _Proxied) -> tuple[Sequence[float], Sequence[float]]:
+def _rounds(bench: Bench, requests: Requests, one: _Proxied, two: _Proxied) -> tuple[list[float], list[float]]:
     """The ratios of CPU, and the shares, of all rounds."""
     count = bench.calls[32]
     full = [requests.send(each.port, count, _CONNECTIONS).calls_per_s for each in (one, two)]
@@ -77,7 +82,7 @@ def _measure(bench: Bench, requests: Requests, one: _Proxied, two: _Proxied) -> 
         _take(each, count)
     rate = max(1, round(full[0] * _LOAD_SHARE / _CONNECTIONS))
     ratios, shares = [], []
-    for number in range(bench.rounds):
+    for number in range(max(_FEWEST, bench.rounds // 3)):
         samples = {}
         for workers in (1, 2) if number % 2 else (2, 1):
             samples[workers] = _sample(requests, one if workers == 1 else two, count, rate)

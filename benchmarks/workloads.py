@@ -39,10 +39,10 @@ class Workload(Struct, frozen=True):
     allowed: bool = True
 
 
-CALLS = {32: 10_000, 1: 3_000}
+CALLS = {32: 6_000, 1: 2_000}
 """Calls of one round, by how many are in flight."""
 QUICK_CALLS = {32: 2_000, 1: 500}
-ROUNDS = 9
+ROUNDS = 12
 QUICK_ROUNDS = 3
 
 NAMES = {32: "", 1: ", one at a time"}
