@@ -25,7 +25,7 @@ def report(summary: Summary) -> str:
 def where(summary: Summary) -> str:
     """The machine, in one line."""
     machine = ", ".join(f"{name} {value}" for name, value in summary.machine.items())
-    return f"{machine}; medians of {summary.rounds} rounds"
+    return f"{machine}; medians of {summary.rounds} rounds of {max(summary.calls.values()):,} calls"
 
 
 def row(figures: Figures) -> Row:
