@@ -78,7 +78,8 @@ def authz_server(
     (directory / "jwks.json").write_text(identities.jwks)
     config, log = directory / "authz.yaml", directory / "log"
     config.write_text(yaml.safe_dump(_settings(setup.transport, workers, socket)))
-    command = [sys.executable, "-m", "authz_server", "serve", "--config", str(config)]
+    # -P: or else the code in this directory would come before that of the revision.
+    command = [sys.executable, "-P", "-m", "authz_server", "serve", "--config", str(config)]
     environment = None if code is None else {**os.environ, "PYTHONPATH": str(code)}
     with child(command, log, environment=environment) as process:
         endpoints = directory / "run" / "endpoints.yaml"
