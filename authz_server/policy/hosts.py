@@ -1,7 +1,7 @@
 """Finds the service that speaks for a host and path."""
 
-from collections.abc import Iterator, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import Generic, TypeVar
 
 from authz_server.model import Path
 from authz_server.policy.folding import fold_segment
@@ -10,25 +10,53 @@ from authz_server.policy.patterns import parse_host_pattern
 Service = TypeVar("Service")
 
 
-class _Claim(NamedTuple, Generic[Service]):
-    """One service's claim on a host: everything below a path prefix."""
+class _Prefixes(Generic[Service]):
+    """The claims on one host, as a tree over folded segments: finding one takes no longer the more there are."""
 
-    prefix: tuple[str, ...]
-    service: Service
+    __slots__ = ("_further", "_prefix", "_service")
+
+    def __init__(self) -> None:
+        self._further: dict[str, _Prefixes[Service]] = {}
+        self._prefix: tuple[str, ...] = ()
+        self._service: Service | None = None
+
+    def add(self, prefix: tuple[str, ...], service: Service) -> None:
+        """Let a service speak for everything below a path; no two have the same one but for the spelling."""
+        node = self
+        for segment in prefix:
+            node = node._further.setdefault(fold_segment(segment), _Prefixes())
+        node._prefix, node._service = prefix, service
+
+    def longest(self, segments: tuple[str, ...]) -> "_Prefixes[Service] | None":
+        """The claim with the longest prefix that the path has, but for the spelling."""
+        node, found = self, self if self._service is not None else None
+        for segment in segments:
+            if not node._further:
+                break
+            following = node._further.get(fold_segment(segment))
+            if following is None:
+                break
+            node = following
+            if node._service is not None:
+                found = node
+        return found
+
+    def speaker(self, segments: tuple[str, ...]) -> Service | None:
+        """The service, where the path has the prefix as it is written."""
+        return self._service if segments[: len(self._prefix)] == self._prefix else None
 
 
 class HostIndex(Generic[Service]):
     """Services by host and path prefix. Built once, then only read."""
 
     def __init__(self) -> None:
-        self._claims: dict[tuple[str, int | None], list[_Claim[Service]]] = {}
+        self._claims: dict[tuple[str, int | None], _Prefixes[Service]] = {}
 
     def add(self, host: str, path_prefix: str, service: Service) -> None:
         """Let a service speak for a host pattern and everything below a literal path."""
         pattern = parse_host_pattern(host)
-        claims = self._claims.setdefault((pattern.name, pattern.port), [])
-        claims.append(_Claim(tuple(part for part in path_prefix.split("/") if part), service))
-        claims.sort(key=lambda claim: len(claim.prefix), reverse=True)
+        prefixes = self._claims.setdefault((pattern.name, pattern.port), _Prefixes())
+        prefixes.add(tuple(part for part in path_prefix.split("/") if part), service)
 
     def find(self, host: str, port: int | None, path: Path) -> Service | None:
         """The service with the most exact host and then the longest prefix.
@@ -38,18 +66,11 @@ class HostIndex(Generic[Service]):
         """
         for name in _patterns_for(host):
             for key in ((name, port), (name, None)) if port is not None else ((name, None),):
-                for prefix, service in self._claims.get(key, ()):
-                    if not prefix or path.segments[: len(prefix)] == prefix:
-                        return service
-                    if _is_spelling_of(path.segments, prefix):
-                        return None
+                prefixes = self._claims.get(key)
+                claim = None if prefixes is None else prefixes.longest(path.segments)
+                if claim is not None:
+                    return claim.speaker(path.segments)
         return None
-
-
-def _is_spelling_of(segments: Sequence[str], prefix: Sequence[str]) -> bool:
-    """Whether a path begins with a prefix but for the spelling."""
-    begins = zip(segments, prefix, strict=False)
-    return len(segments) >= len(prefix) and all(fold_segment(one) == fold_segment(other) for one, other in begins)
 
 
 def _patterns_for(host: str) -> Iterator[str]:

@@ -3,6 +3,8 @@
 import pytest
 
 from authz_server.model import Path
+from authz_server.policy import hosts
+from authz_server.policy.folding import fold_segment
 from authz_server.policy.hosts import HostIndex
 
 
@@ -65,3 +67,23 @@ def test_no_service_for_an_unknown_host() -> None:
     index: HostIndex[str] = HostIndex()
     index.add("orders.shop.example", "/", "orders")
     assert index.find("web.shop.example", None, Path((), True)) is None
+
+
+def test_finding_a_prefix_takes_no_longer_the_more_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services that share a host are not asked one after the other."""
+    folded: list[str] = []
+
+    def counted(segment: str) -> str:
+        folded.append(segment)
+        return fold_segment(segment)
+
+    monkeypatch.setattr(hosts, "fold_segment", counted)
+    steps = []
+    for number in (10, 1000):
+        index: HostIndex[str] = HostIndex()
+        for service in range(number):
+            index.add("shop.example", f"/api/v{service}", f"v{service}")
+        folded.clear()
+        assert index.find("shop.example", None, Path(("api", "v7", "orders", "1"), False)) == "v7"
+        steps.append(len(folded))
+    assert steps == [2, 2]
