@@ -20,6 +20,7 @@ from authz_server.identity.cache import BoundedCache
 from authz_server.identity.introspection import OpaqueTokens, opaque_tokens
 from authz_server.identity.spiffe import InvalidSpiffePattern
 from authz_server.model import Decision
+from authz_server.policy.collection import free_in_steps
 from authz_server.telemetry.logs import configure_logs
 from authz_server.telemetry.worker_metrics import CacheState, WorkerMetrics
 from authz_server.worker.calls import Call, Handler
@@ -47,7 +48,7 @@ from authz_server.worker.server import CannotListen, CheckServer
 from authz_server.worker.snapshots import Snapshots
 from authz_server.worker.unknown_keys import UnknownKeys
 
-SWITCH_S = 0.0005
+SWITCH_S = 0.00005
 """How long one thread runs Python while another waits for it."""
 
 
@@ -134,11 +135,14 @@ class _Worker:
                 self._snapshots.prepare(message)
                 self._channel.send(Prepared(generation))
             case Activate(generation):
+                before: list[object] = [] if self._service.snapshot is None else [self._service.snapshot.policies]
                 self._service.snapshot = self._snapshots.activate(generation)
                 self.server.set_serving()
                 # What a snapshot holds lives long: later collections need not walk it.
                 gc.freeze()
                 self._channel.send(Activated(generation))
+                if self._service.snapshot.policies not in before:
+                    free_in_steps(before)
 
 
 def _introspector(tokens: OpaqueTokens, metrics: WorkerMetrics) -> Introspect:

@@ -59,7 +59,7 @@ class Snapshots:
         """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
         policies = self._policies
         if message.plan is not None:
-            with without_collection():
+            with without_collection(freeze=True):
                 plan = unpack(message.plan)
                 policies = PolicyIndex(plan, ConditionRuntime(), self._settings.identity.identity_headers)
         if policies is None:

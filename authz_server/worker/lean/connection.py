@@ -31,7 +31,7 @@ from authz_server.worker.lean.frames import (
 )
 from authz_server.worker.lean.heads import Head, checked_fields
 from authz_server.worker.lean.outgoing import DEFAULT_WINDOW, Outgoing
-from authz_server.worker.lean.streams import STREAM_WINDOW, Held, Stream, Streams
+from authz_server.worker.lean.streams import MAX_HELD_BYTES, STREAM_WINDOW, Held, Stream, Streams
 from authz_server.worker.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_STREAMS
 
 CONNECTION_WINDOW = 32 * 1024 * 1024
@@ -65,6 +65,7 @@ class Connection:
         """Why the connection ends as soon as everything is sent."""
         self._take = take
         self._blocks = FieldBlocks(known_blocks, table_bytes)
+        self._held = held
         self._streams = Streams(held)
         self._allowance = Allowance(clock)
         self._rest = b""
@@ -72,8 +73,8 @@ class Connection:
         self._settled = False
         self._last_taken: int | None = None
         """The last call, once no more are taken."""
-        self._continued: tuple[int, int, list[bytes]] | None = None
-        """Stream, flags and parts of a field block that goes on in CONTINUATION frames."""
+        self._continued: tuple[int, int, bytearray] | None = None
+        """Stream, flags and what has come of a field block that goes on in CONTINUATION frames."""
         self._actions = (
             self._data,
             self._headers,
@@ -115,6 +116,7 @@ class Connection:
 
     def close(self) -> None:
         """The connection is gone: forget what has come."""
+        self._drop_block()
         self._streams.end_all()
 
     def _consume(self, buffer: bytes) -> int:
@@ -163,7 +165,7 @@ class Connection:
         self._rest = b""
         last = self._streams.last if self._last_taken is None else self._last_taken
         self.outgoing.frames.append(goaway(last, failure.code, failure.why))
-        self._streams.end_all()
+        self.close()
 
     def _reset(self, stream: int, code: ErrorCode) -> None:
         self._allowance.spend()
@@ -207,21 +209,33 @@ class Connection:
         if flags & END_HEADERS:
             self._block(number, flags, block)
         else:
-            self._continued = (number, flags, [block])
+            self._continued = (number, flags, bytearray())
+            self._add_to_block(block)
 
     def _continuation(self, number: int, flags: int, payload: bytes) -> None:
         assert self._continued is not None  # noqa: S101  # `_consume` has seen to it
-        begun, first_flags, parts = self._continued
+        begun, first_flags, block = self._continued
         if number != begun:
             raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of another stream")
         if len(payload) < MAX_PAYLOAD_BYTES // 2:
             self._allowance.spend()
-        parts.append(payload)
-        if len(parts) * MAX_PAYLOAD_BYTES > 2 * MAX_METADATA_BYTES or sum(map(len, parts)) > MAX_METADATA_BYTES:
-            raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "a field block is too large")
+        self._add_to_block(payload)
         if flags & END_HEADERS:
+            self._drop_block()
+            self._block(number, first_flags, bytes(block))
+
+    def _add_to_block(self, payload: bytes) -> None:
+        assert self._continued is not None  # noqa: S101  # the callers have seen to it
+        block = self._continued[2]
+        block += payload
+        self._held.bytes += len(payload)
+        if len(block) > MAX_METADATA_BYTES or self._held.bytes > MAX_HELD_BYTES:
+            raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "a field block is too large")
+
+    def _drop_block(self) -> None:
+        if self._continued is not None:
+            self._held.bytes -= len(self._continued[2])
             self._continued = None
-            self._block(number, first_flags, b"".join(parts))
 
     def _block(self, number: int, flags: int, block: bytes) -> None:
         """A whole field block, which must be decoded whatever becomes of its stream."""

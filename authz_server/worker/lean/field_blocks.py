@@ -1,9 +1,10 @@
 """What the field block of a call says (RFC 9113 section 8.3, RFC 7541), each block decoded once.
 
 A peer that has acknowledged a table size of 0 sends the same block, byte for byte, for every call that has the same
-fields: then it is looked up.
+fields: then it is looked up. With a trace context the blocks differ in values that nobody reads.
 """
 
+from collections import deque
 from collections.abc import Iterable
 
 from hpack import Decoder
@@ -12,11 +13,14 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode
 from authz_server.worker.lean.heads import Head, read_head
 from authz_server.worker.lean.long_values import MAX_FIELDS_BYTES, without_long_values
+from authz_server.worker.lean.shapes import Shape, shape_of
 
 _NO_TABLE = b"\x20"
 """The peer gives the table no place from now on (RFC 7541 section 6.3)."""
 _LONG_BLOCK_BYTES = 2048
 _MAX_KEPT = 256
+_MAX_SHAPES = 8
+"""Each is tried in turn."""
 
 Field = tuple[bytes, bytes]
 
@@ -26,7 +30,16 @@ class KnownBlocks:
 
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
-        self.get = self._heads.get
+        self._shapes: deque[Shape] = deque(maxlen=_MAX_SHAPES)
+
+    def get(self, block: bytes) -> Head | None:
+        """What a block says, or one that differs only in what nobody reads; None where that is not known."""
+        head = self._heads.get(block)
+        if head is None:
+            for shape in self._shapes:
+                if shape.fits(block):
+                    return shape.head
+        return head
 
     def keep(self, block: bytes, head: Head) -> None:
         """Remember what a block says; when there are too many, all others are forgotten."""
@@ -35,6 +48,9 @@ class KnownBlocks:
         if len(self._heads) >= _MAX_KEPT:
             self._heads.clear()
         self._heads[block] = head
+        shape = shape_of(block, head)
+        if shape is not None:
+            self._shapes.appendleft(shape)
 
 
 class FieldBlocks:

@@ -20,6 +20,10 @@ _PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path"))
 _NEEDED = (b":method", b":scheme", b":path")
 _OF_CONNECTIONS = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
 """Fields of one connection, which have no place in HTTP/2 (section 8.2.2)."""
+READ = frozenset(
+    (*_PSEUDO, *_OF_CONNECTIONS, b"te", b"content-type", b"content-length", b"grpc-encoding", b"grpc-timeout")
+)
+"""The names of fields whose values count; of all others any value will do."""
 _CONTENT_TYPE = re.compile(rb"application/grpc(\+proto)?(;.*)?", re.DOTALL)
 
 _NOT_GRPC = http_answer(415, "This address answers gRPC calls only.\n")

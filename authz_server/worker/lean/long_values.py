@@ -4,6 +4,8 @@ Envoy sends a client's `tracestate` along with a call, and to decode it would co
 peer puts into its table stay as long as they may be in it: others refer to them (RFC 7541 section 6).
 """
 
+from typing import NamedTuple
+
 from hpack.exceptions import HPACKDecodingError
 from hpack.hpack import decode_integer, encode_integer
 
@@ -31,7 +33,7 @@ def without_long_values(block: bytes, table_bytes: int) -> bytes:
     kept: list[bytes | memoryview] = []
     try:
         while at < end:
-            after, value_bytes = _field(view, at)
+            _, after, value_bytes = field_at(view, at)
             for_table = table_bytes > 0 and view[at] & 0xC0 == 0x40
             if value_bytes <= (longest_kept if for_table else LONG_VALUE_BYTES):
                 kept.append(view[at:after])
@@ -53,20 +55,30 @@ def _larger_than(table_bytes: int) -> bytes:
     return b"\x40\x01x" + bytes(encode_integer(table_bytes, 7)) + b"x" * table_bytes
 
 
-def _field(view: memoryview, at: int) -> tuple[int, int]:
-    """Where the field ends that begins here, and the encoded length of its value."""
+class FieldPlace(NamedTuple):
+    """Where a field is in a block (RFC 7541 section 6)."""
+
+    value_at: int | None
+    """Where its value begins, with its length; None where it has none of its own."""
+    end: int
+    value_bytes: int
+    """As it is encoded."""
+
+
+def field_at(view: memoryview, at: int) -> FieldPlace:
+    """The place of the field that begins here; it may end beyond the block. Raises HPACKDecodingError, IndexError."""
     first = view[at]
     if first & 0x80:
-        return at + _integer(view, at, 7)[1], 0
+        return FieldPlace(None, at + _integer(view, at, 7)[1], 0)
     if first & 0xE0 == 0x20:
-        return at + _integer(view, at, 5)[1], 0
+        return FieldPlace(None, at + _integer(view, at, 5)[1], 0)
     index, used = _integer(view, at, 6 if first & 0x40 else 4)
     at += used
     if index == 0:
         length, used = _integer(view, at, 7)
         at += used + length
     length, used = _integer(view, at, 7)
-    return at + used + length, length
+    return FieldPlace(at, at + used + length, length)
 
 
 def _integer(view: memoryview, at: int, prefix_bits: int) -> tuple[int, int]:

@@ -11,13 +11,13 @@ from authz_server.worker.limits import MAX_MESSAGE_BYTES
 STREAM_WINDOW = MAX_MESSAGE_BYTES + PREFIX_BYTES
 """What a peer may send of one call: never more than a whole message."""
 MAX_HELD_BYTES = 128 * 1024 * 1024
-"""Of messages that have not come whole yet, on all connections."""
+"""Of messages and field blocks that have not come whole yet, on all connections."""
 
 _MAX_RESET = 1000
 
 
 class Held(Struct):
-    """Counts what has come of messages that are not whole, on all connections."""
+    """Counts what has come of messages and field blocks that are not whole, on all connections."""
 
     bytes: int = 0
 
