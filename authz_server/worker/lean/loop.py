@@ -161,7 +161,10 @@ class Loop:
                     self._serve(self._peers[number], events)
             self._send_answers()
         for peer in list(self._peers.values()):
-            self._drop(peer)
+            # With bytes unread, to close would take away what the peer has not read yet.
+            self._serve(peer, select.EPOLLIN)
+            if peer.number in self._peers:
+                self._drop(peer)
         self._epoll.close()
         self._wake_reader.close()
         self._wake_writer.close()
