@@ -8,16 +8,16 @@ from authz_server.policy.plan import Plan, Rule, Service
 RULES_OF_A_PART = 64
 """Decoding them takes less than a millisecond."""
 
-_encode = msgspec.msgpack.Encoder().encode
+_encoder = msgspec.msgpack.Encoder()
 _service: msgspec.msgpack.Decoder[Service] = msgspec.msgpack.Decoder(Service)
 _rules: msgspec.msgpack.Decoder[tuple[Rule, ...]] = msgspec.msgpack.Decoder(tuple[Rule, ...])
 
 
 class PackedService(Struct, frozen=True):
-    """A service without its rules, and its rules in parts: MessagePack each."""
+    """A service without its rules, and its rules in parts: MessagePack each, and views of the message they came in."""
 
-    service: bytes
-    rules: tuple[bytes, ...]
+    service: memoryview
+    rules: tuple[memoryview, ...]
 
 
 class PackedPlan(Struct, frozen=True):
@@ -41,6 +41,10 @@ def _packed(service: Service) -> PackedService:
     rules = service.rules
     parts = [rules[start : start + RULES_OF_A_PART] for start in range(0, len(rules), RULES_OF_A_PART)]
     return PackedService(_encode(msgspec.structs.replace(service, rules=())), tuple(map(_encode, parts)))
+
+
+def _encode(part: Service | tuple[Rule, ...]) -> memoryview:
+    return memoryview(_encoder.encode(part))
 
 
 def _unpacked(packed: PackedService) -> Service:

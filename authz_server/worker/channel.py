@@ -5,6 +5,8 @@ from threading import Lock
 
 from authz_server.worker.messages import LENGTH_BYTES, ToControl, ToWorker, frame, read_by_worker
 
+_PIECE_BYTES = 256 * 1024
+
 
 class Channel:
     """Blocking messages over a stream socket; one thread receives, any thread sends."""
@@ -43,15 +45,15 @@ class Channel:
         """Make `receive` return None from now on; safe in a signal handler."""
         self._socket.shutdown(socket.SHUT_RD)
 
-    def _read(self, count: int) -> bytes | None:
-        buffer = bytearray(count)
-        view = memoryview(buffer)
-        while view:
+    def _read(self, count: int) -> bytearray | None:
+        # In pieces, and never copied as a whole: to handle megabytes at once would make requests wait.
+        buffer = bytearray()
+        while len(buffer) < count:
             try:
-                received = self._socket.recv_into(view)
+                piece = self._socket.recv(min(_PIECE_BYTES, count - len(buffer)))
             except ConnectionResetError:
                 return None
-            if received == 0:
+            if not piece:
                 return None
-            view = view[received:]
-        return bytes(buffer)
+            buffer += piece
+        return buffer

@@ -172,8 +172,8 @@ def frame(message: ToWorker | ToControl) -> bytes:
     return len(payload).to_bytes(LENGTH_BYTES, "big") + payload
 
 
-def read_by_worker(payload: bytes) -> ToWorker:
-    """The message in a frame's payload. Raises msgspec.MsgspecError."""
+def read_by_worker(payload: bytes | bytearray) -> ToWorker:
+    """The message in a frame's payload; large parts of it are views. Raises msgspec.MsgspecError."""
     return _to_worker.decode(payload)
 
 
