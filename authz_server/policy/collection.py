@@ -1,7 +1,7 @@
 """Many objects that are made at once, stay, and go at once, without a pause for the requests of meanwhile."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from msgspec import Struct
@@ -30,8 +30,12 @@ def without_collection(*, freeze: bool = False) -> Iterator[None]:
             gc.enable()
 
 
-def free_in_steps(roots: list[object]) -> None:
-    """Empty the list, and free what nothing else holds, an object at a time.
+def nothing() -> None:
+    """Do nothing between steps."""
+
+
+def free_in_steps(roots: list[object], step: Callable[[], None] = nothing) -> None:
+    """Empty the list, and free what nothing else holds, an object at a time; `step` is called in between.
 
     The interpreter frees a structure as a whole once its root goes, and no other thread runs meanwhile.
     """
@@ -39,6 +43,7 @@ def free_in_steps(roots: list[object]) -> None:
     # One set of them all would stop everybody each time it grows, and when it goes.
     seen: list[set[int]] = [set() for _ in range(_SETS)]
     for parent in held:
+        step()
         for child in gc.get_referents(parent):
             known = seen[id(child) // _ALIGNMENT % _SETS]
             if id(child) not in known and _may_be_part(child):
@@ -50,6 +55,7 @@ def free_in_steps(roots: list[object]) -> None:
     # Parents first: each goes alone, because its children are held here.
     held.reverse()
     while held:
+        step()
         held.pop()
 
 

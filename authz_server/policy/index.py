@@ -1,6 +1,6 @@
 """A plan made ready for look-ups: host, path and method, caller. So a request meets only the rules that can fit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +10,7 @@ from authz_server.model import Path
 from authz_server.policy import plan
 from authz_server.policy.answers import BoundAnswer, bind_answer
 from authz_server.policy.callers import Caller, CallerMatch, caller_match
+from authz_server.policy.collection import nothing
 from authz_server.policy.conditions import ConditionRuntime, Program
 from authz_server.policy.folding import folded_captures
 from authz_server.policy.hosts import HostIndex
@@ -107,15 +108,21 @@ class ServiceIndex(Struct, frozen=True):
 class PolicyIndex:
     """All services of one revision. Immutable."""
 
-    def __init__(self, policies: plan.Plan, runtime: ConditionRuntime, identity_headers: Iterable[str]) -> None:
-        """`identity_headers` never reach an upstream but as a rule sets them."""
+    def __init__(
+        self,
+        policies: plan.Plan,
+        runtime: ConditionRuntime,
+        identity_headers: Iterable[str],
+        step: Callable[[], None] = nothing,
+    ) -> None:
+        """`identity_headers` never reach an upstream but as a rule sets them; `step` is called after each rule."""
         self.revision = policies.revision
         self.has_lenient = any(service.lenient for service in policies.services)
         """Whether any service takes paths with several readings."""
         self._by_name: dict[str, ServiceIndex] = {}
         self._by_host: HostIndex[ServiceIndex] = HostIndex()
         for service in policies.services:
-            index = _service_index(service, runtime, identity_headers)
+            index = _service_index(service, runtime, identity_headers, step)
             self._by_name[service.name] = index
             for host in service.hosts:
                 self._by_host.add(host, service.path_prefix, index)
@@ -131,7 +138,9 @@ class PolicyIndex:
         return all(self._by_host.find(operation.host, operation.port, path) is service for path in paths)
 
 
-def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_headers: Iterable[str]) -> ServiceIndex:
+def _service_index(
+    service: plan.Service, runtime: ConditionRuntime, identity_headers: Iterable[str], step: Callable[[], None]
+) -> ServiceIndex:
     protected = frozenset(service.set_headers).union(identity_headers)
     rehearses = any(rule.audit for rule in service.rules)
     index = ServiceIndex(
@@ -149,6 +158,7 @@ def _service_index(service: plan.Service, runtime: ConditionRuntime, identity_he
     )
     for order, rule in enumerate(service.rules):
         _add(index, rule, _bind(order, rule, runtime, protected))
+        step()
     return index
 
 

@@ -1,8 +1,11 @@
 """A plan in small parts, for the way to a worker: to decode a large one at once would make requests wait."""
 
+from collections.abc import Callable
+
 import msgspec
 from msgspec import Struct
 
+from authz_server.policy.collection import nothing
 from authz_server.policy.plan import Plan, Rule, Service
 
 RULES_OF_A_PART = 64
@@ -32,9 +35,9 @@ def pack(plan: Plan) -> PackedPlan:
     return PackedPlan(plan.revision, tuple(_packed(service) for service in plan.services))
 
 
-def unpack(packed: PackedPlan) -> Plan:
-    """Put it together again, a part at a time. Raises msgspec.MsgspecError."""
-    return Plan(packed.revision, tuple(_unpacked(service) for service in packed.services))
+def unpack(packed: PackedPlan, step: Callable[[], None] = nothing) -> Plan:
+    """Put it together again, a part at a time; `step` is called after each. Raises msgspec.MsgspecError."""
+    return Plan(packed.revision, tuple([_unpacked(service, step) for service in packed.services]))
 
 
 def _packed(service: Service) -> PackedService:
@@ -47,6 +50,9 @@ def _encode(part: Service | tuple[Rule, ...]) -> memoryview:
     return memoryview(_encoder.encode(part))
 
 
-def _unpacked(packed: PackedService) -> Service:
-    rules = tuple(rule for part in packed.rules for rule in _rules.decode(part))
-    return msgspec.structs.replace(_service.decode(packed.service), rules=rules)
+def _unpacked(packed: PackedService, step: Callable[[], None]) -> Service:
+    rules: list[Rule] = []
+    for part in packed.rules:
+        rules += _rules.decode(part)
+        step()
+    return msgspec.structs.replace(_service.decode(packed.service), rules=tuple(rules))

@@ -25,6 +25,7 @@ from authz_server.telemetry.logs import configure_logs
 from authz_server.telemetry.worker_metrics import CacheState, WorkerMetrics
 from authz_server.worker.calls import Call, Handler
 from authz_server.worker.channel import Channel
+from authz_server.worker.giving_way import giving_way
 from authz_server.worker.messages import (
     ORPHAN_GRACE_S,
     Activate,
@@ -48,7 +49,7 @@ from authz_server.worker.server import CannotListen, CheckServer
 from authz_server.worker.snapshots import Snapshots
 from authz_server.worker.unknown_keys import UnknownKeys
 
-SWITCH_S = 0.00005
+SWITCH_S = 0.0005
 """How long one thread runs Python while another waits for it."""
 
 
@@ -142,7 +143,8 @@ class _Worker:
                 gc.freeze()
                 self._channel.send(Activated(generation))
                 if self._service.snapshot.policies not in before:
-                    free_in_steps(before)
+                    with giving_way() as step:
+                        free_in_steps(before, step)
 
 
 def _introspector(tokens: OpaqueTokens, metrics: WorkerMetrics) -> Introspect:

@@ -19,6 +19,7 @@ from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.packing import unpack
 from authz_server.snapshot import Caches, Snapshot, Verifiers, build_verifiers
+from authz_server.worker.giving_way import giving_way
 from authz_server.worker.messages import Prepare, SigningKeys, WorkerSettings
 
 _CERTIFICATES, _CERTIFICATE_BYTES = 10_000, 64 * 1024 * 1024
@@ -59,9 +60,9 @@ class Snapshots:
         """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
         policies = self._policies
         if message.plan is not None:
-            with without_collection(freeze=True):
-                plan = unpack(message.plan)
-                policies = PolicyIndex(plan, ConditionRuntime(), self._settings.identity.identity_headers)
+            with without_collection(freeze=True), giving_way() as step:
+                plan = unpack(message.plan, step)
+                policies = PolicyIndex(plan, ConditionRuntime(), self._settings.identity.identity_headers, step)
         if policies is None:
             raise WrongGeneration(
                 f"generation {message.generation} keeps the policies of the one before, and there is none"
