@@ -11,7 +11,8 @@ from authz_server.worker.giving_way import giving_way
 
 def test_work_rests_when_its_turn_is_over_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many steps it has."""
-    now, rests = [0.0], []
+    now: list[float] = [0.0]
+    rests: list[float] = []
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(time, "sleep", rests.append)
     with giving_way() as step:
