@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from authz_server.control.policies import PolicyDirectory
 from authz_server.control.publisher import Content, NotActivated, Publisher
 from authz_server.control.trust import Trust
+from authz_server.policy.collection import without_collection
 from authz_server.telemetry.control_metrics import ControlMetrics
 
 _LONGEST_PAUSE_S = 60.0
@@ -62,13 +63,25 @@ class Reloader:
             except TimeoutError:
                 continue
 
+    async def read_ahead(self) -> None:
+        """Read the policies, for the first step to publish."""
+        await self._guarded(asyncio.to_thread(self._read_first))
+
     async def step(self) -> None:
         """Look at all files now, and publish what has changed; a failure of ours changes nothing."""
+        await self._guarded(self._step())
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
         try:
-            await self._step()
+            await work
         except Exception as error:  # noqa: BLE001  # the border: what decides now goes on deciding, whatever a file does to us
             self.activation_problem = f"a failure inside ({type(error).__name__})"
             structlog.get_logger().error("reload_failed", exc_info=True)
+
+    def _read_first(self) -> None:
+        # What a server has at its start, it has for long.
+        with without_collection(freeze=True):
+            self._policies.reread()
 
     async def _step(self) -> None:
         told_to, self._told_to = self._told_to, False

@@ -131,9 +131,12 @@ class _Server:
                 structlog.get_logger().info("stopped")
 
     async def _work(self, supervisor: Supervisor, announce: Callable[[Started], None]) -> None:
+        # Neither needs the other, and reading many policies takes longer.
+        reading = asyncio.create_task(self._reloader.read_ahead())
         await supervisor.start()
         self._started = True
         # Before anything is announced, so that it can be told what was loaded.
+        await reading
         await self._reloader.step()
         self._announce(self._start_of(supervisor), announce)
         async with asyncio.TaskGroup() as group:
