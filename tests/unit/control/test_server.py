@@ -193,7 +193,10 @@ def test_bad_policies_at_the_start_are_waited_for(other: Served) -> None:
         wait_until(lambda: other.readiness()["policies"]["problems"] > 0, PATIENCE_S, "the look at the policies")
         state = other.readiness()
         assert state["status"] == "not_ready"
-        assert state["missing"] == ["no policies have been loaded: 1 problem"]
+        assert "no policies have been loaded: 1 problem" in state["missing"]
+        # The policies are read while the workers start.
+        wait_until((other.directory / "run" / "endpoints.yaml").exists, PATIENCE_S, "the workers")
+        assert other.readiness()["missing"] == ["no policies have been loaded: 1 problem"]
         assert other.code() == {GrpcCode.UNAVAILABLE}
         other.prepare()
         wait_until(lambda: other.readiness()["status"] == "ready", PATIENCE_S, "the policies")
