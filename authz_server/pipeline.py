@@ -32,6 +32,8 @@ _PARAMETERS = re.compile("[;?#]|%(?:25)*(?:3[BbFf]|23)", re.ASCII)
 _USER_INFO = re.compile("(?<=://)[^/]*@", re.ASCII)
 DPOP = "dpop"
 """The scheme of tokens that come with a proof."""
+_VERSION_AND_VARIANT = 7 << 76 | 2 << 62
+_AFTER_VARIANT = (1 << 62) - 1
 SERVICE_EXTENSION = "service"
 """The route's `context_extensions` key that names the service."""
 
@@ -145,10 +147,9 @@ def refused(request: Request, reason: Reason, detail: str, now: float, revision:
 
 def decision_id(now: float) -> str:
     """A UUIDv7 (RFC 9562 section 5.7): in the order of time, unique, and no secret."""
-    time_ms, chance = int(now * 1000), random.getrandbits(74)
-    high, low = time_ms >> 16 & 0xFFFFFFFF, time_ms & 0xFFFF
-    variant, rest = 0x8000 | chance >> 48 & 0x3FFF, chance & 0xFFFFFFFFFFFF
-    return f"{high:08x}-{low:04x}-7{chance >> 62:03x}-{variant:04x}-{rest:012x}"
+    time_ms, chance = int(now * 1000) & 0xFFFFFFFFFFFF, random.getrandbits(74)
+    digits = f"{time_ms << 80 | _VERSION_AND_VARIANT | chance >> 62 << 64 | chance & _AFTER_VARIANT:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _bare_path(request: Request) -> str | None:

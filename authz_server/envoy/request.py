@@ -8,7 +8,6 @@ from google.protobuf.message import DecodeError
 
 from authz_server.errors import Reason, Refused
 from authz_server.model import Request
-from authz_server.pb.envoy.config.core.v3.address_pb2 import Address
 from authz_server.pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 
@@ -16,6 +15,7 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 # For every header of every request: without a step of the interpreter for each.
 _NAME_AND_RAW_VALUE = attrgetter("key", "raw_value")
 _RAW_VALUE = itemgetter(1)
+NO_EXTENSIONS: Mapping[str, str] = {}
 NO_METADATA: Mapping[str, Any] = {}
 
 
@@ -32,7 +32,8 @@ def read_request(payload: bytes, namespaces: Iterable[str] = ()) -> Request:
         raise Refused(Reason.MALFORMED_REQUEST, "the message is not a CheckRequest") from error
     http = attributes.request.http
     headers, joined = _headers(http)
-    source, destination = attributes.source, attributes.destination.address
+    source, destination = attributes.source, attributes.destination.address.socket_address
+    extensions = attributes.context_extensions
     return Request(
         method=http.method,
         target=http.path,
@@ -41,12 +42,13 @@ def read_request(payload: bytes, namespaces: Iterable[str] = ()) -> Request:
         headers_joined=joined,
         protocol=http.protocol,
         id=http.id,
-        client_address=_ip(source.address),
-        destination_address=_ip(destination),
-        destination_port=destination.socket_address.port_value or None,
+        # Both are empty for pipes and internal listeners.
+        client_address=source.address.socket_address.address,
+        destination_address=destination.address,
+        destination_port=destination.port_value or None,
         principal=source.principal,
         certificate=source.certificate,
-        extensions=dict(attributes.context_extensions),
+        extensions=dict(extensions) if extensions else NO_EXTENSIONS,
         # In `body` Envoy replaces what is no text, so that it may read otherwise than what goes on.
         body=http.raw_body,
         body_size=http.size,
@@ -83,8 +85,3 @@ def _joined(headers: tuple[tuple[str, bytes], ...]) -> dict[str, bytes]:
     for name, value in headers:
         joined[name] = joined[name] + b"," + value if name in joined else value
     return joined
-
-
-def _ip(address: Address) -> str:
-    """The address as text; empty for pipes and internal listeners."""
-    return address.socket_address.address
