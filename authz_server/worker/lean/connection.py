@@ -181,11 +181,12 @@ class Connection:
         if self._window < CONNECTION_WINDOW // 2:
             self.outgoing.frames.append(window_update(0, CONNECTION_WINDOW - self._window))
             self._window = CONNECTION_WINDOW
-        stream = self._streams.receiving(number)
         if flags & PADDED:
+            # First: padding that is wrong ends the connection, whatever stream it is of.
             payload = content(flags & PADDED, payload)
-            if stream is not None and not flags & END_STREAM:
-                self.outgoing.frames.append(window_update(number, size - len(payload)))
+        stream = self._streams.receiving(number)
+        if flags & PADDED and stream is not None and not flags & END_STREAM:
+            self.outgoing.frames.append(window_update(number, size - len(payload)))
         if stream is None:
             self._allowance.spend()
         elif flags & END_STREAM:
