@@ -237,6 +237,13 @@ def test_a_block_may_come_in_any_pieces() -> None:
         assert [message for _, _, message in talk.calls] == [b"m"]
 
 
+def test_wrong_padding_ends_the_connection_whatever_stream_it_is_of() -> None:
+    """Section 6.1: also where the peer has ended the stream before, and waits for the answer."""
+    talk = Talk(later)
+    talk.say(OPEN, data(1, framed(b"m")))
+    assert failure(talk.say(data(1, b"", PADDED))) == Failure(0, ErrorCode.FRAME_SIZE_ERROR)
+
+
 def test_padding_is_no_part_of_a_message() -> None:
     """Section 6.1: it is taken off, and the window of a stream that goes on gets it back."""
     talk = Talk()
