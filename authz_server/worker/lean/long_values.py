@@ -22,7 +22,7 @@ _LONGEST_INTEGER = 12
 
 
 def without_long_values(block: bytes, table_bytes: int) -> bytes:
-    """The block without fields that have a long value. Raises ConnectionFailed for one that ends within a field.
+    """The block with nothing in place of each long value. Raises ConnectionFailed for one that ends within a field.
 
     A block that has more fields than are read is refused before they are decoded: each costs more the longer the
     block is. `table_bytes` is the most that the peer's table may have.
@@ -33,21 +33,30 @@ def without_long_values(block: bytes, table_bytes: int) -> bytes:
     kept: list[bytes | memoryview] = []
     try:
         while at < end:
-            _, after, value_bytes = field_at(view, at)
+            value_at, after, value_bytes = field_at(view, at)
             for_table = table_bytes > 0 and view[at] & 0xC0 == 0x40
-            if value_bytes <= (longest_kept if for_table else LONG_VALUE_BYTES):
+            if value_at is None or value_bytes <= (longest_kept if for_table else LONG_VALUE_BYTES):
                 kept.append(view[at:after])
-                room -= max(after - at, _FIELD_BYTES)
-                if room < 0:
-                    raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "a field section is too large")
-            elif for_table:
-                kept.append(_larger_than(table_bytes))
+            else:
+                kept.append(_without_value(view, at, value_at))
+                if for_table:
+                    kept.append(_larger_than(table_bytes))
+            room -= max(len(kept[-1]), _FIELD_BYTES)
+            if room < 0:
+                raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "a field section is too large")
             at = after
     except (HPACKDecodingError, IndexError):
         at = end + 1
     if at != end:
         raise ConnectionFailed(ErrorCode.COMPRESSION_ERROR, "a field block is broken")
     return b"".join(kept)
+
+
+def _without_value(view: memoryview, at: int, value_at: int) -> bytes:
+    """The field that begins here with an empty value, not to be put into a table: that it came is not lost."""
+    index, _ = _integer(view, at, 6 if view[at] & 0x40 else 4)
+    name = bytes(encode_integer(index, 4)) if index else b"\0" + bytes(view[at + 1 : value_at])
+    return name + b"\0"
 
 
 def _larger_than(table_bytes: int) -> bytes:

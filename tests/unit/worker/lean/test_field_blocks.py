@@ -287,3 +287,13 @@ def test_trailers_use_the_same_table() -> None:
     talk.say(headers(1, first), data(1, framed(b"m"), 0), headers(1, trailers, END_HEADERS | END_STREAM))
     talk.say(call(3, b"n", second))
     assert [message for _, _, message in talk.calls] == [b"m", b"n"]
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+@pytest.mark.parametrize("first", [b"\0", b"\x40"], ids=["not kept", "kept"])
+def test_a_field_with_a_long_value_has_come_all_the_same(acknowledged: bool, first: bytes) -> None:
+    """A second path is malformed, although nobody reads its value."""
+    talk = Talk() if acknowledged else unacknowledged()
+    block = (NO_TABLE if acknowledged else b"") + GOOD + first + text(b":path") + text(b"/" * 20_000)
+    assert failure(talk.say(call(1, b"m", block))) == Failure(1, ErrorCode.PROTOCOL_ERROR)
+    assert talk.calls == []
