@@ -20,6 +20,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from authz_server.errors import GrpcCode
 from authz_server.worker.address import Address, TcpAddress
 from authz_server.worker.calls import Call, CallRefused, Handler
+from authz_server.worker.limits import LONGEST_HOLD_S
 
 _NO_FLAGS = 0
 _LOOK_S = 1.0
@@ -163,12 +164,19 @@ class GrpcioServer:
                 events.append(event)
             # An event holds its call, which must not live until the next one comes.
             event = None
+            since = time.monotonic()
             while events:
                 _alone(self._act, events.popleft())
-            while self._due:
-                call, answer = self._due.popleft()
-                _alone(call.answer, answer)
+                if time.monotonic() - since > LONGEST_HOLD_S:
+                    self._send_due()
+                    since = time.monotonic()
+            self._send_due()
         self._stopped.set()
+
+    def _send_due(self) -> None:
+        while self._due:
+            call, answer = self._due.popleft()
+            _alone(call.answer, answer)
 
     def _act(self, event: Any) -> None:  # noqa: ANN401
         tag = event.tag

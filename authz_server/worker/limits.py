@@ -4,6 +4,9 @@ MAX_STREAMS = 1000
 """Calls at once on one connection (RFC 9113 section 5.1.2)."""
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024 + 64 * 1024
 """A request that is decided is never larger."""
+LONGEST_HOLD_S = 0.002
+"""How long an answer waits for others that are being made, to be sent with them. Less than what a check keeps of the
+caller's deadline: an answer that comes too late is an RPC error."""
 MAX_METADATA_BYTES = 8 * 1024 * 1024
 """Envoy sends a client's `tracestate` along with Check: no client may choose a size that ends in an RPC error. This is
 the most that Envoy can be told to accept as headers."""

@@ -35,13 +35,13 @@ def without_long_values(block: bytes, table_bytes: int) -> bytes:
         while at < end:
             value_at, after, value_bytes = field_at(view, at)
             for_table = table_bytes > 0 and view[at] & 0xC0 == 0x40
-            if value_at is None or value_bytes <= (longest_kept if for_table else LONG_VALUE_BYTES):
-                kept.append(view[at:after])
-            else:
-                kept.append(_without_value(view, at, value_at))
+            piece: bytes | memoryview = view[at:after]
+            if value_at is not None and value_bytes > (longest_kept if for_table else LONG_VALUE_BYTES):
+                piece = _without_value(view, at, value_at)
                 if for_table:
-                    kept.append(_larger_than(table_bytes))
-            room -= max(len(kept[-1]), _FIELD_BYTES)
+                    piece += _larger_than(table_bytes)
+            kept.append(piece)
+            room -= max(len(piece), _FIELD_BYTES)
             if room < 0:
                 raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "a field section is too large")
             at = after

@@ -119,7 +119,12 @@ class Loop:
             # There are no more file descriptors: until the next look nobody is let in.
             self._accept(False)
             return
-        peer = Peer(connected, time.monotonic(), self._new_connection)
+        try:
+            peer = Peer(connected, time.monotonic(), self._new_connection)
+        except OSError:
+            # It has gone already.
+            connected.close()
+            return
         self._peers[peer.number] = peer
         self._epoll.register(peer.number, select.EPOLLIN)
         self._serve(peer, select.EPOLLOUT)

@@ -1,10 +1,12 @@
 """A connection and its socket: what has come goes in, what is to be sent goes out as fast as the peer takes it."""
 
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from authz_server.worker.lean.connection import Connection
+from authz_server.worker.limits import LONGEST_HOLD_S
 
 _READ_BYTES = 256 * 1024
 
@@ -20,6 +22,8 @@ class Peer:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.number = connected.fileno()
         self.since = since
+        self.read_at = self.written_at = since
+        """When something has come last, and when answers were sent last."""
         self.hung_up: float | None = None
         """When we have said that nothing more comes."""
         self.connection = connection(self)
@@ -61,8 +65,15 @@ class Peer:
             return False
         if not data:
             return False
+        self.read_at = self.written_at = time.monotonic()
         self.connection.receive(data)
         return True
+
+    def write_if_late(self, now: float) -> None:
+        """Send what has waited long for the answers to other calls that came with it."""
+        if now - self.written_at > LONGEST_HOLD_S:
+            self.written_at = now
+            self.write()
 
     def write(self) -> bool:
         """Send what can be sent; returns whether the peer is still there."""

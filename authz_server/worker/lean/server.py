@@ -71,7 +71,9 @@ class LeanServer:
         handler = self._handlers.get(head.path)
         if handler is None:
             return _NO_METHOD
-        deadline = None if head.timeout_s is None else time.monotonic() + head.timeout_s
+        peer.write_if_late(time.monotonic())
+        # Since it came, not since its turn has come.
+        deadline = None if head.timeout_s is None else peer.read_at + head.timeout_s
         try:
             return handler(message, LeanCall(deadline, self._loop, peer, stream))
         except CallRefused as refusal:
