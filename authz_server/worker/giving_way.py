@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 TURN_S = 0.0005
 """How long such work goes on before it gives way."""
@@ -12,13 +13,20 @@ REST_S = 0.00005
 ANSWERING_TURN_S = 0.005
 """How long the thread that answers goes on meanwhile, before the work is let in."""
 
+_ALONE = Lock()
+
 Step = Callable[[], None]
 """Called again and again by work that takes long."""
 
 
 @contextmanager
 def giving_way() -> Iterator[Step]:
-    """For the time of such work: what is to be called after each step of it, a millisecond at the most."""
+    """For the time of such work, one at a time: what is to be called after each step of a millisecond at most."""
+    with _ALONE:
+        yield from _giving_way()
+
+
+def _giving_way() -> Iterator[Step]:
     began = time.perf_counter()
 
     def step() -> None:

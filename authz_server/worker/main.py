@@ -7,6 +7,7 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import structlog
@@ -143,8 +144,13 @@ class _Worker:
                 gc.freeze()
                 self._channel.send(Activated(generation))
                 if self._service.snapshot.policies not in before:
-                    with giving_way() as step:
-                        free_in_steps(before, step)
+                    # Beside the messages: while many calls come it takes long, and signs of life must not wait.
+                    Thread(target=_let_go, args=(before,), name="let-go", daemon=True).start()
+
+
+def _let_go(roots: list[object]) -> None:
+    with giving_way() as step:
+        free_in_steps(roots, step)
 
 
 def _introspector(tokens: OpaqueTokens, metrics: WorkerMetrics) -> Introspect:

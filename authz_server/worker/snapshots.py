@@ -60,7 +60,7 @@ class Snapshots:
         """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
         policies = self._policies
         if message.plan is not None:
-            with without_collection(freeze=True), giving_way() as step:
+            with giving_way() as step, without_collection(freeze=True):
                 plan = unpack(message.plan, step)
                 policies = PolicyIndex(plan, ConditionRuntime(), self._settings.identity.identity_headers, step)
         if policies is None:

@@ -297,3 +297,16 @@ def test_a_field_with_a_long_value_has_come_all_the_same(acknowledged: bool, fir
     block = (NO_TABLE if acknowledged else b"") + GOOD + first + text(b":path") + text(b"/" * 20_000)
     assert failure(talk.say(call(1, b"m", block))) == Failure(1, ErrorCode.PROTOCOL_ERROR)
     assert talk.calls == []
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+@pytest.mark.parametrize("first", [b"\0", b"\x40"], ids=["not kept", "kept"])
+def test_a_long_name_of_a_long_value_is_not_decoded(
+    acknowledged: bool, first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts among the fields that a call may have."""
+    talk = Talk() if acknowledged else unacknowledged()
+    block = (NO_TABLE if acknowledged else b"") + GOOD + first + huffman(5 * MIB) + huffman(MIB)
+    work = Work(monkeypatch)
+    assert failure(talk.say(headers(1, block))) == Failure(0, ErrorCode.ENHANCE_YOUR_CALM)
+    assert work.decoded <= 1

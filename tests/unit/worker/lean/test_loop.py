@@ -1,6 +1,7 @@
 """Sockets: who is let in, who is sent away, and whom others do not have to wait for."""
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +12,19 @@ from authz_server.worker.address import TcpAddress, UnixAddress
 from authz_server.worker.calls import Call
 from authz_server.worker.lean import loop
 from authz_server.worker.lean.connection import Connection
+from authz_server.worker.lean.field_blocks import KnownBlocks
 from authz_server.worker.lean.frames import PREFACE, settings
+from authz_server.worker.lean.heads import Head
 from authz_server.worker.lean.listener import listen
+from authz_server.worker.lean.peer import Peer
 from authz_server.worker.lean.server import LeanServer
+from authz_server.worker.lean.streams import Held
+from authz_server.worker.limits import LONGEST_HOLD_S
+from tests.unit.worker.lean.wire import GOOD, NO_TABLE, call
 
 PATIENCE_S = 30.0
 METHOD = "/a/Now"
+FIRST = NO_TABLE + GOOD
 
 
 def echo(message: bytes, _call: Call) -> bytes:
@@ -148,3 +156,31 @@ def test_when_the_server_ends_peers_are_told_that_it_takes_no_more(server: LeanS
         server.stop(1.0)
         rest = read_all(peer)
     assert b"\x07\0\0\0\0\0" in rest
+
+
+def test_an_answer_does_not_wait_long_for_others_that_came_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would come too late to be one, which is an RPC error and may pass."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    ours, theirs = socket.socketpair()
+    there: list[bool] = []
+
+    def take(_stream: int, _head: Head, message: bytes) -> bytes:
+        peer.write_if_late(now[0])
+        theirs.setblocking(False)
+        try:
+            there.append(message in theirs.recv(65_536))
+        except BlockingIOError:
+            there.append(False)
+        now[0] += 0.75 * LONGEST_HOLD_S
+        return message
+
+    peer = Peer(ours, now[0], lambda _: Connection(take, KnownBlocks(), Held()))
+    peer.write()
+    theirs.recv(65_536)
+    theirs.sendall(PREFACE + settings(()) + call(1, b"m", FIRST) + call(3, b"m") + call(5, b"m") + call(7, b"m"))
+    assert peer.read()
+    # Two were made before the first went out, and the next two before the others did.
+    assert there == [False, False, True, False]
+    ours.close()
+    theirs.close()
