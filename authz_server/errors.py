@@ -47,6 +47,7 @@ class Reason(StrEnum):
     OVERLOADED = "overloaded"
     NOT_READY = "not_ready"
     DEADLINE = "deadline"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -86,6 +87,7 @@ OUTCOMES: dict[Reason, Outcome] = {
     Reason.OVERLOADED: _UNAVAILABLE,
     Reason.NOT_READY: _UNAVAILABLE,
     Reason.DEADLINE: _UNAVAILABLE,
+    Reason.AUDIT_UNAVAILABLE: _UNAVAILABLE,
     Reason.INTERNAL_ERROR: Outcome(500, GrpcCode.INTERNAL, "Authorization failed."),
 }
 
@@ -107,7 +109,8 @@ AUDITABLE = frozenset(
 )
 
 # Failures of ours, which an operator may prefer to be errors to the proxy rather than denials. Nothing that a
-# credential or a policy says is among them: `issuer_unavailable` is not, for clients choose whose token they show.
+# credential or a policy says is among them: `issuer_unavailable` is not, for clients choose whose token they show; nor
+# is `audit_unavailable`, for a policy says that nothing passes without its record.
 FAILURES = frozenset({Reason.OVERLOADED, Reason.NOT_READY, Reason.DEADLINE, Reason.INTERNAL_ERROR})
 
 # Outside, these look like `token_invalid`: a client must not learn which check a token failed.

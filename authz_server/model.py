@@ -160,6 +160,10 @@ class UpstreamToken(Struct, frozen=True):
         return f"UpstreamToken(header={self.header!r})"
 
 
+RecordClass = Literal["never_lose", "best_effort"]
+"""What becomes of a request whose record can be kept nowhere: it is denied, or it goes on and a gap is recorded."""
+
+
 class Decision(Struct, frozen=True, kw_only=True):
     """The outcome of one check, with everything that the answer and the record say about it."""
 
@@ -196,6 +200,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """In which form the client reads a denial."""
     upstream_token: UpstreamToken | None = None
     """What the upstream learns from us where a rule allowed; None where there are no such tokens."""
+    record_class: RecordClass | None = None
+    """As the policies say; None where they do not."""
 
     @property
     def allowed(self) -> bool:
@@ -206,3 +212,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     def unenforced(self) -> bool:
         """Whether this is a denial that goes through."""
         return self.would_deny and self.mode == "audit" and self.reason in AUDITABLE
+
+    @property
+    def never_lose(self) -> bool:
+        """Whether the record has a place of its own: where policies do not say, that of a request that goes through."""
+        return self.allowed if self.record_class is None else self.record_class == "never_lose"

@@ -12,7 +12,7 @@ from authz_server.identity.user import VerifiedToken
 from authz_server.model import BodyFormat, Decision, Request, UpstreamToken, Workload
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation
-from authz_server.policy.decide import Verdict, decide
+from authz_server.policy.decide import NO_ANSWER, Verdict, decide
 from authz_server.policy.every_reading import decide_every
 from authz_server.policy.index import ServiceIndex
 from authz_server.policy.inputs import read_inputs
@@ -44,6 +44,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     credential: Authorization | None = None
     token: VerifiedToken | None = None
     service: ServiceIndex | None = None
+    obeyed: str | None = None
     inputs: Mapping[str, Any] = {}
     upstream_token: UpstreamToken | None = None
     if snapshot.verifiers.proxies is not None:
@@ -90,6 +91,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
             evaluations = [evaluation.reread(replace(operation, path=reading.path)) for reading in found]
             hows = [reading.how for reading in found]
             verdict = fault or decide_every(service, caller, evaluations, hows, came)
+        obeyed = verdict.rule
         rehearsed = rehearse(service, verdict, caller, evaluations) if service.audits else Rehearsed(verdict)
         # Last, because of the body only what rules have read is on record.
         inputs = read_inputs(evaluation, service.inputs)
@@ -125,6 +127,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         with_proof=credential is not None and credential.scheme == DPOP,
         body_format="problem" if verdict.reason is Reason.ALLOWED else _body_format(operation),
         upstream_token=upstream_token,
+        record_class=None if service is None else service.record_class_of(obeyed),
     )
 
 
@@ -142,6 +145,23 @@ def refused(request: Request, reason: Reason, detail: str, now: float, revision:
         client_ip=client_ip_text(request.client_address),
         request_id=request.id or None,
         body_format=denial_format(request.headers),
+    )
+
+
+def unrecorded(decision: Decision, request: Request, refusal: Refused) -> Decision:
+    """The denial in place of a decision whose record can be kept nowhere."""
+    return replace(
+        decision,
+        reason=refusal.reason,
+        detail=refusal.detail,
+        rule=None,
+        mode="enforce",
+        would_deny=False,
+        audited=(),
+        answer=NO_ANSWER,
+        body_format=denial_format(request.headers),
+        upstream_token=None,
+        record_class="best_effort",
     )
 
 

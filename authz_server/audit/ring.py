@@ -6,14 +6,19 @@ aligned 8-byte write:
     offset  0   magic and version
     offset  8   capacity of the data area in bytes, a multiple of 8
     offset 64   head: bytes ever appended            written by the producer only
-    offset 72   dropped: records ever refused        written by the producer only
+    offset 72   dropped: records ever lost           written by the producer only
+    offset 80   refused: requests ever denied        written by the producer only
     offset 128  tail: bytes ever consumed            written by the consumer only
     offset 136  reported: dropped records told of    written by the consumer only
     offset 192  data area
 
 A position is a count of bytes since the ring was made; its place in the data area is the position modulo the
-capacity. A frame begins at a multiple of 8: length (32 bits), CRC-32 of the record seeded with the inverted
-position (32 bits), the record, padding to a multiple of 8. A frame may go round the end of the data area.
+capacity. A frame begins at a multiple of 8: length (31 bits; the highest marks a record of best effort), CRC-32 of the
+record seeded with the inverted position (32 bits), the record, padding to a multiple of 8. A frame may go round the
+end of the data area.
+
+Records of best effort find room only as long as less than half of the ring is taken: however many come, they push out
+none that must not be lost.
 
 The head is moved after the frame is complete, so a producer killed at any instruction leaves whole records only, and
 what it appended before is there for the consumer. The CRC tells a consumer on another core that it sees the head but
@@ -33,12 +38,16 @@ from zlib import crc32
 from msgspec import Struct
 
 _MAGIC = int.from_bytes(b"azring\x00\x01", "little")
-_MAGIC_WORD, _CAPACITY_WORD, _HEAD_WORD, _DROPPED_WORD, _TAIL_WORD, _REPORTED_WORD = 0, 1, 8, 9, 16, 17
+_MAGIC_WORD, _CAPACITY_WORD = 0, 1
+_HEAD_WORD, _DROPPED_WORD, _REFUSED_WORD = 8, 9, 10
+_TAIL_WORD, _REPORTED_WORD = 16, 17
 _DATA = 192
 _HEADER = Layout("=QQ")
 _FRAME = Layout("=II")
 _PADDING = tuple(bytes(n) for n in range(8))
 _SEED = 0xFFFFFFFF
+_BEST_EFFORT = 1 << 31
+_LENGTH = _BEST_EFFORT - 1
 MIN_SIZE = 4096
 
 
@@ -50,8 +59,10 @@ class Batch(Struct, frozen=True):
     """Records read and not yet consumed."""
 
     records: list[bytes]
+    never_lose: list[bytes]
+    """Those of them that are not of best effort."""
     dropped: int
-    """Records refused since the last `advance`."""
+    """Records lost since the last `advance`."""
     damaged: bool
     """An unknown number of further records could not be read."""
     end: int
@@ -142,22 +153,34 @@ class RingProducer:
         self._head = mapping.words[_HEAD_WORD]
         self._tail = mapping.words[_TAIL_WORD]
 
-    def append(self, record: bytes) -> bool:
-        """Whether the record is in the ring; one that finds no room, or is over a quarter of it, is counted instead."""
+    def append(self, record: bytes, *, best_effort: bool = False) -> bool:
+        """Whether the record is in the ring: there must be room, and it may take a quarter of the ring at most."""
         length = len(record)
         padding = -length % 8
         size = 8 + length + padding
+        limit, mark = (self._capacity >> 1, _BEST_EFFORT) if best_effort else (self._capacity, 0)
         with self._lock:
             head = self._head
-            if head + size - self._tail > self._capacity:
+            if head + size - self._tail > limit:
                 self._tail = self._mapping.words[_TAIL_WORD]
-            if size > self._capacity // 4 or head + size - self._tail > self._capacity:
-                self._mapping.words[_DROPPED_WORD] += 1
+                if head + size - self._tail > limit:
+                    return False
+            if size > self._capacity >> 2:
                 return False
-            frame = _FRAME.pack(length, crc32(record, ~head & _SEED)) + record + _PADDING[padding]
+            frame = _FRAME.pack(length | mark, crc32(record, ~head & _SEED)) + record + _PADDING[padding]
             self._mapping.put(head, frame)
             self._head = self._mapping.words[_HEAD_WORD] = head + size
         return True
+
+    def count_dropped(self) -> None:
+        """Tell the consumer of a decision that goes without its record."""
+        with self._lock:
+            self._mapping.words[_DROPPED_WORD] += 1
+
+    def count_refused(self) -> None:
+        """Tell the consumer of a request that is denied for want of room for its record."""
+        with self._lock:
+            self._mapping.words[_REFUSED_WORD] += 1
 
     def close(self) -> None:
         """Let another producer have the ring."""
@@ -179,12 +202,16 @@ class RingConsumer:
         words = self._mapping.words
         tail, head, dropped_ever = words[_TAIL_WORD], words[_HEAD_WORD], words[_DROPPED_WORD]
         records: list[bytes] = []
+        never_lose: list[bytes] = []
         position = tail
         while position < head and position - tail < max_bytes:
-            record = self._record(position, head)
+            length, checksum = _FRAME.unpack(self._mapping.get(position, 8))
+            record = self._record(position, length & _LENGTH, checksum, head)
             if record is None:
                 break
             records.append(record)
+            if not length & _BEST_EFFORT:
+                never_lose.append(record)
             position += 8 + len(record) + -len(record) % 8
         damaged = False
         if not records and position < head:
@@ -193,12 +220,24 @@ class RingConsumer:
             self._suspect = position
             position = head if damaged else position
         dropped = dropped_ever - words[_REPORTED_WORD]
-        return Batch(records=records, dropped=dropped, damaged=damaged, end=position, dropped_ever=dropped_ever)
+        return Batch(
+            records=records,
+            never_lose=never_lose,
+            dropped=dropped,
+            damaged=damaged,
+            end=position,
+            dropped_ever=dropped_ever,
+        )
 
     def advance(self, batch: Batch) -> None:
         """Give the room of the batch back; call it when its records are safe elsewhere."""
         self._mapping.words[_TAIL_WORD] = batch.end
         self._mapping.words[_REPORTED_WORD] = batch.dropped_ever
+
+    @property
+    def refused(self) -> int:
+        """Requests that were denied for want of room since the ring was made."""
+        return self._mapping.words[_REFUSED_WORD]
 
     def is_empty(self) -> bool:
         """Whether everything was consumed and every dropped record told of."""
@@ -218,8 +257,7 @@ class RingConsumer:
         """Close the file; what is in the ring stays there."""
         self._mapping.close()
 
-    def _record(self, position: int, head: int) -> bytes | None:
-        length, checksum = _FRAME.unpack(self._mapping.get(position, 8))
+    def _record(self, position: int, length: int, checksum: int, head: int) -> bytes | None:
         if position + 8 + length > head or length > self._mapping.capacity:
             return None
         record = self._mapping.get(position + 8, length)

@@ -25,7 +25,9 @@ MINIMUM_TIME_LEFT_S = 0.005
 NO_REQUEST = Request()
 
 Recorder = Callable[[Decision, int], None]
-"""Takes a decision and its latency in microseconds, before the answer leaves."""
+"""Takes a decision and its latency in microseconds, before the answer leaves.
+
+Raises Refused (`audit_unavailable`) where it allows, and its record can be kept nowhere."""
 GoOn = Callable[[Refused | None], None]
 Introspect = Callable[[IntrospectionNeeded, int, float | None, GoOn], None]
 """Asks about a token for a request of so many bytes with so many seconds left, and goes on later: with None when the
@@ -74,7 +76,7 @@ class CheckService:
         started = time.perf_counter_ns()
         now = time.time()
         try:
-            return self._recorded(self._decide(payload, context, now), started)
+            return self._recorded(self._decide(payload, context, now), started, payload)
         except IntrospectionNeeded as needed:
             return self._later(needed, payload, context, started)
         except BaseException as error:  # noqa: BLE001  # the border: whatever is wrong with us must deny
@@ -112,14 +114,19 @@ class CheckService:
             except IntrospectionNeeded:
                 lost = Refused(Reason.OVERLOADED, "what the issuer said about the token was not kept")
                 decision = self._decide(payload, context, now, lost)
-            return self._recorded(decision, started)
+            return self._recorded(decision, started, payload)
         except BaseException as error:  # noqa: BLE001  # the border, as above
             return self._failed(error, now)
 
-    def _recorded(self, decision: Decision, started_ns: int) -> bytes:
+    def _recorded(self, decision: Decision, started_ns: int, payload: bytes = b"") -> bytes:
         """The answer, which leaves only after the record is safe."""
         response = self._responses.write(decision)
-        self._record(decision, (time.perf_counter_ns() - started_ns) // 1000)
+        try:
+            self._record(decision, (time.perf_counter_ns() - started_ns) // 1000)
+        except Refused as refusal:
+            denial = pipeline.unrecorded(decision, read_request(payload, self._metadata), refusal)
+            response = self._responses.write(denial)
+            self._record(denial, (time.perf_counter_ns() - started_ns) // 1000)
         return response
 
     def _decide(self, payload: bytes, context: CallContext, now: float, refusal: Refused | None = None) -> Decision:

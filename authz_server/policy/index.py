@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from authz_server.model import Path
+from authz_server.model import Path, RecordClass
 from authz_server.policy import plan
 from authz_server.policy.answers import BoundAnswer, bind_answer
 from authz_server.policy.callers import Caller, CallerMatch, caller_match
@@ -94,6 +94,13 @@ class ServiceIndex(Struct, frozen=True):
     """The service or some of its rules are in audit: there is more to do than to decide."""
     lenient: bool = False
     """Paths with several readings are decided, each reading by itself."""
+    record_class: RecordClass | None = None
+    record_classes: Mapping[str | None, RecordClass] = {}
+    """Of the rules that have one of their own, by id."""
+
+    def record_class_of(self, rule: str | None) -> RecordClass | None:
+        """That of a decision by this rule; None where policies do not say."""
+        return self.record_classes.get(rule, self.record_class)
 
     def fitting(self, index: OperationIndex[Candidate], operation: Operation, caller: Caller) -> list[Candidate]:
         """The candidates of one of the indexes that fit, in the order of their rules."""
@@ -155,6 +162,8 @@ def _service_index(
         audits=service.audit or rehearses,
         guards_users=any(rule.guardrail and _asks_for_user(rule) for rule in service.rules),
         lenient=service.lenient,
+        record_class=service.record,
+        record_classes={rule.id: rule.record for rule in service.rules if rule.record is not None},
     )
     for order, rule in enumerate(service.rules):
         _add(index, rule, _bind(order, rule, runtime, protected))

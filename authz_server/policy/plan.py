@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from authz_server.model import HeaderAction
+from authz_server.model import HeaderAction, RecordClass
 
 Effect = Literal["allow", "deny"]
 Scalar = str | int | float | bool
@@ -160,6 +160,8 @@ class Rule(Struct, frozen=True):
     """Denies for every service of its folder, whatever their mode."""
     audit: bool = False
     """Changes nothing, and is recorded where it would have decided."""
+    record: RecordClass | None = None
+    """None is as the service says."""
 
     def expressions(self) -> list[Expression]:
         """Everything that has to be computed."""
@@ -186,6 +188,8 @@ class Service(Struct, frozen=True):
     """Paths with several readings are decided, each reading by itself."""
     body: bool = False
     """Its rules may read bodies."""
+    record: RecordClass | None = None
+    """Of decisions whose rule says nothing; None never loses those of requests that go through."""
 
 
 class Plan(Struct, frozen=True):

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from authz_server.documents.model import Model
 from authz_server.documents.quantities import Duration, duration_from
+from authz_server.model import RecordClass
 from authz_server.policy.moments import Hours, Instant, Zone
 from authz_server.policy.testcases import PolicyTests
 from authz_server.policy.values import (
@@ -221,6 +222,8 @@ class _RuleFields(Model):
     answer: Answer | None = Field(default=None, examples=[{"set_headers": {"x-user": "user.subject"}}])
     mode: Mode = "enforce"
     """With `audit` the rule changes nothing: where it would have decided, the record says so."""
+    record: RecordClass | None = Field(default=None, examples=["never_lose"])
+    """Of decisions by this rule, in place of what the service says: see there."""
 
 
 class Rule(_RuleFields):
@@ -258,6 +261,9 @@ class Service(Model):
     """Conditions may read `body`, which Envoy has to send."""
     mode: Mode = "enforce"
     """With `audit` its rules deny nothing: what they would deny is allowed, and recorded. Guardrails still deny."""
+    record: RecordClass | None = Field(default=None, examples=["never_lose"])
+    """Where the record of a decision can be kept nowhere: with `never_lose` the request is denied, with `best_effort`
+    it goes on, and a gap is recorded. Without it the records of allowed requests are never lost."""
     rules: list[Rule] = Field(examples=[[]])
     """Whatever no rule allows is denied."""
 

@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from hypothesis.strategies import binary, integers, one_of
+from hypothesis.strategies import binary, booleans, integers, one_of
 
 from authz_server.audit.ring import MIN_SIZE, Batch, RingConsumer, RingProducer, create_ring
 
@@ -27,15 +27,18 @@ class RingMachine(RuleBasedStateMachine):
         self.expected: list[bytes] = []
         self.dropped = 0
 
-    @rule(record=one_of(binary(max_size=40), integers(0, 1100).map(lambda length: b"x" * length)))
-    def append(self, record: bytes) -> None:
-        """It is refused exactly where there is no room, or where it is over a quarter."""
+    @rule(
+        record=one_of(binary(max_size=40), integers(0, 1100).map(lambda length: b"x" * length)), best_effort=booleans()
+    )
+    def append(self, record: bytes, best_effort: bool) -> None:
+        """It is refused exactly where there is no room for its class, or where it is over a quarter."""
         fits = frame_size(record) <= MIN_SIZE // 4
-        fits = fits and sum(map(frame_size, [*self.expected, record])) <= MIN_SIZE
-        assert self.producer.append(record) == fits
+        fits = fits and sum(map(frame_size, [*self.expected, record])) <= MIN_SIZE // (2 if best_effort else 1)
+        assert self.producer.append(record, best_effort=best_effort) == fits
         if fits:
             self.expected.append(record)
         else:
+            self.producer.count_dropped()
             self.dropped += 1
 
     @rule(max_bytes=integers(1, 6000))

@@ -113,4 +113,5 @@ class _Compilation:
             audit=model is not None and model.mode == "audit",
             lenient=model is not None and model.paths == "lenient",
             body=model is not None and model.body is not None,
+            record=None if model is None else model.record,
         )

@@ -81,6 +81,7 @@ class RuleCompiler:
             times=compile_times(document, path, rule.schedule, rule.valid, self._report),
             guardrail=isinstance(rule, Guardrail),
             audit=rule.mode == "audit",
+            record=rule.record,
         )
 
     def _from(

@@ -50,6 +50,14 @@ def audit(tmp_path: Path) -> Iterator[Audit]:
     audit.die()
 
 
+def _append_all(producer: RingProducer, number: int) -> int:
+    """Append so many records, and count what finds no room; how many did."""
+    kept = sum(producer.append(b"x" * 500) for _ in range(number))
+    for _ in range(number - kept):
+        producer.count_dropped()
+    return kept
+
+
 def test_records_of_all_workers_reach_the_file(audit: Audit) -> None:
     """Each round moves what is there, each worker's records in their order, and says how many."""
     first, second = (RingProducer(audit.rings.create(slot)) for slot in (0, 1))
@@ -73,7 +81,7 @@ def test_a_decision_goes_through_recorder_and_ring_to_the_file(audit: Audit) -> 
 def test_dropped_records_are_told_of_once_as_a_gap(audit: Audit) -> None:
     """A full ring shows in the audit with the number of lost records, behind those that were kept."""
     producer = RingProducer(audit.rings.create(3))
-    kept = sum(producer.append(b"x" * 500) for _ in range(20))
+    kept = _append_all(producer, 20)
     assert audit.drain.drain_once() == Drained(records=kept, dropped={3: 20 - kept})
     assert audit.drain.drain_once() == Drained(records=0, dropped={})
     assert audit.gaps() == [(3, 20 - kept)]
@@ -95,7 +103,7 @@ def test_a_restarted_worker_goes_on_with_the_ring_of_its_slot(audit: Audit) -> N
 def test_when_the_file_cannot_be_written_nothing_is_lost(audit: Audit) -> None:
     """The failure is raised, and the same records are written by a later round, once."""
     producer = RingProducer(audit.rings.create(0))
-    kept = sum(producer.append(b"x" * 500) for _ in range(20))
+    kept = _append_all(producer, 20)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:

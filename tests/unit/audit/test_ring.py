@@ -58,24 +58,44 @@ def test_the_ring_goes_round_any_number_of_times(producer: RingProducer, consume
     assert consumer.is_empty()
 
 
-def test_a_full_ring_refuses_and_counts(producer: RingProducer, consumer: RingConsumer) -> None:
-    """Without room append says so at once; the consumer learns how many records that cost, and room comes back."""
+def test_a_full_ring_refuses(producer: RingProducer, consumer: RingConsumer) -> None:
+    """Without room append says so at once, and room comes back."""
     accepted = sum(producer.append(b"x" * 200) for _ in range(100))
     batch = consumer.read()
-    assert (len(batch.records), batch.dropped) == (accepted, 100 - accepted)
-    assert accepted == MIN_SIZE // 208
+    assert len(batch.records) == accepted == MIN_SIZE // 208
     consumer.advance(batch)
     assert producer.append(b"again")
     assert (consumer.read().records, consumer.read().dropped) == ([b"again"], 0)
 
 
-def test_a_record_over_a_quarter_of_the_ring_is_refused_and_counted(
+def test_records_of_best_effort_leave_half_of_the_ring_to_the_others(
     producer: RingProducer, consumer: RingConsumer
 ) -> None:
+    """However many come, what must not be lost has room; all come out in order, and each is known for what it is."""
+    spare = sum(producer.append(b"s" * 200, best_effort=True) for _ in range(100))
+    vital = sum(producer.append(b"v" * 200) for _ in range(100))
+    assert (spare, spare + vital) == (MIN_SIZE // 2 // 208, MIN_SIZE // 208)
+    batch = consumer.read()
+    assert batch.records == [b"s" * 200] * spare + [b"v" * 200] * vital
+    assert batch.never_lose == [b"v" * 200] * vital
+
+
+def test_what_is_lost_and_what_is_denied_is_counted(producer: RingProducer, consumer: RingConsumer) -> None:
+    """The lost until the consumer has told of them, the denied since the ring was made."""
+    for _ in range(3):
+        producer.count_dropped()
+    producer.count_refused()
+    assert (consumer.read().dropped, consumer.refused) == (3, 1)
+    assert not consumer.is_empty()
+    consumer.advance(consumer.read())
+    assert (consumer.read().dropped, consumer.refused) == (0, 1)
+    assert consumer.is_empty()
+
+
+def test_a_record_over_a_quarter_of_the_ring_is_refused(producer: RingProducer) -> None:
     """One huge record cannot push out all the others."""
     assert not producer.append(b"x" * (MIN_SIZE // 4))
     assert producer.append(b"x" * (MIN_SIZE // 4 - 8))
-    assert consumer.read().dropped == 1
 
 
 def test_a_consumer_that_dies_before_it_advances_reads_the_same_again(producer: RingProducer, path: Path) -> None:

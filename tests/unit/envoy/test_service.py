@@ -248,3 +248,29 @@ def replace_revision(snapshot: Snapshot, revision: str) -> Snapshot:
     policies = copy(snapshot.policies)
     policies.revision = revision
     return structs.replace(snapshot, policies=policies)
+
+
+def test_what_cannot_be_recorded_is_denied_in_the_form_that_the_client_reads(snapshot: Snapshot) -> None:
+    """The denial has its reason and nothing of what allowed, goes out even where it cannot be recorded, and is a denial
+    also where failures of ours are errors."""
+    records = Records()
+
+    def full(decision: Decision, latency_us: int) -> None:
+        if decision.allowed:
+            raise Refused(Reason.AUDIT_UNAVAILABLE, "full")
+        records.take(decision, latency_us)
+
+    service = CheckService(full, failures_are_errors=True)
+    service.snapshot = snapshot
+    check = CheckRequest.FromString(payload())
+    check.attributes.request.http.headers["accept"] = "text/plain"
+    response = answered(service, check.SerializeToString())
+    assert response.status.code == OUTCOMES[Reason.AUDIT_UNAVAILABLE].grpc_code
+    assert response.denied_response.status.code == 503
+    headers = {each.header.key: each.header.value for each in response.denied_response.headers}
+    assert headers["content-type"].startswith("text/plain")
+    assert headers["retry-after"] == "1"
+    [record] = records
+    assert (record.reason, record.detail, record.rule) == (Reason.AUDIT_UNAVAILABLE, "full", None)
+    assert (record.service, record.method, record.path) == ("orders", "GET", "/a")
+    assert response.dynamic_metadata["decision_id"] == record.id
