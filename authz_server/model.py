@@ -171,6 +171,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     time: float
     """Seconds since the epoch at which the check began; what every time comparison used."""
     revision: str
+    stale: bool = False
+    """The policies are those of an earlier run, because their directory is broken."""
     reason: Reason
     detail: str | None = None
     """For operators: which check failed. Never shown to clients."""

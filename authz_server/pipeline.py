@@ -53,7 +53,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         # 1 Reject what is malformed or ambiguous.
         operation = _operation(request, snapshot)
     except Refused as refusal:
-        return refused(request, refusal.reason, refusal.detail, now, snapshot.policies.revision)
+        return refused(request, refusal.reason, refusal.detail, now, snapshot)
     id = decision_id(now)
     try:
         # 2 Who is the workload?
@@ -106,6 +106,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         id=id,
         time=now,
         revision=snapshot.policies.revision,
+        stale=snapshot.stale,
         reason=verdict.reason,
         detail=verdict.detail,
         rule=verdict.rule,
@@ -131,12 +132,13 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     )
 
 
-def refused(request: Request, reason: Reason, detail: str, now: float, revision: str = "") -> Decision:
-    """The decision about a request that no snapshot was asked about."""
+def refused(request: Request, reason: Reason, detail: str, now: float, snapshot: Snapshot | None = None) -> Decision:
+    """The decision about a request that no policy was asked about, under the snapshot of the moment."""
     return Decision(
         id=decision_id(now),
         time=now,
-        revision=revision,
+        revision="" if snapshot is None else snapshot.policies.revision,
+        stale=snapshot is not None and snapshot.stale,
         reason=reason,
         detail=detail,
         method=request.method or None,

@@ -54,6 +54,8 @@ class Snapshot(Struct, frozen=True):
     """None where upstreams get no token of ours."""
     max_body: int = DEFAULT_MAX_BYTES
     """The bytes of the largest body that rules read."""
+    stale: bool = False
+    """The policies are those of an earlier run, because their directory is broken."""
 
 
 def build_verifiers(

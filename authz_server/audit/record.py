@@ -71,6 +71,8 @@ class Record(Struct, kw_only=True):
     """Who acts on behalf of the user."""
     audited: tuple[str, ...] | None = None
     """The rules in audit that would have decided."""
+    stale: bool | None = None
+    """The policies are those of an earlier run; null where they are those of the directory."""
     dropped: int | None = None
     """Of a gap: how many records are lost, null where nobody knows."""
 
@@ -106,6 +108,7 @@ def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redac
         workload_by=None if workload is None else workload.known_by,
         actor=None if user is None or user.actor is None else user.actor.subject,
         audited=decision.audited or None,
+        stale=decision.stale or None,
     )
     try:
         line = _json(record)

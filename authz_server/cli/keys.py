@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from authz_server.cli.configuration import ConfigOption, load_or_exit, print_problems
 from authz_server.control.api_key_file import ApiKeyFile, RevokedKey, UnknownKeyId, UnusableKeyFile
-from authz_server.control.api_keys import Owner, Scope, instant
+from authz_server.control.api_keys import Owner, Scope
+from authz_server.documents.instants import instant
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.quantities import parse_duration
 from authz_server.identity.api_keys import ApiKey

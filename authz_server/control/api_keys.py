@@ -3,7 +3,6 @@
 import base64
 import binascii
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
 import yaml
@@ -11,6 +10,7 @@ from msgspec import Struct
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from authz_server.control.settings.section import Section
+from authz_server.documents.instants import instant
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.load import load
 from authz_server.documents.problem import Position, Problem
@@ -157,11 +157,6 @@ def as_text(keys: ApiKeys) -> str:
     """The file that holds these keys."""
     content = {"keys": {key.id: _as_section(key) for key in keys.keys}}
     return _HEAD + yaml.dump(content, Dumper=_Quoted, sort_keys=False, allow_unicode=True)
-
-
-def instant(seconds: float) -> str:
-    """A time in the form that files have, to the second."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _as_section(key: ApiKey) -> dict[str, Any]:

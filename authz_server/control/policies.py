@@ -6,11 +6,12 @@ from textwrap import dedent
 
 import structlog
 
+from authz_server.control.last_good import LastGood, NothingKept
 from authz_server.control.settings import Settings
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler import KnownNames
-from authz_server.policy.files import read_directory, revision
-from authz_server.policy.loader import load_policies
+from authz_server.policy.files import PolicyFile, read_directory, revision
+from authz_server.policy.loader import load_files
 from authz_server.policy.plan import Plan
 from authz_server.telemetry.control_metrics import ControlMetrics
 
@@ -18,13 +19,21 @@ from authz_server.telemetry.control_metrics import ControlMetrics
 class PolicyDirectory:
     """Remembers the last good policies. Its methods block."""
 
-    def __init__(self, directory: Path, known: KnownNames, metrics: ControlMetrics) -> None:
+    def __init__(
+        self, directory: Path, known: KnownNames, metrics: ControlMetrics, last_good: LastGood | None = None
+    ) -> None:
+        """`last_good` is what decides where the directory is broken at the start."""
         self._directory = directory
         self._known = known
         self._metrics = metrics
+        self._last_good = last_good
         self._seen: tuple[str, tuple[Problem, ...]] | None = None
         self.plan: Plan | None = None
         """The last good policies."""
+        self.files: tuple[PolicyFile, ...] = ()
+        """What `plan` was made of, until somebody has taken it."""
+        self.stale_from: float | None = None
+        """Where `plan` is what an earlier run has kept: when it began to decide there, in seconds since the epoch."""
         self.problems: tuple[Problem, ...] = ()
         """What is wrong with the files as they are now."""
 
@@ -38,18 +47,44 @@ class PolicyDirectory:
         if seen == self._seen and not (tell_again and self.problems):
             return False
         self._seen = seen
-        loaded = load_policies(self._directory, self._known)
+        loaded = load_files(self._directory, files, problems, self._known)
         was_bad, self.problems = bool(self.problems), loaded.problems
         if loaded.plan is None:
             self._refuse()
-            return False
-        if self.plan is None or self.plan.revision != loaded.plan.revision:
-            self.plan = loaded.plan
+            return self._fall_back()
+        if self.plan is None or self.stale_from is not None or self.plan.revision != loaded.plan.revision:
+            self.plan, self.files, self.stale_from = loaded.plan, tuple(files), None
             return True
         if was_bad:
             structlog.get_logger().info("policies_mended", revision=self.plan.revision)
             self._metrics.policies_activated(self.plan.revision, time.time())
         return False
+
+    def take_files(self) -> tuple[PolicyFile, ...]:
+        """The files of `plan`, which are then forgotten here."""
+        files, self.files = self.files, ()
+        return files
+
+    def _fall_back(self) -> bool:
+        """Take what an earlier run has kept, where there are no policies yet; whether there is any."""
+        # Once: what may not be used at the start may not be used later.
+        last_good, self._last_good = self._last_good, None
+        if last_good is None or self.plan is not None:
+            return False
+        log = structlog.get_logger()
+        try:
+            activated, files = last_good.read()
+        except NothingKept as error:
+            log.error("last_good_refused", file=str(last_good.path), problem=str(error))
+            return False
+        loaded = load_files(self._directory, files, (), self._known)
+        if loaded.plan is None:
+            first = str(loaded.problems[0]).partition("\n")[0]
+            problem = f"it does not fit this configuration or version: {first}"
+            log.error("last_good_refused", file=str(last_good.path), problem=problem)
+            return False
+        self.plan, self.stale_from = loaded.plan, activated
+        return True
 
     def _refuse(self) -> None:
         self._metrics.policies_refused(len(self.problems))

@@ -29,6 +29,9 @@ class Content(Struct, frozen=True):
     api_keys: tuple[ApiKey, ...] = ()
     signing_keys: SigningKeys | None = None
     """Of upstream tokens."""
+    stale_from: float | None = None
+    """Where the policies are those of an earlier run, because their directory is broken: when they began to decide
+    there, in seconds since the epoch."""
 
     def is_like(self, other: "Content | None") -> bool:
         """Whether the other makes the same snapshot; policies are compared by identity, which costs nothing."""
@@ -100,6 +103,7 @@ class Publisher:
             content.revocations,
             content.api_keys,
             content.signing_keys,
+            content.stale_from is not None,
         )
         data = await asyncio.to_thread(frame, message)
         problems = await asyncio.gather(*(self._prepare_one(worker, data) for worker in workers))

@@ -13,6 +13,11 @@ class Policies(Struct, frozen=True):
     """What decides; None before the first good policies."""
     problems: int
     """In the files as they are now; with any, the last good policies stay."""
+    first_problem: str | None = None
+    """Where the first of them is, and its code."""
+    stale_from: str | None = None
+    """When the policies began to decide in an earlier run, which has kept them: RFC 3339, UTC. None where the
+    policies are those of the directory."""
 
 
 class Workers(Struct, frozen=True):
@@ -51,7 +56,7 @@ def readiness(
     if policies.revision is None:
         missing.append("no policies have been loaded" + (f": {_problems(policies)}" if policies.problems else ""))
     elif policies.problems:
-        degraded.append(f"{_problems(policies)} in the policy files; the last good policies decide")
+        degraded.append(f"{_problems(policies)} in the policy files; {_deciding(policies)}")
     if workers.serving == 0:
         # Without policies none can, which has been said.
         if policies.revision is not None:
@@ -65,4 +70,11 @@ def readiness(
 
 
 def _problems(policies: Policies) -> str:
-    return f"{policies.problems} problem{'' if policies.problems == 1 else 's'}"
+    first = "" if policies.first_problem is None else f" ({policies.first_problem})"
+    return f"{policies.problems} problem{'' if policies.problems == 1 else 's'}{first}"
+
+
+def _deciding(policies: Policies) -> str:
+    if policies.stale_from is None:
+        return "the last good policies decide"
+    return f"stale policies decide, kept by an earlier run, in which they began to decide at {policies.stale_from}"

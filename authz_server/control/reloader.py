@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from authz_server.control.keeping import Keeper
 from authz_server.control.policies import PolicyDirectory
 from authz_server.control.publisher import Content, NotActivated, Publisher
 from authz_server.control.trust import Trust
+from authz_server.documents.instants import instant
 from authz_server.policy.collection import without_collection
 from authz_server.telemetry.control_metrics import ControlMetrics
 
@@ -26,13 +28,16 @@ class Reloader:
         metrics: ControlMetrics,
         rescan_s: float,
         clock: Callable[[], float] = time.monotonic,
+        keeper: Keeper | None = None,
     ) -> None:
+        """`keeper` brings to disk what has been activated."""
         self._policies = policies
         self._trust = trust
         self._publisher = publisher
         self._metrics = metrics
         self._rescan_s = rescan_s
         self._clock = clock
+        self._keeper = keeper
         self._wanted = asyncio.Event()
         self._told_to = False
         """Somebody asked, and waits for an answer in the log."""
@@ -88,6 +93,8 @@ class Reloader:
         was_bad = bool(self._policies.problems)
         await asyncio.to_thread(self._trust.reread, tell_again=told_to)
         await asyncio.to_thread(self._policies.reread, tell_again=told_to)
+        if self._keeper is not None:
+            await self._keeper.go_on()
         if self._policies.plan is None or self._trust.holds_back:
             return
         trust = self._trust
@@ -98,6 +105,7 @@ class Reloader:
             trust.revocations(),
             trust.api_keys(),
             trust.signing_keys(),
+            stale_from=self._policies.stale_from,
         )
         if content.is_like(self._publisher.active):
             if told_to and not was_bad and not self._policies.problems:
@@ -124,17 +132,29 @@ class Reloader:
             return
         self._refused = self.activation_problem = None
         if before is None or before.plan is not content.plan:
-            self._metrics.policies_activated(content.plan.revision, time.time())
-            log.info(
-                "policies_reloaded" if before else "policies_loaded",
-                revision=content.plan.revision,
-                services=len(content.plan.services),
-                rules=sum(len(service.rules) for service in content.plan.services),
-                generation=generation,
-            )
+            await self._told_of_policies(content, generation, "policies_reloaded" if before else "policies_loaded")
         elif before.revocations != content.revocations:
             log.info("revocations_reloaded", generation=generation)
         elif before.api_keys != content.api_keys:
             log.info("api_keys_reloaded", generation=generation)
         else:
             log.info("keys_reloaded", generation=generation)
+
+    async def _told_of_policies(self, content: Content, generation: int, event: str) -> None:
+        """Report policies that decide, those of the directory when they are on disk as well."""
+        plan, stale_from = content.plan, content.stale_from
+        about: dict[str, object] = {
+            "revision": plan.revision,
+            "services": len(plan.services),
+            "rules": sum(len(service.rules) for service in plan.services),
+            "generation": generation,
+        }
+        if stale_from is not None:
+            self._metrics.policies_stale(plan.revision, stale_from)
+            structlog.get_logger().error("policies_stale", activated=instant(stale_from), **about)
+            return
+        files = self._policies.take_files()
+        if self._keeper is not None:
+            await self._keeper.keep(files)
+        self._metrics.policies_activated(plan.revision, time.time())
+        structlog.get_logger().info(event, **about)

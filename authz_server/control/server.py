@@ -19,6 +19,8 @@ from authz_server.control.admin import HttpServer, PublishedKeys, admin_app, pro
 from authz_server.control.audit import AuditTask
 from authz_server.control.endpoints import EndpointsFile
 from authz_server.control.errors import CannotStart
+from authz_server.control.keeping import Keeper
+from authz_server.control.last_good import FILE_NAME, LastGood
 from authz_server.control.lock import DirectoryLock, Locked
 from authz_server.control.policies import PolicyDirectory, known_names
 from authz_server.control.publisher import Publisher
@@ -31,6 +33,7 @@ from authz_server.control.supervisor import Supervisor
 from authz_server.control.trust import Trust
 from authz_server.control.watcher import watch
 from authz_server.control.worker_settings import all_worker_settings
+from authz_server.documents.instants import instant
 from authz_server.telemetry.control_metrics import ControlMetrics
 from authz_server.worker.address import Address, UnixAddress
 from authz_server.worker.messages import ORPHAN_GRACE_S, WorkerSettings
@@ -93,6 +96,8 @@ class _Server:
         if settings.probes is not None:
             with _setting("probes.listen"):
                 self._probe_socket = held.enter_context(listen_on(settings.probes.listen))
+        with _setting("run_directory"):
+            self._last_good = _last_good(settings)
         self._endpoints = EndpointsFile(settings.listen.endpoints_file)
         self._started = self._draining = False
 
@@ -100,9 +105,16 @@ class _Server:
         """Serve until a signal says to stop."""
         self._publisher = Publisher()
         self._trust = Trust(self._settings, self._metrics, lambda: self._reloader.request())
-        self._policies = PolicyDirectory(self._settings.policies.directory, known_names(self._settings), self._metrics)
+        directory, last_good = self._settings.policies.directory, self._last_good
+        self._policies = PolicyDirectory(directory, known_names(self._settings), self._metrics, last_good)
+        self._keeper = None if last_good is None else Keeper(last_good, self._metrics)
         self._reloader = Reloader(
-            self._policies, self._trust, self._publisher, self._metrics, self._settings.policies.rescan
+            self._policies,
+            self._trust,
+            self._publisher,
+            self._metrics,
+            self._settings.policies.rescan,
+            keeper=self._keeper,
         )
         supervisor = Supervisor(
             self._workers,
@@ -180,12 +192,20 @@ class _Server:
         bad = self._trust.problems()
         if self._reloader.activation_problem is not None:
             bad.append(f"the newest policies or keys could not be activated: {self._reloader.activation_problem}")
+        if self._keeper is not None and self._keeper.problem is not None:
+            bad.append(f"the policies that decide are not kept for a start: {self._keeper.problem}")
         workers = Workers(len(self._publisher.serving), len(self._workers))
         return readiness(self._policy_state(), workers, self._trust.missing(), bad, draining=self._draining)
 
     def _policy_state(self) -> Policies:
-        active = self._publisher.active
-        return Policies(None if active is None else active.plan.revision, len(self._policies.problems))
+        active, problems = self._publisher.active, self._policies.problems
+        stale_from = None if active is None else active.stale_from
+        return Policies(
+            revision=None if active is None else active.plan.revision,
+            problems=len(problems),
+            first_problem=f"{problems[0].place}: {problems[0].code}" if problems else None,
+            stale_from=None if stale_from is None else instant(stale_from),
+        )
 
     def _announce(self, started: Started, announce: Callable[[Started], None]) -> None:
         structlog.get_logger().info(
@@ -233,6 +253,16 @@ def _setting(key: str) -> Iterator[None]:
         raise CannotStart(f"{key}: {place}{error.strerror or error}") from None
     except (AddressTaken, Locked) as error:
         raise CannotStart(f"{key}: {error}") from None
+
+
+def _last_good(settings: Settings) -> LastGood | None:
+    """Where policies are kept; None, and nothing there, where they are not to be. Raises OSError."""
+    last_good = LastGood(settings.run_directory / FILE_NAME, settings.policies.directory)
+    if settings.policies.keep_last_good:
+        return last_good
+    # What is left there would be older than what decides meanwhile.
+    last_good.remove()
+    return None
 
 
 def _check_files(settings: Settings) -> None:

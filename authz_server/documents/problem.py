@@ -25,7 +25,7 @@ class Problem(Struct, frozen=True):
 
     def __str__(self) -> str:
         place = self.position
-        text = f"{place.file}:{place.line}:{place.column}: {self.message}"
+        text = f"{self.place}: {self.message}"
         if not self.source_line:
             return f"{text}\n    {self.hint}" if self.hint else text
         number = str(place.line)
@@ -35,6 +35,12 @@ class Problem(Struct, frozen=True):
         carets = "^" * max(1, min(place.length, len(self.source_line) - place.column + 1))
         underline = f"{margin}{indent}{carets} {self.hint}".rstrip()
         return f"{text}\n    {number} | {self.source_line}\n{underline}"
+
+    @property
+    def place(self) -> str:
+        """`file:line:column`."""
+        place = self.position
+        return f"{place.file}:{place.line}:{place.column}"
 
     @property
     def in_one_line(self) -> str:

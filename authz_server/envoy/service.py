@@ -143,8 +143,7 @@ class CheckService:
             if refusal is not None:
                 raise refusal
         except Refused as refused:
-            revision = "" if snapshot is None else snapshot.policies.revision
-            return pipeline.refused(request, refused.reason, refused.detail, now, revision)
+            return pipeline.refused(request, refused.reason, refused.detail, now, snapshot)
         return pipeline.check(request, snapshot, now)
 
     def _failed(self, error: BaseException, now: float) -> bytes:

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -61,7 +62,13 @@ def read_directory(directory: Path) -> tuple[list[PolicyFile], list[Problem]]:
     return [], [_problem(str(directory), "changing_directory", "the directory keeps changing while it is read")]
 
 
-def revision(files: list[PolicyFile]) -> str:
+def policy_file(directory: Path, path: str, content: bytes) -> PolicyFile:
+    """The file with this path below the directory and this content, wherever that comes from."""
+    folders = tuple(path.split("/")[:-1])
+    return PolicyFile(path, _shown(str(directory / path)), folders, content, sha256(content).hexdigest())
+
+
+def revision(files: Sequence[PolicyFile]) -> str:
     """One hash of the names and contents of all files, whatever their order: 32 hexadecimal digits."""
     whole = sha256()
     for file in sorted(files, key=lambda file: file.path):

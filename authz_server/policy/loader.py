@@ -1,6 +1,6 @@
 """From a directory to a plan, or to everything that is wrong with it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -8,7 +8,7 @@ from msgspec import Struct
 from authz_server.documents.problem import Position, Problem
 from authz_server.policy.collection import without_collection
 from authz_server.policy.compiler import KnownNames, compile_policies
-from authz_server.policy.files import read_directory, revision
+from authz_server.policy.files import PolicyFile, read_directory, revision
 from authz_server.policy.parsing import parse_policy
 from authz_server.policy.plan import Plan
 
@@ -32,13 +32,20 @@ def load_policies(directory: Path, known: KnownNames | None = None) -> Loaded:
     With `known`, issuers and trust domains that it does not have are problems. Raises nothing for what is wrong with
     files or directory.
     """
+    files, problems = read_directory(directory)
+    return load_files(directory, files, problems, known)
+
+
+def load_files(
+    directory: Path, files: Sequence[PolicyFile], problems: Sequence[Problem], known: KnownNames | None = None
+) -> Loaded:
+    """Check and compile the files of a directory, which had these problems when it was read."""
     # What only reading needs is gone when the collector runs again.
     with without_collection():
-        return _load(directory, known)
+        return _load(directory, files, list(problems), known)
 
 
-def _load(directory: Path, known: KnownNames | None) -> Loaded:
-    files, problems = read_directory(directory)
+def _load(directory: Path, files: Sequence[PolicyFile], problems: list[Problem], known: KnownNames | None) -> Loaded:
     documents = []
     complete = not problems
     for file in files:

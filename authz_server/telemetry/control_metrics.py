@@ -34,6 +34,8 @@ class ControlMetrics:
             names.POLICY_REVISION.name.removesuffix("_info"), names.POLICY_REVISION.help, registry=self._registry
         )
         self._loaded = self._gauge(names.POLICY_LOADED)
+        self._stale = self._gauge(names.POLICY_STALE)
+        self._kept = self._gauge(names.POLICY_KEPT)
         self._workers = self._gauge(names.WORKERS)
         self._restarts = self._counter(names.WORKER_RESTARTS)
         self._records = self._counter(names.AUDIT_RECORDS)
@@ -48,16 +50,26 @@ class ControlMetrics:
             self._reloads.labels(result)
 
     def policies_activated(self, revision: str, now: float) -> None:
-        """Every worker decides by this revision since `now`, in seconds since the epoch."""
+        """Every worker decides by this revision, the one of the files, since `now`, in seconds since the epoch."""
         self._reloads.labels(_OK).inc()
         self._problems.set(0)
-        self._revision.info({names.REVISION: revision})
-        self._loaded.set(now)
+        self._stale.set(0)
+        self._decides(revision, now)
+
+    def policies_stale(self, revision: str, now: float) -> None:
+        """Every worker decides by this revision of an earlier run since `now`; the files have their problems."""
+        self._stale.set(1)
+        self._kept.set(1)
+        self._decides(revision, now)
 
     def policies_refused(self, problems: int) -> None:
         """The files have this many problems, and the last good policies stay."""
         self._reloads.labels(_FAILED).inc()
         self._problems.set(problems)
+
+    def policies_kept(self, *, kept: bool) -> None:
+        """Whether the policies that decide are on disk."""
+        self._kept.set(int(kept))
 
     def workers(self, *, serving: int, starting: int) -> None:
         """How many workers there are in each state."""
@@ -109,6 +121,10 @@ class ControlMetrics:
     def render(self) -> bytes:
         """All metrics in Prometheus' text format, those of the workers summed."""
         return generate_latest(self._registry)
+
+    def _decides(self, revision: str, now: float) -> None:
+        self._revision.info({names.REVISION: revision})
+        self._loaded.set(now)
 
     def _counter(self, metric: Metric) -> Counter:
         return Counter(metric.name, metric.help, metric.labels, registry=self._registry)

@@ -71,6 +71,18 @@ POLICY_REVISION = Metric("authz_policy_revision_info", "info", (REVISION,), "The
 POLICY_LOADED = Metric(
     "authz_policy_loaded_timestamp_seconds", "gauge", (), "When that revision was activated, since the epoch."
 )
+POLICY_STALE = Metric(
+    "authz_policy_stale",
+    "gauge",
+    (),
+    "1: the policies of an earlier run decide, because the directory was broken at the start and still is; else 0.",
+)
+POLICY_KEPT = Metric(
+    "authz_policy_kept",
+    "gauge",
+    (),
+    "1: the policies that decide are on disk for a start with a broken directory; else 0.",
+)
 WORKERS = Metric("authz_workers", "gauge", (STATE,), "Worker processes: serving or starting.")
 WORKER_RESTARTS = Metric("authz_worker_restarts_total", "counter", (), "Workers that had to be replaced.")
 AUDIT_RECORDS = Metric("authz_audit_records_total", "counter", (), "Records written to the audit file.")
@@ -101,7 +113,8 @@ WORKER_METRICS = (
 """Counted by the workers, summed over all of them."""
 
 CONTROL_METRICS = (
-    *(RELOADS, POLICY_PROBLEMS, POLICY_REVISION, POLICY_LOADED, WORKERS, WORKER_RESTARTS),
+    *(RELOADS, POLICY_PROBLEMS, POLICY_REVISION, POLICY_LOADED),
+    *(POLICY_STALE, POLICY_KEPT, WORKERS, WORKER_RESTARTS),
     *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_WRITE_ERRORS, KEYS_FETCHES, KEYS_AGE),
     *(BUNDLE_FETCHES, BUNDLE_AGE, TRUST_PROBLEMS),
 )
@@ -134,6 +147,7 @@ LOG_KEYS = {
     "error": "type of an error, or what it says where that holds nothing of a request",
     "file": "path of the file that it is about",
     "generation": "number of a snapshot, counted from the start of the server",
+    "activated": "when policies that are stale began to decide: RFC 3339, UTC",
     "exit_code": "of a process; negative: the signal that ended it",
     ISSUER: "of tokens, by its name in the configuration",
     "key": "`kid` of the key that signs upstream tokens",

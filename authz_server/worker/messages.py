@@ -95,6 +95,8 @@ class Prepare(Struct, frozen=True, tag=True):
     api_keys: tuple[ApiKey, ...] = ()
     signing_keys: SigningKeys | None = None
     """Of upstream tokens; None where there are no such tokens."""
+    stale: bool = False
+    """The policies are those of an earlier run, because their directory is broken: records say so."""
 
 
 class Activate(Struct, frozen=True, tag=True):

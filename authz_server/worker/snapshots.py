@@ -68,7 +68,9 @@ class Snapshots:
                 f"generation {message.generation} keeps the policies of the one before, and there is none"
             )
         verifiers, signer = self._verifiers_for(message), self._signer_for(message.signing_keys)
-        self._prepared = Snapshot(message.generation, policies, verifiers, signer, self._settings.max_body)
+        self._prepared = Snapshot(
+            message.generation, policies, verifiers, signer, self._settings.max_body, message.stale
+        )
 
     def activate(self, generation: int) -> Snapshot:
         """The prepared snapshot, which is then in use. Raises WrongGeneration."""

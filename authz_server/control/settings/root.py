@@ -32,6 +32,8 @@ class PolicySettings(Section):
     rescan: Annotated[Duration, duration_from("100ms", "1h")] = Field(default="5s", validate_default=True)
     """How often the contents of policy, key, bundle, API key and revocation files are compared, for changes that no
     event told of."""
+    keep_last_good: bool = True
+    """Whether the policies that decide are kept in `run_directory`, for a start at which their directory is broken."""
 
 
 class BodySettings(Section):
@@ -129,7 +131,8 @@ class Settings(Section):
     audit: AuditSettings = Field(default={}, validate_default=True)
     log: LogSettings = Field(default={}, validate_default=True)
     run_directory: FilePath = Field(default="run", validate_default=True)
-    """Files of the running server: its lock, metrics, records on their way to the audit file."""
+    """Files of the running server: its lock, metrics, records on their way to the audit file, the last good
+    policies."""
 
     @property
     def transport(self) -> TransportName:

@@ -13,7 +13,7 @@ from authz_server.model import Actor, Decision, SpiffeId, User, Workload
 NAMES = [
     *("time", "type", "decision_id", "revision", "decision", "reason", "rule", "service", "mode", "would_deny"),
     *("workload", "user", "token_hash", "method", "host", "path", "client_ip", "request_id", "trace_id"),
-    *("latency_us", "worker", "inputs", "detail", "via", "workload_by", "actor", "audited", "dropped"),
+    *("latency_us", "worker", "inputs", "detail", "via", "workload_by", "actor", "audited", "stale", "dropped"),
 ]
 BASE = Decision(id="0190a5b1-1111-7abc-8abc-0123456789ab", time=1772442000.25, revision="r1", reason=Reason.NO_SERVICE)
 REDACTION = Redaction(["user.claims.email"], b"k" * 32)
@@ -53,6 +53,7 @@ def test_a_record_says_everything_about_a_decision() -> None:
         request_id="q1",
         trace_id="t1",
         audited=("shop/orders/soon",),
+        stale=True,
         inputs={"user.scopes": ["read"], "user.claims.level": 9007199254740993},
     )
     record = parsed(made)
@@ -85,6 +86,7 @@ def test_a_record_says_everything_about_a_decision() -> None:
         "workload_by": "name",
         "actor": "spiffe://td/gateway",
         "audited": ["shop/orders/soon"],
+        "stale": True,
         "dropped": None,
     }
 

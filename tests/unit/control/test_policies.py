@@ -1,12 +1,14 @@
 """The policies in a directory over time: the last good ones stay."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from structlog.testing import capture_logs
 
+from authz_server.control.last_good import LastGood
 from authz_server.control.policies import PolicyDirectory
 from authz_server.policy.compiler import KnownNames
 from authz_server.telemetry.control_metrics import ControlMetrics
@@ -21,6 +23,7 @@ GOOD = """
         from: anyone
         to: [{methods: [GET]}]
 """
+ACTIVATED = 1772442000.0
 
 
 class Policies:
@@ -29,7 +32,17 @@ class Policies:
     def __init__(self, tmp_path: Path) -> None:
         self.metrics = ControlMetrics(tmp_path / "metrics")
         self.file = tmp_path / "policies" / "orders.yaml"
-        self.known = PolicyDirectory(self.file.parent, KnownNames(frozenset(), frozenset()), self.metrics)
+        self.last_good = LastGood(tmp_path / "kept", self.file.parent)
+        self.restart()
+
+    def restart(self, *issuers: str) -> None:
+        """Begin again, with these issuers in the configuration."""
+        known = KnownNames(frozenset(issuers), frozenset())
+        self.known = PolicyDirectory(self.file.parent, known, self.metrics, self.last_good)
+
+    def keep(self) -> None:
+        """As after an activation."""
+        self.last_good.write(self.known.take_files(), ACTIVATED)
 
     def edit(self, text: str) -> bool:
         """Write the file, and look."""
@@ -126,3 +139,96 @@ def test_a_plan_that_comes_back_is_another_change(policies: Policies) -> None:
     policies.edit(GOOD)
     assert policies.edit(GOOD.replace("GET", "PUT"))
     assert policies.edit(GOOD)
+
+
+def move_away(file: Path) -> None:
+    """Let there be no directory."""
+    file.parent.rename(file.parent.with_name("elsewhere"))
+
+
+def put_a_file(file: Path) -> None:
+    """Let the directory be a file."""
+    move_away(file)
+    file.parent.write_text("")
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [lambda file: file.write_text("kind: servce"), Path.unlink, move_away, put_a_file, lambda f: f.chmod(0o666)],
+)
+def test_with_a_broken_directory_at_the_start_what_was_kept_decides(
+    policies: Policies, break_it: Callable[[Path], None]
+) -> None:
+    """It is known as stale, with its age, until the directory is good; the problems are told as ever."""
+    policies.edit(GOOD)
+    kept = policies.known.plan
+    policies.keep()
+    break_it(policies.file)
+    policies.restart()
+    assert policies.known.reread()
+    assert policies.known.plan == kept
+    assert policies.known.stale_from == ACTIVATED
+    assert policies.known.problems
+    assert not policies.known.reread()
+
+
+def test_a_directory_that_becomes_good_again_replaces_what_was_kept(policies: Policies) -> None:
+    """Also where it says the same: what decides is then what is there."""
+    policies.edit(GOOD)
+    policies.keep()
+    policies.file.write_text("kind: servce")
+    policies.restart()
+    policies.known.reread()
+    stale = policies.known.plan
+    assert policies.edit(GOOD)
+    assert policies.known.plan is not stale
+    assert policies.known.plan == stale
+    assert policies.known.stale_from is None
+    assert policies.known.take_files()
+    assert policies.known.take_files() == ()
+
+
+def test_a_good_directory_wins_whatever_was_kept(policies: Policies) -> None:
+    """What was kept is not even looked at, not later either."""
+    policies.edit(GOOD)
+    policies.keep()
+    policies.restart()
+    assert policies.edit(GOOD.replace("GET", "PUT"))
+    plan = policies.known.plan
+    assert policies.known.stale_from is None
+    assert not policies.edit("kind: servce")
+    assert policies.known.plan is plan
+
+
+def test_what_was_kept_is_checked_like_a_directory(policies: Policies) -> None:
+    """Under another configuration it may say what it should not."""
+    policies.restart("corp")
+    policies.edit(GOOD.replace("from: anyone", "from: [{users: {issuer: corp}}]"))
+    assert policies.known.plan is not None
+    policies.keep()
+    policies.file.unlink()
+    policies.restart()
+    with capture_logs() as logs:
+        assert not policies.known.reread()
+    assert policies.known.plan is None
+    [refused] = [line for line in logs if line["event"] == "last_good_refused"]
+    assert "does not fit this configuration or version" in refused["problem"]
+    assert "corp" in refused["problem"]
+
+
+def test_what_is_refused_at_the_start_is_not_used_later(policies: Policies) -> None:
+    """Why is in the log, once; whoever repairs the file starts again."""
+    policies.edit(GOOD)
+    policies.keep()
+    policies.last_good.path.chmod(0o666)
+    policies.file.unlink()
+    policies.restart()
+    with capture_logs() as logs:
+        policies.known.reread()
+        policies.last_good.path.chmod(0o600)
+        policies.file.write_text("kind: servce")
+        policies.known.reread()
+    assert policies.known.plan is None
+    assert [line["problem"] for line in logs if line["event"] == "last_good_refused"] == [
+        "others may use it: its mode is 0666, not 0600"
+    ]

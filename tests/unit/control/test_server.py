@@ -193,14 +193,76 @@ def test_bad_policies_at_the_start_are_waited_for(other: Served) -> None:
         wait_until(lambda: other.readiness()["policies"]["problems"] > 0, PATIENCE_S, "the look at the policies")
         state = other.readiness()
         assert state["status"] == "not_ready"
-        assert "no policies have been loaded: 1 problem" in state["missing"]
+        told = f"no policies have been loaded: 1 problem ({other.policies}:1:7: unknown_kind)"
+        assert told in state["missing"]
         # The policies are read while the workers start.
         wait_until((other.directory / "run" / "endpoints.yaml").exists, PATIENCE_S, "the workers")
-        assert other.readiness()["missing"] == ["no policies have been loaded: 1 problem"]
+        assert other.readiness()["missing"] == [told]
         assert other.code() == {GrpcCode.UNAVAILABLE}
         other.prepare()
         wait_until(lambda: other.readiness()["status"] == "ready", PATIENCE_S, "the policies")
         assert other.code() == {GrpcCode.OK}
+
+
+def test_a_start_with_broken_policies_serves_what_decided_last(other: Served) -> None:
+    """Marked as stale in readiness, metric, log and each record, until the directory is good again."""
+    with other.running():
+        revision = other.readiness()["policies"]["revision"]
+    other.policies.write_text("kind: nothing")
+    with other.running():
+        state = other.readiness()
+        assert state["status"] == "degraded"
+        assert state["policies"]["revision"] == revision
+        assert state["policies"]["first_problem"] == f"{other.policies}:1:7: unknown_kind"
+        [told] = [text for text in state["degraded"] if "stale policies decide" in text]
+        assert state["policies"]["stale_from"] in told
+        [event] = other.events("policies_stale")
+        assert (event["revision"], event["activated"]) == (revision, state["policies"]["stale_from"])
+        assert other.code() == {GrpcCode.OK}
+        assert other.code("DELETE") == {GrpcCode.PERMISSION_DENIED}
+        metrics = other.get("/metrics").text
+        assert "\nauthz_policy_stale 1.0\n" in metrics
+        assert "\nauthz_policy_kept 1.0\n" in metrics
+        assert "\nauthz_policy_problems 1.0\n" in metrics
+        wait_until(lambda: len(other.decisions()) == 4, PATIENCE_S, "the records")
+        assert {(record["revision"], record["stale"]) for record in other.decisions()} == {(revision, True)}
+        other.prepare()
+        wait_until(lambda: bool(other.events("policies_reloaded")), PATIENCE_S, "the policies")
+        assert other.readiness()["status"] == "ready"
+        assert other.readiness()["policies"]["stale_from"] is None
+        assert "\nauthz_policy_stale 0.0\n" in other.get("/metrics").text
+        other.code()
+        wait_until(lambda: len(other.decisions()) == 6, PATIENCE_S, "the records")
+        assert [(record["revision"], record["stale"]) for record in other.decisions()[4:]] == [(revision, None)] * 2
+
+
+def test_what_a_killed_server_had_activated_is_kept(other: Served) -> None:
+    """What was reported is on disk, and not what was before."""
+    with other.running():
+        other.policies.write_text(other.policies.read_text().replace("GET", "PUT"))
+        wait_until(lambda: bool(other.events("policies_reloaded")), PATIENCE_S, "the report")
+        other.signal(signal.SIGKILL)
+        other.exit_code()
+    other.policies.unlink()
+    with other.running():
+        assert other.readiness()["policies"]["revision"] == other.events("policies_stale")[0]["revision"]
+        assert other.code() == {GrpcCode.PERMISSION_DENIED}
+        assert other.code("PUT") == {GrpcCode.OK}
+
+
+def test_nothing_is_kept_where_that_is_switched_off(other: Served) -> None:
+    """What an earlier run has kept is gone too: it would be too old some day."""
+    kept = other.directory / "run" / "policies.last-good"
+    with other.running():
+        assert kept.exists()
+    other.prepare(policies={"rescan": "1h", "keep_last_good": False})
+    with other.running():
+        assert not kept.exists()
+        assert "\nauthz_policy_kept 0.0\n" in other.get("/metrics").text
+    other.policies.unlink()
+    with other.running(ready=False):
+        wait_until(lambda: other.readiness()["policies"]["problems"] > 0, PATIENCE_S, "the look at the policies")
+        assert other.readiness()["status"] == "not_ready"
 
 
 def test_workers_can_share_one_address(other: Served) -> None:
