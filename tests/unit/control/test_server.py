@@ -207,6 +207,7 @@ def test_bad_policies_at_the_start_are_waited_for(other: Served) -> None:
 def test_a_start_with_broken_policies_serves_what_decided_last(other: Served) -> None:
     """Marked as stale in readiness, metric, log and each record, until the directory is good again."""
     with other.running():
+        wait_until(lambda: bool(other.events("policies_loaded")), PATIENCE_S, "the report")
         revision = other.readiness()["policies"]["revision"]
     other.policies.write_text("kind: nothing")
     with other.running():
@@ -254,7 +255,7 @@ def test_nothing_is_kept_where_that_is_switched_off(other: Served) -> None:
     """What an earlier run has kept is gone too: it would be too old some day."""
     kept = other.directory / "run" / "policies.last-good"
     with other.running():
-        assert kept.exists()
+        wait_until(kept.exists, PATIENCE_S, "what is kept")
     other.prepare(policies={"rescan": "1h", "keep_last_good": False})
     with other.running():
         assert not kept.exists()

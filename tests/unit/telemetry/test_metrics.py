@@ -207,6 +207,7 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
     """Each event shows in its metrics."""
     control.policies_activated("one", 10.0)
     control.policies_activated("two", 20.0)
+    control.policies_kept(kept=True)
     control.policies_refused(3)
     control.workers(serving=1, starting=1)
     control.worker_restarted()
@@ -223,6 +224,8 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
         "authz_policy_problems": 3,
         'authz_policy_revision_info{revision="two"}': 1,
         "authz_policy_loaded_timestamp_seconds": 20,
+        "authz_policy_stale": 0,
+        "authz_policy_kept": 1,
         'authz_workers{state="serving"}': 1,
         'authz_workers{state="starting"}': 1,
         "authz_worker_restarts_total": 1,
@@ -242,6 +245,16 @@ def test_policies_that_load_again_have_no_problems(control: ControlMetrics) -> N
     control.policies_refused(3)
     control.policies_activated("one", 10.0)
     assert samples(control)["authz_policy_problems"] == 0
+
+
+def test_stale_policies_decide_while_the_files_have_problems(control: ControlMetrics) -> None:
+    """Until those of the directory do; the attempt to load them has failed."""
+    control.policies_refused(3)
+    control.policies_stale("one", 10.0)
+    names = ("authz_policy_stale", "authz_policy_kept", "authz_policy_problems", 'authz_reloads_total{result="ok"}')
+    assert [samples(control)[name] for name in names] == [1, 1, 3, 0]
+    control.policies_activated("two", 20.0)
+    assert [samples(control)[name] for name in names] == [0, 1, 0, 1]
 
 
 def test_the_age_of_keys_that_never_came_is_no_number(control: ControlMetrics) -> None:
