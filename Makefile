@@ -22,7 +22,7 @@ help:
 	@echo "make lint     style, types and layers"
 	@echo "make format   format the code"
 	@echo "make proto    generate authz_server/pb from proto/"
-	@echo "make schema   generate schema/ from the code"
+	@echo "make schema   generate schema/ and the tables of docs/ from the code"
 	@echo "make envoy    generate deploy/envoy.yaml"
 	@echo "make bench    the benchmarks"
 	@echo "make fuzz     random input for ten minutes: make fuzz ARGS='--seconds 60'"
@@ -69,6 +69,7 @@ proto: $(INSTALLED)
 schema: $(INSTALLED)
 	$(BIN)/python tools/generate_schema.py
 	$(BIN)/python tools/generate_config_docs.py
+	$(BIN)/python tools/generate_bounds_docs.py
 
 envoy: $(INSTALLED)
 	$(BIN)/authz envoy config --output deploy/envoy.yaml

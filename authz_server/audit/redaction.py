@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from authz_server.bounds import KIB, MIB, Bound, Room
+
 # Credentials, whatever the configuration says.
 ALWAYS_SECRET = (
     "request.headers[authorization]",
@@ -16,7 +18,16 @@ ALWAYS_SECRET = (
     "request.headers[dpop]",
     "request.query[access_token]",
 )
-_MAX_NAMES = 10_000
+NAMES = Bound(
+    "names of inputs",
+    "worker",
+    entries=10_000,
+    bytes=4 * MIB,
+    holds="Whether an input of policies can hold what is secret.",
+    full="All are forgotten, and found out again.",
+    kept_in=("Redaction._concerned",),
+)
+_ENTRY_BYTES = KIB // 4
 
 
 class Redaction:
@@ -34,6 +45,7 @@ class Redaction:
         self._secrets = frozenset(_canonical(name) for name in (*ALWAYS_SECRET, *secrets))
         self._below = tuple(f"{name.removesuffix('.*')}." for name in self._secrets)
         self._concerned: dict[str, bool] = {}
+        self._room = Room(NAMES)
 
     def __call__(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs with each secret value as its keyed hash; the same object where there is none."""
@@ -50,7 +62,7 @@ class Redaction:
         inside = f"{canonical.removesuffix('.*')}."
         answer = self._is_secret(canonical) or any(secret.startswith(inside) for secret in self._secrets)
         # The names come from the policies; over many reloads there could be any number of them.
-        if len(self._concerned) == _MAX_NAMES:
+        if self._room.is_full_for(_ENTRY_BYTES + len(name)):
             self._concerned.clear()
         self._concerned[name] = answer
         return answer

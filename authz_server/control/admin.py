@@ -13,9 +13,18 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from authz_server.bounds import KIB, Bound
 from authz_server.control.readiness import Readiness
 from authz_server.telemetry.control_metrics import CONTENT_TYPE
 
+CLIENTS = Bound(
+    "clients of the admin address",
+    "server",
+    entries=100,
+    bytes=100 * 128 * KIB,
+    holds="Requests for probes and metrics; one whose head is larger than 64 KiB is refused.",
+    full="It answers 503.",
+)
 _NO_STORE = {"cache-control": "no-store"}
 JWKS_PATH = "/jwks.json"
 _JWKS_TYPE = "application/jwk-set+json"
@@ -88,7 +97,7 @@ class HttpServer:
                 lifespan="off",
                 http="h11",
                 ws="none",
-                limit_concurrency=100,
+                limit_concurrency=CLIENTS.entries,
                 timeout_graceful_shutdown=1,
             )
         )

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from authz_server.bounds import Bound
 from authz_server.control.settings.places import check_url, is_loopback_host
 from authz_server.documents.invalid import InvalidValue
 from authz_server.identity.keys import MAX_DOCUMENT_BYTES
@@ -17,6 +18,14 @@ from authz_server.identity.strict_json import read_object
 
 FETCH_S = 10.0
 """The longest that one document may take, however it trickles in."""
+DOCUMENTS = Bound(
+    "fetched keys",
+    "issuer",
+    entries=3,
+    bytes=3 * MAX_DOCUMENT_BYTES,
+    holds="A key set or bundle, the one that takes its place, and a discovery document, in the control process.",
+    full="What is larger is refused, and the keys of before stay.",
+)
 _DISCOVERY_PATH = "/.well-known/openid-configuration"
 
 

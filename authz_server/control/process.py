@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from msgspec import MsgspecError
 
+from authz_server.bounds import MIB, Bound
 from authz_server.worker.messages import (
     LENGTH_BYTES,
     Drain,
@@ -24,8 +25,16 @@ from authz_server.worker.messages import (
     read_by_control,
 )
 
-_MAX_MESSAGE_BYTES = 1024 * 1024
-_MAX_UNREAD = 16
+_MAX_MESSAGE_BYTES = MIB
+UNREAD = Bound(
+    "answers of workers",
+    "worker",
+    entries=16,
+    bytes=16 * _MAX_MESSAGE_BYTES,
+    holds="Messages of a worker that the control process has not read yet.",
+    full="The worker is replaced.",
+    kept_in=("WorkerProcess._answers",),
+)
 LAST_STEPS_S = 1.0
 """From the end of a worker's socket to that of its process."""
 
@@ -52,7 +61,7 @@ class WorkerProcess:
         self._process = process
         self._reader, self._writer = streams
         self._on_unknown_key = on_unknown_key
-        self._answers: asyncio.Queue[ToControl | None] = asyncio.Queue(_MAX_UNREAD)
+        self._answers: asyncio.Queue[ToControl | None] = asyncio.Queue(UNREAD.entries)
         self._pings = 0
         self._ponged = asyncio.Event()
         self._receiving = asyncio.create_task(self._receive())

@@ -14,6 +14,7 @@ from msgspec import Struct
 from authz_server.audit.drain import Drain
 from authz_server.audit.rings import Rings
 from authz_server.audit.writer import AuditWriter
+from authz_server.bounds import MIB, Bound
 from authz_server.control.addresses import AddressTaken, bound_address, check_free, listen_on, socket_directory
 from authz_server.control.admin import HttpServer, PublishedKeys, admin_app, probes_app
 from authz_server.control.audit import AuditTask
@@ -38,8 +39,15 @@ from authz_server.telemetry.control_metrics import ControlMetrics
 from authz_server.worker.address import Address, UnixAddress
 from authz_server.worker.messages import ORPHAN_GRACE_S, WorkerSettings
 
-RING_BYTES = 8 * 1024 * 1024
-"""Of each worker: about 15,000 records."""
+RING_BYTES = 8 * MIB
+RING = Bound(
+    "records on their way",
+    "worker",
+    entries=15_000,
+    bytes=RING_BYTES,
+    holds="Records of decisions, in a mapped file, until the control process has written them.",
+    full="Records are dropped and counted, and the audit shows a `gap`.",
+)
 _PREDECESSORS_S = ORPHAN_GRACE_S + 2.0
 DRAIN_S = 7.0
 """For calls in flight; with what follows the server ends within 10 s."""

@@ -5,7 +5,17 @@ from pathlib import Path
 
 import structlog
 
-_MAX_BYTES = 1024 * 1024 + 1
+from authz_server.bounds import MIB, Bound
+
+MAX_BYTES = MIB
+CONTENTS = Bound(
+    "files of keys",
+    "file",
+    entries=2,
+    bytes=2 * MAX_BYTES,
+    holds="Keys, bundles, API keys or revocations: the file as it is, and its last good content.",
+    full="What is larger is refused, and the last good content stays.",
+)
 
 
 class TrustFile:
@@ -56,4 +66,4 @@ class TrustFile:
 def read_trust_file(path: Path) -> bytes:
     """Its content; of a file that is too large, so much that parsers refuse it. Blocks. Raises OSError."""
     with path.open("rb") as stream:
-        return stream.read(_MAX_BYTES)
+        return stream.read(MAX_BYTES + 1)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 
 from google.protobuf.struct_pb2 import Struct
 
+from authz_server.bounds import KIB, MIB, Bound
 from authz_server.envoy.denial import denial_body, denial_headers, rule_headers
 from authz_server.errors import FAILURES, OUTCOMES, GrpcCode, Reason
 from authz_server.identity.cache import BoundedCache
@@ -19,8 +20,16 @@ from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRespons
 
 DECISION_ID_HEADER = "x-authz-decision-id"
 
-MAX_SHAPES = 4096
-MAX_SHAPE_BYTES = 8 * 1024 * 1024
+SHAPES = Bound(
+    "answers",
+    "worker",
+    entries=4096,
+    bytes=8 * MIB,
+    holds="Answers that differ only by the decision's id, serialized.",
+    full="The oldest goes.",
+    kept_in=("ResponseWriter._shapes",),
+)
+_SHAPE_OVERHEAD_BYTES = KIB
 
 # As long as every decision's id, so that the lengths in the message are right, and not to be guessed, so that no
 # text of a policy or token can be taken for it.
@@ -43,7 +52,7 @@ class ResponseWriter:
         """
         self._proofs = " ".join(proof_algorithms)
         self._errors: frozenset[Reason] = FAILURES if failures_are_errors else frozenset()
-        self._shapes: BoundedCache[tuple[object, ...], list[bytes]] = BoundedCache(MAX_SHAPES, MAX_SHAPE_BYTES)
+        self._shapes: BoundedCache[tuple[object, ...], list[bytes]] = BoundedCache(SHAPES.entries, SHAPES.bytes)
 
     @property
     def kept(self) -> int:
@@ -70,7 +79,8 @@ class ResponseWriter:
         parts = self._shapes.get(shape)
         if parts is None:
             parts = _response(decision, self._proofs, self._errors).SerializeToString().split(_ID)
-            self._shapes.put(shape, parts, sum(map(len, parts)))
+            # What it is known by holds the answer's values once more.
+            self._shapes.put(shape, parts, _SHAPE_OVERHEAD_BYTES + 2 * sum(map(len, parts)))
         response = decision.id.encode().join(parts)
         return response if token is None or not _allows(decision) else response + _with_token(token)
 

@@ -60,13 +60,13 @@ class BoundedCache(Generic[K, V]):
 
 
 def size_of(value: object) -> int:
-    """How many bytes of memory a JSON value takes, about."""
+    """How many bytes of memory a JSON value takes, about; or a collection of them."""
     total = 0
     waiting = [value]
     while waiting:
         value = waiting.pop()
         total += sys.getsizeof(value)
-        if isinstance(value, list):
+        if isinstance(value, list | tuple | frozenset):
             waiting.extend(value)
         elif isinstance(value, dict):
             waiting.extend(value)

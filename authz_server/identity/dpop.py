@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from authz_server.bounds import MIB, Bound
 from authz_server.errors import Reason, Refused
 from authz_server.identity.access_token import numeric_date
 from authz_server.identity.algorithms import ALGORITHMS
@@ -23,7 +24,15 @@ TYPE = "dpop+jwt"
 # RFC 7515 section 4.1.11 and RFC 7797: no extension is supported, so none may be critical.
 _UNSUPPORTED = ("crit", "b64", "zip", "enc")
 _DIGEST_BYTES = 16
-_SIGNERS, _SIGNER_BYTES = 10_000, 32 * 1024 * 1024
+SIGNERS = Bound(
+    "keys of DPoP proofs",
+    "snapshot",
+    entries=10_000,
+    bytes=32 * MIB,
+    holds="Keys of clients that have made a good proof.",
+    full="The oldest goes, and is read again.",
+    kept_in=("ProofVerifier._signers",),
+)
 _SIGNER_OVERHEAD_BYTES = 1024
 
 Claimed = Literal["first", "again", "forgotten", "full", "busy"]
@@ -76,7 +85,7 @@ class ProofVerifier:
         self._settings = settings
         self._replays = replays
         # By the first part of a proof; only what has made a good proof enters.
-        self._signers = BoundedCache[str, Signer](_SIGNERS, _SIGNER_BYTES)
+        self._signers = BoundedCache[str, Signer](SIGNERS.entries, SIGNERS.bytes)
 
     def read(self, text: str, token: str, now: float) -> Proof:
         """What a proof says that came with this access token at this time (seconds since the epoch).

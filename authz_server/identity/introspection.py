@@ -9,14 +9,15 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from authz_server.bounds import MIB, Bound
 from authz_server.errors import Reason, Refused
 from authz_server.identity.access_token import check_claims, check_header
-from authz_server.identity.cache import BoundedCache, size_of
+from authz_server.identity.cache import BoundedCache
 from authz_server.identity.confirmation import KEY_HASH, binding_of
 from authz_server.identity.settings import IdentitySettings, Introspection, Issuer
 from authz_server.identity.strict_json import read_object
 from authz_server.identity.token import strict_parse
-from authz_server.identity.user import TOKEN_HASH_BYTES, CachedToken, VerifiedToken, user_of
+from authz_server.identity.user import TOKEN_HASH_BYTES, CachedToken, VerifiedToken, size_of_token, user_of
 
 MAX_ANSWER_BYTES = 64 * 1024
 REFUSED_S = 5.0
@@ -24,9 +25,24 @@ REFUSED_S = 5.0
 FAILED_S = 1.0
 """How long a token is not asked about again after a failure."""
 
-_ACCEPTED, _ACCEPTED_BYTES = 50_000, 64 * 1024 * 1024
-_REFUSED, _REFUSED_BYTES = 50_000, 16 * 1024 * 1024
-_ENTRY_OVERHEAD_BYTES = 1024
+ACCEPTED = Bound(
+    "good opaque tokens",
+    "worker",
+    entries=50_000,
+    bytes=64 * MIB,
+    holds="What the issuer has said about tokens that are good.",
+    full="The oldest goes: its issuer is asked again.",
+    kept_in=("OpaqueTokens._accepted",),
+)
+REFUSED = Bound(
+    "refused opaque tokens",
+    "worker",
+    entries=25_000,
+    bytes=16 * MIB,
+    holds="Tokens that the issuer has called not good, or could not be asked about.",
+    full="The oldest goes: its issuer is asked again.",
+    kept_in=("OpaqueTokens._refused",),
+)
 _REFUSED_ENTRY_BYTES = 320
 # RFC 6750 section 2.1.
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]++=*+", re.ASCII)
@@ -66,8 +82,8 @@ class OpaqueTokens:
         self.issuer = issuer
         self.settings = settings
         self._hash_key = hash_key
-        self._accepted = BoundedCache[bytes, _Known](_ACCEPTED, _ACCEPTED_BYTES)
-        self._refused = BoundedCache[bytes, _Known](_REFUSED, _REFUSED_BYTES)
+        self._accepted = BoundedCache[bytes, _Known](ACCEPTED.entries, ACCEPTED.bytes)
+        self._refused = BoundedCache[bytes, _Known](REFUSED.entries, REFUSED.bytes)
 
     def reads(self, token: str) -> bool:
         """Whether this JWT is asked about: it says that it is of the issuer, which has no keys.
@@ -111,7 +127,7 @@ class OpaqueTokens:
             self._refuse(needed.digest, _Known(until, None, refusal.reason, refusal.detail))
             return "refused"
         known = _Known(min(now + self.settings.max_age_s, token.validity.valid_until), token)
-        self._accepted.put(needed.digest, known, _ENTRY_OVERHEAD_BYTES + size_of(claims))
+        self._accepted.put(needed.digest, known, size_of_token(token))
         return "accepted"
 
     def fail(self, needed: IntrospectionNeeded, now: float) -> None:

@@ -104,8 +104,7 @@ class UserVerifier:
                 cached = self._opaque.find(token, key[1], now)
         if cached is None:
             cached = self._verified(token, encoded, now)
-            claims = cached.verified.user.claims
-            self._cache.put(key, cached, _ENTRY_OVERHEAD_BYTES + size_of(claims))
+            self._cache.put(key, cached, size_of_token(cached))
         elif now >= cached.validity.valid_until:
             raise Refused(Reason.TOKEN_EXPIRED, "the token has expired")
         elif now < cached.validity.valid_from:
@@ -169,6 +168,12 @@ def _by_identifier(issuers: tuple[Issuer, ...]) -> dict[str, Issuer]:
     if any(not 0 <= issuer.skew_s <= MAX_SKEW_S for issuer in issuers):
         raise ValueError(f"an issuer's `skew` is not between 0 and {MAX_SKEW_S:.0f} seconds")
     return by_identifier
+
+
+def size_of_token(token: CachedToken) -> int:
+    """How many bytes of memory it takes, about: a text of scopes has become a set of many."""
+    user = token.verified.user
+    return _ENTRY_OVERHEAD_BYTES + size_of((user.claims, user.scopes, user.roles, user.groups))
 
 
 def user_of(claims: dict[str, Any], issuer: Issuer, validity: Validity, *, bound: bool) -> User:

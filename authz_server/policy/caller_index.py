@@ -6,6 +6,7 @@ costs nothing to the callers of all others. What is found here may fit; `CallerM
 
 from typing import Generic, NamedTuple, TypeVar
 
+from authz_server.bounds import KIB, MIB, Bound, Room
 from authz_server.identity.spiffe import SpiffePattern
 from authz_server.model import SpiffeId
 from authz_server.policy.callers import ANONYMOUS, ANY_USER, Caller, CallerMatch, Key, UserMatch
@@ -13,8 +14,38 @@ from authz_server.policy.segment_tree import Ending, SegmentTree
 
 Candidate = TypeVar("Candidate")
 
-MAX_REMEMBERED = 256
-"""Workloads for which an index remembers whose patterns fit."""
+WORKLOADS = Bound(
+    "workloads",
+    "snapshot",
+    entries=20_000,
+    bytes=16 * MIB,
+    holds="Which rules have a pattern that fits a workload.",
+    full="All are forgotten, and found again.",
+    kept_in=("Fitting._filled", "CallerIndex._by_workload"),
+)
+_ENTRY_BYTES = KIB // 2
+_POINTER_BYTES = 8
+
+Found = dict[str, list[Candidate]]
+"""Candidates by the SPIFFE ID of the workload."""
+
+
+class Fitting(Generic[Candidate]):
+    """Keeps what the indexes of one snapshot remember of workloads within one bound, however many indexes there are."""
+
+    def __init__(self) -> None:
+        self._filled: list[Found[Candidate]] = []
+        self._room = Room(WORKLOADS)
+
+    def keep(self, remembered: Found[Candidate], workload: str, found: list[Candidate]) -> None:
+        """Remember the candidates of a workload in an index; where there is no room, all indexes forget theirs."""
+        if self._room.is_full_for(_ENTRY_BYTES + len(workload) + _POINTER_BYTES * len(found)):
+            filled, self._filled = self._filled, []
+            for one in filled:
+                one.clear()
+        if not remembered:
+            self._filled.append(remembered)
+        remembered[workload] = found
 
 
 class AnySegment(NamedTuple):
@@ -33,11 +64,13 @@ class AnySegment(NamedTuple):
 class CallerIndex(Generic[Candidate]):
     """Candidates by caller. Built once, then only read, but for what it remembers."""
 
-    def __init__(self) -> None:
+    def __init__(self, fitting: Fitting[Candidate]) -> None:
+        """`fitting` is that of all indexes of the snapshot."""
+        self._fitting = fitting
         self._keyed: dict[Key, list[Candidate]] = {}
         self._patterns: SegmentTree[list[Candidate]] = SegmentTree(list)
         self._has_patterns = False
-        self._by_workload: dict[str, list[Candidate]] = {}
+        self._by_workload: Found[Candidate] = {}
         self._anyone: list[Candidate] = []
 
     def add(self, callers: CallerMatch | None, candidate: Candidate) -> None:
@@ -65,16 +98,14 @@ class CallerIndex(Generic[Candidate]):
         if self._has_patterns and caller.workload is not None:
             spiffe_id = caller.workload.id
             fitting = self._by_workload.get(spiffe_id.text)
-            found = found + (self._fitting(spiffe_id) if fitting is None else fitting)
+            found = found + (self._found_for(spiffe_id) if fitting is None else fitting)
         return found
 
-    def _fitting(self, spiffe_id: SpiffeId) -> list[Candidate]:
+    def _found_for(self, spiffe_id: SpiffeId) -> list[Candidate]:
         """The candidates whose patterns fit; looked up once for the workloads that call again and again."""
         leaves = self._patterns.find((spiffe_id.trust_domain, *spiffe_id.segments))
         found = [candidate for candidates in leaves for candidate in candidates]
-        if len(self._by_workload) >= MAX_REMEMBERED:
-            self._by_workload.clear()
-        self._by_workload[spiffe_id.text] = found
+        self._fitting.keep(self._by_workload, spiffe_id.text, found)
         return found
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from authz_server.bounds import MIB, Bound
 from authz_server.documents.problem import Position, Problem
 from authz_server.documents.source import MAX_BYTES, printable
 from authz_server.documents.suggest import quoted
@@ -17,7 +18,15 @@ from authz_server.policy.values import is_name
 
 MAX_FILES = 10_000
 MAX_ENTRIES = 2 * MAX_FILES
-MAX_TOTAL_BYTES = 64 * 1024 * 1024
+MAX_TOTAL_BYTES = 64 * MIB
+POLICIES = Bound(
+    "policy files",
+    "server",
+    entries=MAX_FILES,
+    bytes=MAX_TOTAL_BYTES,
+    holds="The text of all policies, while they are read.",
+    full="They are refused (`too_many_policies`), and the last good ones stay.",
+)
 MAX_FOLDERS = 16
 
 _ATTEMPTS = 5

@@ -9,6 +9,7 @@ from msgspec import Struct
 from authz_server.model import Path, RecordClass
 from authz_server.policy import plan
 from authz_server.policy.answers import BoundAnswer, bind_answer
+from authz_server.policy.caller_index import Fitting
 from authz_server.policy.callers import Caller, CallerMatch, caller_match
 from authz_server.policy.collection import nothing
 from authz_server.policy.conditions import ConditionRuntime, Program
@@ -128,8 +129,9 @@ class PolicyIndex:
         """Whether any service takes paths with several readings."""
         self._by_name: dict[str, ServiceIndex] = {}
         self._by_host: HostIndex[ServiceIndex] = HostIndex()
+        fitting: Fitting[Candidate] = Fitting()
         for service in policies.services:
-            index = _service_index(service, runtime, identity_headers, step)
+            index = _service_index(service, runtime, identity_headers, fitting, step)
             self._by_name[service.name] = index
             for host in service.hosts:
                 self._by_host.add(host, service.path_prefix, index)
@@ -146,18 +148,22 @@ class PolicyIndex:
 
 
 def _service_index(
-    service: plan.Service, runtime: ConditionRuntime, identity_headers: Iterable[str], step: Callable[[], None]
+    service: plan.Service,
+    runtime: ConditionRuntime,
+    identity_headers: Iterable[str],
+    fitting: Fitting[Candidate],
+    step: Callable[[], None],
 ) -> ServiceIndex:
     protected = frozenset(service.set_headers).union(identity_headers)
     rehearses = any(rule.audit for rule in service.rules)
     index = ServiceIndex(
         name=service.name,
-        deny=OperationIndex("deny"),
-        allow=OperationIndex("allow"),
-        allow_with_user=OperationIndex("allow"),
+        deny=OperationIndex("deny", fitting),
+        allow=OperationIndex("allow", fitting),
+        allow_with_user=OperationIndex("allow", fitting),
         inputs=inputs_of(service.inputs),
         protected=protected,
-        rehearsal=Rehearsal(OperationIndex("deny"), OperationIndex("allow")) if rehearses else None,
+        rehearsal=Rehearsal(OperationIndex("deny", fitting), OperationIndex("allow", fitting)) if rehearses else None,
         audit=service.audit,
         audits=service.audit or rehearses,
         guards_users=any(rule.guardrail and _asks_for_user(rule) for rule in service.rules),

@@ -5,7 +5,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from authz_server.policy.caller_index import CallerIndex
+from authz_server.policy.caller_index import CallerIndex, Fitting
 from authz_server.policy.folding import fold_capture, fold_segment, folded_readings
 from authz_server.policy.patterns import Capture, Literal, PathTemplate, parse_path_template
 from authz_server.policy.plan import Effect, OperationItem
@@ -36,7 +36,9 @@ class CaptureHole(NamedTuple):
 class OperationIndex(Generic[Candidate]):
     """Candidates of one effect by operation. Built once, then only read."""
 
-    def __init__(self, effect: Effect) -> None:
+    def __init__(self, effect: Effect, fitting: Fitting[Candidate]) -> None:
+        """`fitting` is that of all indexes of the snapshot."""
+        self._fitting = fitting
         self._folds = effect == "deny"
         self._tree: SegmentTree[ByMethod[Candidate]] = SegmentTree(dict)
         self._everywhere: ByMethod[Candidate] = {}
@@ -47,7 +49,7 @@ class OperationIndex(Generic[Candidate]):
         self._is_empty = False
         by_method = self._everywhere if template is None else self._tree.leaf(*self._steps(template))
         for method in item.methods or (None,):
-            yield by_method.setdefault(method, CallerIndex())
+            yield by_method.setdefault(method, CallerIndex(self._fitting))
 
     def find(self, operation: Operation) -> list[CallerIndex[Candidate]]:
         """The caller indexes of all templates and methods that the operation fits."""

@@ -4,10 +4,20 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from authz_server.bounds import KIB, Bound
 from authz_server.model import BodyFormat
 from authz_server.request.grpc import is_grpc_type
 
 MAX_ACCEPT_BYTES = 1024
+ACCEPTED = Bound(
+    "`accept`",
+    "worker",
+    entries=1024,
+    bytes=1024 * (MAX_ACCEPT_BYTES + KIB // 2),
+    holds="The form of denials that an `accept` prefers.",
+    full="The one that was used least recently goes.",
+    kept_in=("_preferred",),
+)
 _QUALITY = re.compile(r"[01](?:\.[0-9]{0,3})?", re.ASCII)
 # By preference where a client has none. A name that fits better stands first.
 _NAMES: dict[BodyFormat, tuple[str, ...]] = {
@@ -37,7 +47,7 @@ def accepted_format(accept: bytes | None, *, is_grpc: bool) -> BodyFormat:
 
 
 # Clients of one kind send the same again and again.
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=ACCEPTED.entries)
 def _preferred(accept: bytes) -> BodyFormat:
     qualities = _qualities(accept.decode("latin-1").lower())
     return max(_NAMES, key=lambda form: _quality(form, qualities))

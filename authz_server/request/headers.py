@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from authz_server.bounds import KIB, Bound
 from authz_server.errors import Reason, Refused
 
 # A token (RFC 9110 section 5.6.2), or one of the pseudo-headers of requests (RFC 9113 section 8.3.1, RFC 8441).
@@ -16,6 +17,15 @@ _CREDENTIALS = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?: (.*))?", re.DOTALL
 MAX_VALUES = 10_000
 """Of one header, as rules read them."""
 _SHORT_NAMES = 1024
+NAMES = Bound(
+    "names of headers",
+    "worker",
+    entries=1024,
+    bytes=1024 * (_SHORT_NAMES + KIB // 2),
+    holds="Whether the names of a request's headers are well formed.",
+    full="The ones that were used least recently go.",
+    kept_in=("_are_short_names",),
+)
 _BEARER = b"Bearer "
 _OUR_SCHEMES = frozenset({"bearer", "dpop"})
 _NOTHING_REPEATED: dict[str, tuple[bytes, ...]] = {}
@@ -153,7 +163,7 @@ def _are_names(names: str) -> bool:
     return _are_short_names(names) if len(names) <= _SHORT_NAMES else _NAMES.fullmatch(names) is not None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=NAMES.entries)
 def _are_short_names(names: str) -> bool:
     return _NAMES.fullmatch(names) is not None
 

@@ -5,10 +5,20 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
+from authz_server.bounds import KIB, Bound
 from authz_server.errors import Reason, Refused
 
 MAX_HOST_BYTES = 253
 MAX_PORT = 65535
+HOSTS = Bound(
+    "hosts",
+    "worker",
+    entries=4096,
+    bytes=4096 * KIB,
+    holds="Hosts in their canonical form.",
+    full="The one that was used least recently goes.",
+    kept_in=("_host",),
+)
 
 _PORT = r"(?::([1-9][0-9]{0,4}))?"
 _NAME = re.compile(r"([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?" + _PORT, re.ASCII)
@@ -30,7 +40,7 @@ def canonical_host(text: str) -> Host:
     return _host(text)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=HOSTS.entries)
 def _host(text: str) -> Host:
     # The same few hosts are asked for again and again.
     if match := _NAME.fullmatch(text):

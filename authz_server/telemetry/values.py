@@ -16,8 +16,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from struct import Struct as Layout
 
-MAX_BYTES = 1 << 22
+from authz_server.bounds import MIB, Bound
+
+MAX_BYTES = 4 * MIB
 """Room for about 25,000 numbers."""
+_SMALLEST_ENTRY_BYTES = 128
+NUMBERS = Bound(
+    "metrics",
+    "worker",
+    entries=3 * MAX_BYTES // _SMALLEST_ENTRY_BYTES,
+    bytes=3 * 4 * MAX_BYTES,
+    holds="Three mapped files of numbers, and where in them each number is.",
+    full="Rules and services are counted together, as `(other)`.",
+    kept_in=("ValueFile._cells",),
+)
 _INITIAL_BYTES = 1 << 16
 _SPARE_BYTES = 1 << 14
 _FIRST = 8

@@ -7,13 +7,23 @@ from threading import Lock
 
 from msgspec import Struct
 
+from authz_server.bounds import KIB, MIB, Bound, Room
 from authz_server.errors import Reason
 from authz_server.model import Decision
 from authz_server.telemetry import names
 from authz_server.telemetry.names import Metric
 from authz_server.telemetry.values import ValueFile
 
-_MAX_REMEMBERED = 20_000
+COUNTERS_OF_DECISIONS = Bound(
+    "counters of decisions",
+    "worker",
+    entries=20_000,
+    bytes=16 * MIB,
+    holds="Which counters a decision moves, by reason, service and rule.",
+    full="All are forgotten, and found again; the numbers stay.",
+    kept_in=("WorkerMetrics._cells",),
+)
+_ENTRY_BYTES = KIB // 2
 _BOUNDS_US = tuple(round(bound * 1e6) for bound in names.CHECK_BUCKETS_S)
 
 
@@ -35,6 +45,7 @@ class WorkerMetrics:
         self._gauges = ValueFile(directory / f"gauge_sum_{slot}.db")
         self._histograms = ValueFile(directory / f"histogram_{slot}.db")
         self._cells: dict[tuple[Reason, bool, str | None, str | None], tuple[int, ...]] = {}
+        self._room = Room(COUNTERS_OF_DECISIONS)
         self._buckets, self._sum = self._histogram(names.CHECK_SECONDS, names.CHECK_BUCKETS_S)
         self._asked_buckets, self._asked_sum = self._histogram(
             names.INTROSPECTION_SECONDS, names.INTROSPECTION_BUCKETS_S
@@ -100,7 +111,7 @@ class WorkerMetrics:
             cells.append(self._counter(names.RULE_DECISIONS, rule))
         if reason is Reason.INTERNAL_ERROR:
             cells.append(self._counter(names.INTERNAL_ERRORS))
-        if len(self._cells) == _MAX_REMEMBERED:
+        if self._room.is_full_for(_ENTRY_BYTES + len(service or "") + len(rule or "")):
             self._cells.clear()
         self._cells[key] = tuple(cell for cell in cells if cell is not None)
         return self._cells[key]

@@ -17,6 +17,7 @@ import grpc
 import structlog
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
+from authz_server.bounds import KIB, Bound
 from authz_server.errors import GrpcCode
 from authz_server.worker.address import Address, TcpAddress
 from authz_server.worker.calls import Call, CallRefused, Handler
@@ -25,7 +26,15 @@ from authz_server.worker.limits import LONGEST_HOLD_S
 _NO_FLAGS = 0
 _LOOK_S = 1.0
 _NOW = 0.0
-_MOST_EVENTS = 64
+EVENTS = Bound(
+    "events of gRPC",
+    "worker",
+    entries=64,
+    bytes=64 * 64 * KIB,
+    holds="Events that are acted on in one go, and the answers that are sent after them.",
+    full="They are acted on; more wait in gRPC.",
+    kept_in=("GrpcioServer._due", "GrpcioServer._answer"),
+)
 _EXPECTED = 32
 """Calls of each method that may begin before any of them is looked at."""
 _NOWHERE = TcpAddress("localhost", 0)
@@ -157,7 +166,7 @@ class GrpcioServer:
             events.append(self._queue.poll(time.time() + _LOOK_S))
             # With several calls at once, all that has come: one kind of work for each call in turn, and then the next
             # kind, costs half of what all of it for one call after the other does.
-            while self._calls > 1 and len(events) < _MOST_EVENTS:
+            while self._calls > 1 and len(events) < EVENTS.entries:
                 event = self._queue.poll(_NOW)
                 if event.tag is None:
                     break

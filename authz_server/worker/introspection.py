@@ -12,18 +12,33 @@ from typing import Any
 
 import structlog
 
+from authz_server.bounds import KIB, MIB, Bound
 from authz_server.errors import Reason, Refused
-from authz_server.identity.introspection import IntrospectionNeeded, OpaqueTokens, Result
+from authz_server.identity.introspection import MAX_ANSWER_BYTES, IntrospectionNeeded, OpaqueTokens, Result
+from authz_server.identity.token import MAX_TOKEN_BYTES
 from authz_server.telemetry.worker_metrics import WorkerMetrics
-from authz_server.worker.introspection_client import AskingFailed, IntrospectionClient
+from authz_server.worker.introspection_client import READ_BYTES, AskingFailed, IntrospectionClient
 
-MAX_WAITING = 1000
-MAX_WAITING_BYTES = 64 * 1024 * 1024
-"""Requests that may wait in one worker, and what they may hold; more are denied as `overloaded`."""
+WAITING = Bound(
+    "requests that wait for an issuer",
+    "worker",
+    entries=1000,
+    bytes=64 * MIB,
+    holds="Requests until their opaque token's issuer has answered.",
+    full="A request is denied: `overloaded`.",
+    kept_in=("Introspector._tasks",),
+)
 MAX_CONNECTIONS = 32
 """Questions to the issuer at once."""
-MAX_QUESTIONS = 1000
-"""Tokens that are asked about, or wait for that; some of them with nobody who still waits for the answer."""
+QUESTIONS = Bound(
+    "questions to an issuer",
+    "worker",
+    entries=1000,
+    bytes=1000 * (MAX_TOKEN_BYTES + 4 * KIB) + MAX_CONNECTIONS * (MAX_ANSWER_BYTES + READ_BYTES),
+    holds="Tokens that are asked about, or wait for that; some of them with nobody who still waits for the answer.",
+    full="A request is denied: `overloaded`.",
+    kept_in=("Introspector._questions", "Introspector._tasks"),
+)
 ANSWER_S = 0.05
 """So long before its caller's deadline a request is denied, so that the denial comes in time."""
 _TELL_S = 1.0
@@ -62,7 +77,7 @@ class Introspector:
         `size` is what the request holds in memory, in bytes. Returns at once. Raises Refused (`overloaded`).
         """
         with self._lock:
-            if self._waiting >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
+            if self._waiting >= WAITING.entries or self._waiting_bytes + size > WAITING.bytes:
                 raise Refused(Reason.OVERLOADED, "too many requests wait for an issuer's word on their tokens")
             self._count(1, size)
         deadline = None if time_left_s is None else self._loop.time() + time_left_s - ANSWER_S
@@ -105,7 +120,7 @@ class Introspector:
         """The question about this token, which others may have put already. Raises Refused (`overloaded`)."""
         question = self._questions.get(needed.digest)
         if question is None:
-            if len(self._questions) >= MAX_QUESTIONS:
+            if len(self._questions) >= QUESTIONS.entries:
                 raise Refused(Reason.OVERLOADED, "too many tokens wait for their issuer's word")
             question = self._questions[needed.digest] = self._start(self._ask(needed))
         return question

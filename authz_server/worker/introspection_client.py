@@ -11,13 +11,21 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 import h11
 
+from authz_server.bounds import KIB, Bound
 from authz_server.identity.introspection import MAX_ANSWER_BYTES
 from authz_server.identity.settings import Introspection
 
-MAX_IDLE = 8
-"""Connections that are kept for the next question."""
+READ_BYTES = 64 * KIB
+IDLE = Bound(
+    "idle connections to an issuer",
+    "worker",
+    entries=8,
+    bytes=8 * 2 * READ_BYTES,
+    holds="Connections that are kept for the next question.",
+    full="The connection is closed.",
+    kept_in=("IntrospectionClient._idle",),
+)
 _MAX_SECRET_BYTES = 4096
-_READ_BYTES = 64 * 1024
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -70,7 +78,7 @@ class _Connection:
 
     async def _next_event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            data = await self._reader.read(_READ_BYTES)
+            data = await self._reader.read(READ_BYTES)
             self.heard = self.heard or bool(data)
             self._http.receive_data(data)
         return event
@@ -116,14 +124,14 @@ class IntrospectionClient:
                 # Closed by the other side while nobody asked: nothing was heard, so it has to be put again.
                 if kept.heard:
                     raise
-        reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=_READ_BYTES)
+        reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=READ_BYTES)
         return await self._exchange(_Connection(reader, writer), request, body)
 
     async def _exchange(self, connection: _Connection, request: h11.Request, body: bytes) -> bytes:
         keep = False
         try:
             answer = await connection.exchange(request, body)
-            keep = connection.renew() and len(self._idle) < MAX_IDLE
+            keep = connection.renew() and len(self._idle) < IDLE.entries
         finally:
             if keep:
                 self._idle.append(connection)

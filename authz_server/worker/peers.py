@@ -7,10 +7,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from msgspec import Struct
 
+from authz_server.bounds import KIB, MIB, Bound
+from authz_server.identity.cache import BoundedCache
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id, parse_spiffe_pattern
 from authz_server.worker.messages import FINGERPRINT
 
-_MAX_REMEMBERED = 256
+CALLERS = Bound(
+    "callers of Check",
+    "worker",
+    entries=256,
+    bytes=MIB,
+    holds="Whether a certificate may call Check, with mTLS.",
+    full="The oldest goes, and is read again.",
+    kept_in=("Peers._known",),
+)
+_ENTRY_BYTES = KIB // 2
 
 
 class _Verdict(Struct, frozen=True):
@@ -27,7 +38,7 @@ class Peers:
         self._fingerprints = frozenset(n.removeprefix(FINGERPRINT) for n in names if n.startswith(FINGERPRINT))
         self._patterns = [parse_spiffe_pattern(n) for n in names if not n.startswith(FINGERPRINT)]
         self._clock = clock
-        self._known: dict[bytes, _Verdict] = {}
+        self._known = BoundedCache[bytes, _Verdict](CALLERS.entries, CALLERS.bytes)
 
     def may_call(self, pem: bytes | None) -> bool:
         """Whether the peer's certificate is named, and still valid on a connection that may have outlived it."""
@@ -36,9 +47,7 @@ class Peers:
         verdict = self._known.get(pem)
         if verdict is None:
             verdict = self._judge(pem)
-            if len(self._known) >= _MAX_REMEMBERED:
-                self._known.clear()
-            self._known[pem] = verdict
+            self._known.put(pem, verdict, _ENTRY_BYTES + len(pem))
         return verdict.allowed and self._clock() < verdict.not_after
 
     def _judge(self, pem: bytes) -> _Verdict:

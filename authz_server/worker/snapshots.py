@@ -5,6 +5,7 @@ from collections.abc import Callable
 # Verifying loads it otherwise, with the first token or certificate that a new worker sees.
 import cryptography.hazmat.backends.openssl.backend  # noqa: F401
 
+from authz_server.bounds import MIB, Bound
 from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.cache import BoundedCache
@@ -22,8 +23,24 @@ from authz_server.snapshot import Caches, Snapshot, Verifiers, build_verifiers
 from authz_server.worker.giving_way import giving_way
 from authz_server.worker.messages import Prepare, SigningKeys, WorkerSettings
 
-_CERTIFICATES, _CERTIFICATE_BYTES = 10_000, 64 * 1024 * 1024
-_TOKENS, _TOKEN_BYTES = 50_000, 128 * 1024 * 1024
+CERTIFICATES = Bound(
+    "certificates",
+    "worker",
+    entries=10_000,
+    bytes=32 * MIB,
+    holds="What callers' certificates say, those that are refused too.",
+    full="The oldest goes, and is verified again.",
+    kept_in=("Snapshots.caches",),
+)
+TOKENS = Bound(
+    "tokens",
+    "worker",
+    entries=50_000,
+    bytes=128 * MIB,
+    holds="JWTs and JWT-SVIDs that are good, what they say, and never one that is refused.",
+    full="The oldest goes, and is verified again.",
+    kept_in=("Snapshots.caches",),
+)
 
 
 class WrongGeneration(Exception):
@@ -45,7 +62,8 @@ class Snapshots:
         self._replays = replays
         self._on_unknown_key = on_unknown_key
         self.caches = Caches(
-            certificates=BoundedCache(_CERTIFICATES, _CERTIFICATE_BYTES), tokens=BoundedCache(_TOKENS, _TOKEN_BYTES)
+            certificates=BoundedCache(CERTIFICATES.entries, CERTIFICATES.bytes),
+            tokens=BoundedCache(TOKENS.entries, TOKENS.bytes),
         )
         self._prepared: Snapshot | None = None
         self._policies: PolicyIndex | None = None

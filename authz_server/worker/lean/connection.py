@@ -31,7 +31,7 @@ from authz_server.worker.lean.frames import (
 )
 from authz_server.worker.lean.heads import Head, checked_fields
 from authz_server.worker.lean.outgoing import DEFAULT_WINDOW, Outgoing
-from authz_server.worker.lean.streams import MAX_HELD_BYTES, STREAM_WINDOW, Held, Stream, Streams
+from authz_server.worker.lean.streams import HELD, STREAM_WINDOW, Held, Stream, Streams
 from authz_server.worker.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_STREAMS
 
 CONNECTION_WINDOW = 32 * 1024 * 1024
@@ -57,7 +57,7 @@ class Connection:
         table_bytes: int = 0,
     ) -> None:
         """`clock` gives seconds; `table_bytes` is the place that the peer may give the table of fields."""
-        self.outgoing = Outgoing()
+        self.outgoing = Outgoing(held)
         self.outgoing.frames.append(_greeting(table_bytes))
         self.greeted = False
         """The peer has said that it speaks HTTP/2."""
@@ -105,8 +105,13 @@ class Connection:
 
     def answer(self, stream: int, message: bytes) -> None:
         """Answer a call for which `take` has given None; one that is gone needs no answer."""
-        if self.failed is None and stream in self._streams.open and self.outgoing.message(stream, message):
-            self._streams.end(stream)
+        if self.failed is not None or stream not in self._streams.open:
+            return
+        try:
+            if self.outgoing.message(stream, message):
+                self._streams.end(stream)
+        except ConnectionFailed as failure:
+            self._fail(failure)
 
     def drain(self) -> None:
         """Take no more calls; the peer makes them elsewhere (RFC 9113 section 6.8)."""
@@ -118,6 +123,7 @@ class Connection:
         """The connection is gone: forget what has come."""
         self._drop_block()
         self._streams.end_all()
+        self.outgoing.forget_all()
 
     def _consume(self, buffer: bytes) -> int:
         """Act on all whole frames; returns where the rest begins. Raises ConnectionFailed."""
@@ -230,7 +236,7 @@ class Connection:
         block = self._continued[2]
         block += payload
         self._held.bytes += len(payload)
-        if len(block) > MAX_METADATA_BYTES or self._held.bytes > MAX_HELD_BYTES:
+        if len(block) > MAX_METADATA_BYTES or self._held.bytes > HELD.bytes:
             raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "a field block is too large")
 
     def _drop_block(self) -> None:

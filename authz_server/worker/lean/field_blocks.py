@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from hpack import Decoder
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
+from authz_server.bounds import KIB, Bound
 from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode
 from authz_server.worker.lean.heads import Head, read_head
 from authz_server.worker.lean.long_values import MAX_FIELDS_BYTES, without_long_values
@@ -18,9 +19,24 @@ from authz_server.worker.lean.shapes import Shape, shape_of
 _NO_TABLE = b"\x20"
 """The peer gives the table no place from now on (RFC 7541 section 6.3)."""
 _LONG_BLOCK_BYTES = 2048
-_MAX_KEPT = 256
-_MAX_SHAPES = 8
-"""Each is tried in turn."""
+KEPT = Bound(
+    "field blocks",
+    "worker",
+    entries=256,
+    bytes=256 * (2 * _LONG_BLOCK_BYTES + KIB),
+    holds="Field blocks of calls, and what they say.",
+    full="All are forgotten, and decoded again.",
+    kept_in=("KnownBlocks._heads",),
+)
+SHAPES = Bound(
+    "shapes of field blocks",
+    "worker",
+    entries=8,
+    bytes=8 * (3 * _LONG_BLOCK_BYTES + KIB),
+    holds="What field blocks have in common that differ in what nobody reads; each is tried in turn.",
+    full="The oldest goes.",
+    kept_in=("KnownBlocks._shapes",),
+)
 
 Field = tuple[bytes, bytes]
 
@@ -30,7 +46,7 @@ class KnownBlocks:
 
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
-        self._shapes: deque[Shape] = deque(maxlen=_MAX_SHAPES)
+        self._shapes: deque[Shape] = deque(maxlen=SHAPES.entries)
 
     def get(self, block: bytes) -> Head | None:
         """What a block says, or one that differs only in what nobody reads; None where that is not known."""
@@ -45,7 +61,7 @@ class KnownBlocks:
         """Remember what a block says; when there are too many, all others are forgotten."""
         if len(block) > _LONG_BLOCK_BYTES:
             return
-        if len(self._heads) >= _MAX_KEPT:
+        if len(self._heads) >= KEPT.entries:
             self._heads.clear()
         self._heads[block] = head
         shape = shape_of(block, head)

@@ -9,10 +9,29 @@ from contextlib import suppress
 
 import structlog
 
+from authz_server.bounds import KIB, Bound
 from authz_server.worker.lean.connection import Connection
 from authz_server.worker.lean.peer import Peer
+from authz_server.worker.limits import MAX_STREAMS
 
-MAX_CONNECTIONS = 1024
+CONNECTIONS = Bound(
+    "connections",
+    "worker",
+    entries=1024,
+    bytes=1024 * 64 * KIB,
+    holds="Connections of the lean transport, each with the rest of a frame that has not come whole.",
+    full="No other is accepted until one ends.",
+    kept_in=("Loop._peers",),
+)
+LATE_ANSWERS = Bound(
+    "late answers",
+    "worker",
+    entries=2 * MAX_STREAMS,
+    bytes=2 * MAX_STREAMS * 64 * KIB,
+    holds="Answers to requests that have waited for an issuer, until the thread that answers sends them.",
+    full="It never is: they are sent after each connection that has been read from.",
+    kept_in=("Loop._answers",),
+)
 LONGEST_GREETING_S = 10.0
 """How long a peer may take to say that it speaks HTTP/2."""
 LONGEST_FAREWELL_S = 2.0
@@ -51,9 +70,11 @@ class Loop:
                 if peer is not None:
                     self._serve(peer, events)
                 elif number == wake:
-                    self._send_answers()
+                    self._woken()
                 elif number == self._listener.fileno():
                     self._welcome()
+                if self._answers:
+                    self._send_answers()
             now = time.monotonic()
             if now - looked >= _LOOK_S:
                 looked = now
@@ -98,9 +119,11 @@ class Loop:
         if peer.behind is not behind:
             self._epoll.modify(peer.number, select.EPOLLOUT if peer.behind else select.EPOLLIN)
 
-    def _send_answers(self) -> None:
+    def _woken(self) -> None:
         with suppress(BlockingIOError):
             self._wake_reader.recv(4096)
+
+    def _send_answers(self) -> None:
         answered = {}
         while self._answers:
             peer, stream, message = self._answers.popleft()
@@ -128,7 +151,7 @@ class Loop:
         self._peers[peer.number] = peer
         self._epoll.register(peer.number, select.EPOLLIN)
         self._serve(peer, select.EPOLLOUT)
-        if len(self._peers) >= MAX_CONNECTIONS:
+        if len(self._peers) >= CONNECTIONS.entries:
             self._accept(False)
 
     def _accept(self, accepting: bool) -> None:
@@ -145,7 +168,7 @@ class Loop:
             silent = not peer.connection.greeted and now - peer.since > LONGEST_GREETING_S
             if silent or (peer.hung_up is not None and now - peer.hung_up > LONGEST_FAREWELL_S):
                 self._drop(peer)
-        if len(self._peers) < MAX_CONNECTIONS:
+        if len(self._peers) < CONNECTIONS.entries:
             self._accept(True)
 
     def _drop(self, peer: Peer) -> None:
@@ -164,6 +187,7 @@ class Loop:
             for number, events in self._epoll.poll(_LINGER_S):
                 if number in self._peers:
                     self._serve(self._peers[number], events)
+            self._woken()
             self._send_answers()
         for peer in list(self._peers.values()):
             # With bytes unread, to close would take away what the peer has not read yet.

@@ -10,6 +10,7 @@ from authz_server.worker.lean.frames import (
     FrameType,
     frame,
 )
+from authz_server.worker.lean.streams import UNSENT, Held
 
 DEFAULT_WINDOW = 65_535
 """Section 6.9.2."""
@@ -32,15 +33,16 @@ class Outgoing:
     A stream's window is that of all streams and what the peer has added to it; what was sent is taken off.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held: Held) -> None:
         self.frames: list[bytes] = []
+        self._held = held
         self._window = DEFAULT_WINDOW
         self._stream_window = DEFAULT_WINDOW
         self._added: dict[int, int] = {}
         self._waiting: dict[int, _Waiting] = {}
 
     def message(self, stream: int, message: bytes) -> bool:
-        """Send a message and OK; returns whether all of it is on its way."""
+        """Send a message and OK; returns whether all of it is on its way. Raises ConnectionFailed."""
         size = len(message) + PREFIX_BYTES
         if self._window < size or self._stream_window < size or self._added or len(message) > LARGEST_WHOLE_MESSAGE:
             return self.answer(stream, message_answer(message))
@@ -49,19 +51,31 @@ class Outgoing:
         return True
 
     def answer(self, stream: int, answer: Answer) -> bool:
-        """Send any answer; returns whether all of it is on its way."""
+        """Send any answer; returns whether all of it is on its way. Raises ConnectionFailed."""
         if not answer.body:
             self.frames.append(frame(FrameType.HEADERS, END_HEADERS | END_STREAM, stream, answer.fields))
             self.forget(stream)
             return True
         self.frames.append(frame(FrameType.HEADERS, END_HEADERS, stream, answer.fields))
         self._waiting[stream] = _Waiting(answer)
-        return self._proceed(stream)
+        self._held.unsent += len(answer.body)
+        if self._proceed(stream):
+            return True
+        if self._held.unsent > UNSENT.bytes:
+            raise ConnectionFailed(ErrorCode.ENHANCE_YOUR_CALM, "too many answers are not taken")
+        return False
 
     def forget(self, stream: int) -> None:
         """The stream is no more."""
         self._added.pop(stream, None)
-        self._waiting.pop(stream, None)
+        waiting = self._waiting.pop(stream, None)
+        if waiting is not None:
+            self._held.unsent -= len(waiting.body)
+
+    def forget_all(self) -> None:
+        """The connection is no more."""
+        for stream in list(self._waiting):
+            self.forget(stream)
 
     def widen(self, increment: int) -> list[int]:
         """The connection's window has grown; returns the streams that are now done. Raises ConnectionFailed."""

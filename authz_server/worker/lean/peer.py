@@ -5,10 +5,20 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from authz_server.bounds import KIB, MIB, Bound
 from authz_server.worker.lean.connection import Connection
 from authz_server.worker.limits import LONGEST_HOLD_S
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 256 * KIB
+TO_SEND = Bound(
+    "frames to send",
+    "connection",
+    entries=1,
+    bytes=4 * MIB,
+    holds="Answers to what has been read in one go, until the peer takes them.",
+    full="Nothing more is read from the peer until it has taken them.",
+    kept_in=("Peer._unsent",),
+)
 
 
 class Peer:

@@ -2,24 +2,59 @@
 
 from msgspec import Struct
 
+from authz_server.bounds import KIB, MIB, Bound
 from authz_server.worker.lean.answers import PREFIX_BYTES
 from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode, StreamFailed
 from authz_server.worker.lean.frames import STREAM_BITS
 from authz_server.worker.lean.heads import Head
-from authz_server.worker.limits import MAX_MESSAGE_BYTES
+from authz_server.worker.limits import MAX_MESSAGE_BYTES, MAX_STREAMS
 
 STREAM_WINDOW = MAX_MESSAGE_BYTES + PREFIX_BYTES
 """What a peer may send of one call: never more than a whole message."""
-MAX_HELD_BYTES = 128 * 1024 * 1024
-"""Of messages and field blocks that have not come whole yet, on all connections."""
-
-_MAX_RESET = 1000
+CALLS = Bound(
+    "calls of a connection",
+    "connection",
+    entries=MAX_STREAMS,
+    bytes=MAX_STREAMS * KIB // 2,
+    holds="Calls that have begun and are not answered.",
+    full="A call is refused (`REFUSED_STREAM`), and Envoy may make it elsewhere.",
+    kept_in=("Streams.open",),
+)
+RESET = Bound(
+    "calls given up",
+    "connection",
+    entries=1000,
+    bytes=1000 * KIB // 8,
+    holds="Calls that we have given up, and whose frames may still be under way.",
+    full="The oldest is forgotten.",
+    kept_in=("Streams._reset",),
+)
+HELD = Bound(
+    "messages under way",
+    "worker",
+    entries=1024 * MAX_STREAMS,
+    bytes=128 * MIB,
+    holds="Messages and field blocks that have not come whole, on all connections.",
+    full="The call, or the connection whose field block it is, ends.",
+    kept_in=("Streams.parts",),
+)
+UNSENT = Bound(
+    "answers not taken",
+    "worker",
+    entries=1024 * MAX_STREAMS,
+    bytes=64 * MIB,
+    holds="Answers for which the peer's windows have no room, on all connections.",
+    full="The connection ends: its peer does not take what it asks for.",
+)
 
 
 class Held(Struct):
-    """Counts what has come of messages and field blocks that are not whole, on all connections."""
+    """Counts bytes on all connections."""
 
     bytes: int = 0
+    """What has come of messages and field blocks that are not whole."""
+    unsent: int = 0
+    """Answers that wait for the windows of peers."""
 
 
 class Stream:
@@ -86,7 +121,7 @@ class Streams:
             stream.parts = bytearray()
         stream.parts += part
         self._held.bytes += len(part)
-        if self._held.bytes > MAX_HELD_BYTES:
+        if self._held.bytes > HELD.bytes:
             raise StreamFailed(ErrorCode.ENHANCE_YOUR_CALM, "too much is under way")
 
     def message(self, stream: Stream, last_part: bytes) -> bytes:
@@ -109,7 +144,7 @@ class Streams:
         """We give it up: what the peer has sent meanwhile is no error."""
         self.end(number)
         self._reset[number & STREAM_BITS] = None
-        if len(self._reset) > _MAX_RESET:
+        if len(self._reset) > RESET.entries:
             del self._reset[next(iter(self._reset))]
 
     def end_all(self) -> None:

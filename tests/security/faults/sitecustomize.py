@@ -66,7 +66,8 @@ def _install() -> None:
         module = import_module(name)
         setattr(module, phase, _wrapped(getattr(module, phase), faults, phase))
     # Every answer is made, none is kept.
-    import_module("authz_server.envoy.response").MAX_SHAPES = 0  # type: ignore[attr-defined]
+    response = import_module("authz_server.envoy.response")
+    response.SHAPES = response.SHAPES._replace(entries=0)  # type: ignore[attr-defined]
     service = import_module("authz_server.envoy.service").CheckService
     failed, decide = service._failed, service._decide
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from authz_server.envoy.response import MAX_SHAPES, ResponseWriter
+from authz_server.envoy.response import SHAPES, ResponseWriter
 from authz_server.errors import AUDITABLE, FAILURES, OUTCOMES, Reason
 from authz_server.model import Answer, BodyFormat, Decision, HeaderChange, SpiffeId, UpstreamToken, Workload
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
@@ -259,10 +259,10 @@ def test_responses_of_one_shape_differ_by_their_id_alone() -> None:
 def test_the_shapes_that_are_kept_are_bounded() -> None:
     """Answers that differ for every request do not pile up."""
     writer = ResponseWriter()
-    for number in range(3 * MAX_SHAPES):
+    for number in range(3 * SHAPES.entries):
         answer = Answer(set_headers=(HeaderChange("x-user", f"u{number}"),))
         writer.write(Decision(id=ID, time=0.0, revision="r", reason=Reason.ALLOWED, rule="r", answer=answer))
-    assert writer.kept <= MAX_SHAPES
+    assert writer.kept <= SHAPES.entries
 
 
 TOKEN = UpstreamToken("x-authz-token", "a.b.c")

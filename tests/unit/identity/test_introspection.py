@@ -13,6 +13,7 @@ from authz_server.errors import Reason, Refused
 from authz_server.identity.cache import BoundedCache
 from authz_server.identity.introspection import (
     FAILED_S,
+    REFUSED,
     REFUSED_S,
     IntrospectionNeeded,
     OpaqueTokens,
@@ -180,7 +181,7 @@ def test_an_answer_holds_no_longer_than_the_token(tokens: OpaqueTokens, changes:
 
 def test_made_up_tokens_push_out_nothing_that_is_good(tokens: OpaqueTokens, monkeypatch: pytest.MonkeyPatch) -> None:
     """They have a cache of their own, and it has a bound."""
-    monkeypatch.setattr("authz_server.identity.introspection._REFUSED", 3)
+    monkeypatch.setattr("authz_server.identity.introspection.REFUSED", REFUSED._replace(entries=3))
     tokens = OpaqueTokens(ISSUER, ASKED, b"k" * 32)
     take(tokens)
     for number in range(10):

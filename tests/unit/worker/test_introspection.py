@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 from structlog.testing import capture_logs
 
+from authz_server.bounds import Bound
 from authz_server.dev.ca import create_ca
 from authz_server.dev.waiting import wait_until
 from authz_server.errors import Reason, Refused
@@ -278,12 +279,14 @@ def test_a_failure_is_told_now_and_then(server: IntrospectionServer, make: Calla
             asking.known(token)
 
 
-@pytest.mark.parametrize(("bound", "size"), [("MAX_WAITING", 1), ("MAX_WAITING_BYTES", 100)])
+@pytest.mark.parametrize(
+    ("bound", "size"), [(module.WAITING._replace(entries=3), 1), (module.WAITING._replace(bytes=300), 100)]
+)
 def test_requests_that_wait_are_bounded(
-    server: IntrospectionServer, make: Callable[..., Asking], monkeypatch: pytest.MonkeyPatch, bound: str, size: int
+    server: IntrospectionServer, make: Callable[..., Asking], monkeypatch: pytest.MonkeyPatch, bound: Bound, size: int
 ) -> None:
     """One too many is denied at once; when others are answered there is room again."""
-    monkeypatch.setattr(module, bound, 3 * size)
+    monkeypatch.setattr(module, "WAITING", bound)
     held = server.answers["a"] = Held(said(claims()))
     asking = make()
     for _ in range(3):
@@ -300,7 +303,7 @@ def test_tokens_that_are_asked_about_are_bounded(
     server: IntrospectionServer, make: Callable[..., Asking], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also those for which nobody waits any more."""
-    monkeypatch.setattr(module, "MAX_QUESTIONS", 2)
+    monkeypatch.setattr(module, "QUESTIONS", module.QUESTIONS._replace(entries=2))
     held = [Held(said(claims())) for _ in range(2)]
     server.answers.update(zip("ab", held, strict=True))
     asking = make()

@@ -90,7 +90,7 @@ def test_more_than_the_window_of_a_stream_is_its_error() -> None:
 
 def test_what_is_held_of_all_connections_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The call that goes over the bound is reset; when others have ended there is room again."""
-    monkeypatch.setattr(streams, "MAX_HELD_BYTES", 50_000)
+    monkeypatch.setattr(streams, "HELD", streams.HELD._replace(bytes=50_000))
     held, known = Held(), KnownBlocks()
     one, other = Talk(held=held, known=known), Talk(held=held, known=known)
     part = b"\0\0\0\x40\0" + b"m" * 15_995

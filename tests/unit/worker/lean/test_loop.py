@@ -103,7 +103,7 @@ def test_beyond_the_most_connections_others_wait_until_one_ends(
     server: LeanServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody who is connected is disturbed."""
-    monkeypatch.setattr(loop, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(loop, "CONNECTIONS", loop.CONNECTIONS._replace(entries=2))
     with connect(server) as first, connect(server) as second, connect(server) as third:
         for peer in (first, second):
             assert peer.recv(1)
