@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from authz_server.audit.redaction import Redaction
+from authz_server.audit.redaction import NAMES, Redaction
 
 KEY = b"k" * 32
 
@@ -82,6 +82,14 @@ def test_the_names_that_are_remembered_are_bounded() -> None:
         redaction({f"body.field{number}": 1})
     assert len(redaction._concerned) <= 10_000
     assert redaction({"body.secret": "s", "body.field1": 1}) == {"body.secret": hashed("s"), "body.field1": 1}
+
+
+def test_long_names_that_are_remembered_are_bounded_by_their_bytes() -> None:
+    """Fewer of them find room."""
+    redaction = Redaction([], KEY)
+    for number in range(2_000):
+        redaction({f"body.{'x' * 4000}{number}": 1})
+    assert sum(map(len, redaction._concerned)) <= NAMES.bytes
 
 
 def test_an_empty_key_is_refused() -> None:

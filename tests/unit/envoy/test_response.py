@@ -265,6 +265,16 @@ def test_the_shapes_that_are_kept_are_bounded() -> None:
     assert writer.kept <= SHAPES.entries
 
 
+def test_the_shapes_that_are_kept_are_counted_with_what_they_are_known_by() -> None:
+    """Their values are in memory twice: as they are computed, and serialized."""
+    writer, value = ResponseWriter(), "v" * 16_000
+    writer.write(Decision(id=ID, time=0.0, revision="r", reason=Reason.ALLOWED, rule="r", answer=Answer()))
+    for number in range(1000):
+        answer = Answer(set_headers=(HeaderChange("x-user", f"{number}{value}"),))
+        writer.write(Decision(id=ID, time=0.0, revision="r", reason=Reason.ALLOWED, rule="r", answer=answer))
+    assert 2 * len(value) * writer.kept <= SHAPES.bytes
+
+
 TOKEN = UpstreamToken("x-authz-token", "a.b.c")
 PROTECTED = Answer(remove_headers=("x-authz-token", "x-user"), set_headers=(HeaderChange("x-a", "1"),))
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,6 +74,19 @@ def test_a_good_token_names_the_user(verifiers: Verifiers, corp_keys: dict[str, 
         claims=claims,
         expires=NOW + 300,
     )
+
+
+def test_a_token_is_counted_with_what_is_made_of_its_claims(
+    verifiers: Verifiers, corp_keys: dict[str, KeySet], es256: SigningKey
+) -> None:
+    """A short text of many scopes is a large set in memory."""
+    verifier = verifiers.make(corp_keys)
+    verifier.verify(es256.token(CLAIMS), NOW)
+    usual = verifiers.cache.bytes
+    many = " ".join(f"s{number}" for number in range(1500))
+    user = verifier.verify(es256.token({**CLAIMS, "scope": many}), NOW).user
+    in_memory = sys.getsizeof(user.scopes) + sum(map(sys.getsizeof, user.scopes))
+    assert verifiers.cache.bytes - usual > usual + in_memory
 
 
 def test_every_supported_algorithm_verifies(verifiers: Verifiers, all_keys: dict[str, SigningKey]) -> None:

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from authz_server.dev.ca import DevelopmentCa, Svid, create_ca
-from authz_server.worker.peers import Peers
+from authz_server.worker.peers import CALLERS, Peers
 
 ENVOY = "spiffe://shop.example/envoy/edge"
 CLIENTS = ("spiffe://shop.example/envoy/**",)
@@ -80,3 +80,12 @@ def test_what_is_remembered_is_bounded(ca: DevelopmentCa) -> None:
     for number in range(1000):
         named.may_call(b"junk %d" % number)
     assert all(named.may_call(certificate) for certificate in certificates)
+
+
+def test_certificates_that_are_remembered_are_bounded_in_bytes() -> None:
+    """However long the chains of a client CA may be."""
+    known = peers()
+    for number in range(CALLERS.entries):
+        assert not known.may_call(b"%d" % number + b"x" * 50_000)
+    assert known._known.bytes <= CALLERS.bytes
+    assert len(known._known) < CALLERS.entries

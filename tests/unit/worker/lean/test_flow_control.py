@@ -2,7 +2,7 @@
 
 import pytest
 
-from authz_server.worker.lean import streams
+from authz_server.worker.lean import outgoing, streams
 from authz_server.worker.lean.connection import CONNECTION_WINDOW
 from authz_server.worker.lean.errors import ErrorCode
 from authz_server.worker.lean.field_blocks import KnownBlocks
@@ -245,3 +245,40 @@ def test_streams_that_wait_for_themselves_cost_nothing_when_the_connection_widen
     assert looked == 500
     assert sum(one.kind == FrameType.DATA for one in frames) == 500
     assert talk.connection.idle
+
+
+def test_answers_that_peers_do_not_take_are_bounded_on_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection that goes over the bound ends; when its answers are forgotten there is room again."""
+    monkeypatch.setattr(outgoing, "UNSENT", streams.UNSENT._replace(bytes=50_000))
+    held, known, message = Held(), KnownBlocks(), b"m" * 15_995
+    one, other = [Talk(lambda *_: message, held=held, known=known) for _ in range(2)]
+    for talk in (one, other):
+        talk.say(window(0))
+    for number in (1, 3):
+        assert failure(one.say(call(number, b"m", FIRST))) is None
+    assert failure(other.say(call(1, b"m", FIRST))) is None
+    assert held.unsent == 48_000
+    assert failure(other.say(call(3, b"m", FIRST))) == Failure(0, ErrorCode.ENHANCE_YOUR_CALM)
+    assert held.unsent == 32_000
+    assert content(one.say(window(DEFAULT)), 3) == framed(message)
+    assert held.unsent == 0
+
+
+def test_a_late_answer_that_goes_over_the_bound_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not reach whoever answers as an error."""
+    monkeypatch.setattr(outgoing, "UNSENT", streams.UNSENT._replace(bytes=100))
+    talk = Talk(later)
+    talk.say(window(0), call(1, b"m", FIRST))
+    talk.connection.answer(1, b"m" * 200)
+    assert failure(talk.heard()) == Failure(0, ErrorCode.ENHANCE_YOUR_CALM)
+    assert talk.held.unsent == 0
+
+
+@pytest.mark.parametrize("end", ["reset", "closed"])
+def test_nothing_is_held_of_an_answer_that_nobody_wants(end: str) -> None:
+    """Nor counted."""
+    talk = Talk()
+    talk.say(window(0), call(1, b"m" * 100, FIRST))
+    assert talk.held.unsent == 105
+    talk.say(rst_stream(1)) if end == "reset" else talk.connection.close()
+    assert talk.held.unsent == 0
