@@ -46,7 +46,7 @@ RING = Bound(
     entries=15_000,
     bytes=RING_BYTES,
     holds="Records of decisions, in a mapped file, until the control process has written them.",
-    full="Records are dropped and counted, and the audit shows a `gap`.",
+    full="What is allowed is denied (`audit_unavailable`), but for `record: best_effort`; the audit shows a `gap`.",
 )
 _PREDECESSORS_S = ORPHAN_GRACE_S + 2.0
 DRAIN_S = 7.0
