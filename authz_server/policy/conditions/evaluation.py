@@ -80,9 +80,10 @@ class Evaluation:
         """The value of the body, or why there is none."""
         self._query: dict[str, list[str]] | Unusable | None = None
         self._first: Evaluation | None = None
-        self._activations: dict[Needs, cel.Activation | EvaluationError] = {}
+        self._data: dict[Needs, dict[str, object] | EvaluationError] = {}
+        self._activations: dict[Needs, cel.Activation] = {}
         self._captures: Mapping[str, str] = {}
-        """Those of the activations that hold captures."""
+        """Those of the data and activations that hold captures."""
 
     def reread(self, operation: Operation) -> "Evaluation":
         """The same for another reading of the path; what does not depend on the path is computed once for all."""
@@ -143,20 +144,29 @@ class Evaluation:
         """The namespaces of metadata that came."""
         return tuple(self._request.metadata)
 
-    def activation(self, needs: Needs, captures: Mapping[str, str]) -> cel.Activation:
+    def data(self, needs: Needs, captures: Mapping[str, str]) -> dict[str, object]:
         """The variables that are needed and can be bound. Raises EvaluationError where a list is too long."""
         if needs.reads_captures and captures is not self._captures:
+            self._data = {kept: value for kept, value in self._data.items() if not kept.reads_captures}
             self._activations = {kept: value for kept, value in self._activations.items() if not kept.reads_captures}
             self._captures = captures
+        data = self._data.get(needs)
+        if data is None:
+            try:
+                data = self._bound(needs, captures)
+            except EvaluationError as error:
+                data = error
+            self._data[needs] = data
+        if isinstance(data, EvaluationError):
+            raise data
+        return data
+
+    def activation(self, needs: Needs, captures: Mapping[str, str]) -> cel.Activation:
+        """The same for the engine. Raises EvaluationError where a list is too long."""
+        data = self.data(needs, captures)
         activation = self._activations.get(needs)
         if activation is None:
-            try:
-                activation = needs.environment.Activation(self._bound(needs, captures))
-            except EvaluationError as error:
-                activation = error
-            self._activations[needs] = activation
-        if isinstance(activation, EvaluationError):
-            raise activation
+            activation = self._activations[needs] = needs.environment.Activation(data)
         return activation
 
     def _bound(self, needs: Needs, captures: Mapping[str, str]) -> dict[str, object]:

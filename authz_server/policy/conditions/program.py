@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from cel_expr_python import cel
 
 from authz_server.policy.conditions.bindings import bindings
+from authz_server.policy.conditions.checked import Parsed
+from authz_server.policy.conditions.direct import ForTheEngine, direct
 from authz_server.policy.conditions.environment import evaluating_environment
 from authz_server.policy.conditions.evaluation import Evaluation, EvaluationError, Needs
 from authz_server.policy.plan import Expression
@@ -21,9 +23,13 @@ class Program:
         self.reads = expression.reads
         self._needs = needs
         self._compiled = needs.environment.deserialize(expression.ast)
+        self._direct = None if expression.iterates else direct(Parsed(expression.ast).expr)
 
     def holds(self, evaluation: Evaluation, captures: Mapping[str, str]) -> bool:
         """Whether a condition holds. Raises EvaluationError where that cannot be known."""
+        value = self._directly(evaluation, captures)
+        if value is True or value is False:
+            return value
         value = self._evaluate(evaluation, captures).value()
         # The value of an error is a text, and so is true.
         if value is True or value is False:
@@ -32,12 +38,24 @@ class Program:
 
     def text(self, evaluation: Evaluation, captures: Mapping[str, str]) -> str:
         """The text that an expression computes. Raises EvaluationError where it cannot."""
+        value = self._directly(evaluation, captures)
+        if isinstance(value, str):
+            return value
         result = self._evaluate(evaluation, captures)
         value = result.value()
         # The value of an error is a text as well.
         if result.type() == cel.Type.STRING and isinstance(value, str):
             return value
         raise self._failure(evaluation, captures, str(value))
+
+    def _directly(self, evaluation: Evaluation, captures: Mapping[str, str]) -> object:
+        """The value where the engine is not needed for it; None where it is."""
+        if self._direct is None:
+            return None
+        try:
+            return self._direct(evaluation.data(self._needs, captures))
+        except (LookupError, ForTheEngine):
+            return None
 
     def _evaluate(self, evaluation: Evaluation, captures: Mapping[str, str]) -> cel.Value:
         known = None if self._needs.reads_path else evaluation.known

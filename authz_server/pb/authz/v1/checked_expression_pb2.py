@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!authz/v1/checked_expression.proto\x12\x08\x61uthz.v1\"\xd8\x02\n\x11\x43heckedExpression\x12\x44\n\rreference_map\x18\x02 \x03(\x0b\x32-.authz.v1.CheckedExpression.ReferenceMapEntry\x12:\n\x08type_map\x18\x03 \x03(\x0b\x32(.authz.v1.CheckedExpression.TypeMapEntry\x12\x1c\n\x04\x65xpr\x18\x04 \x01(\x0b\x32\x0e.authz.v1.Expr\x12)\n\x0bsource_info\x18\x05 \x01(\x0b\x32\x14.authz.v1.SourceInfo\x1aH\n\x11ReferenceMapEntry\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.authz.v1.Reference:\x02\x38\x01\x1a.\n\x0cTypeMapEntry\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\".\n\tReference\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0boverload_id\x18\x03 \x03(\t\"v\n\nSourceInfo\x12\x36\n\tpositions\x18\x04 \x03(\x0b\x32#.authz.v1.SourceInfo.PositionsEntry\x1a\x30\n\x0ePositionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"J\n\x08\x43onstant\x12\x15\n\x0bint64_value\x18\x03 \x01(\x03H\x00\x12\x16\n\x0cstring_value\x18\x06 \x01(\tH\x00\x42\x0f\n\rconstant_kind\"\x94\x08\n\x04\x45xpr\x12\n\n\x02id\x18\x02 \x01(\x03\x12(\n\nconst_expr\x18\x03 \x01(\x0b\x32\x12.authz.v1.ConstantH\x00\x12*\n\nident_expr\x18\x04 \x01(\x0b\x32\x14.authz.v1.Expr.IdentH\x00\x12,\n\x0bselect_expr\x18\x05 \x01(\x0b\x32\x15.authz.v1.Expr.SelectH\x00\x12(\n\tcall_expr\x18\x06 \x01(\x0b\x32\x13.authz.v1.Expr.CallH\x00\x12.\n\tlist_expr\x18\x07 \x01(\x0b\x32\x19.authz.v1.Expr.CreateListH\x00\x12\x32\n\x0bstruct_expr\x18\x08 \x01(\x0b\x32\x1b.authz.v1.Expr.CreateStructH\x00\x12:\n\x12\x63omprehension_expr\x18\t \x01(\x0b\x32\x1c.authz.v1.Expr.ComprehensionH\x00\x1a\x15\n\x05Ident\x12\x0c\n\x04name\x18\x01 \x01(\t\x1aK\n\x06Select\x12\x1f\n\x07operand\x18\x01 \x01(\x0b\x32\x0e.authz.v1.Expr\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x11\n\ttest_only\x18\x03 \x01(\x08\x1aV\n\x04\x43\x61ll\x12\x1e\n\x06target\x18\x01 \x01(\x0b\x32\x0e.authz.v1.Expr\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x1c\n\x04\x61rgs\x18\x03 \x03(\x0b\x32\x0e.authz.v1.Expr\x1a.\n\nCreateList\x12 \n\x08\x65lements\x18\x01 \x03(\x0b\x32\x0e.authz.v1.Expr\x1a\xd0\x01\n\x0c\x43reateStruct\x12\x14\n\x0cmessage_name\x18\x01 \x01(\t\x12\x32\n\x07\x65ntries\x18\x02 \x03(\x0b\x32!.authz.v1.Expr.CreateStruct.Entry\x1av\n\x05\x45ntry\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x13\n\tfield_key\x18\x02 \x01(\tH\x00\x12!\n\x07map_key\x18\x03 \x01(\x0b\x32\x0e.authz.v1.ExprH\x00\x12\x1d\n\x05value\x18\x04 \x01(\x0b\x32\x0e.authz.v1.ExprB\n\n\x08key_kind\x1a\xe5\x01\n\rComprehension\x12\x10\n\x08iter_var\x18\x01 \x01(\t\x12\"\n\niter_range\x18\x02 \x01(\x0b\x32\x0e.authz.v1.Expr\x12\x10\n\x08\x61\x63\x63u_var\x18\x03 \x01(\t\x12!\n\taccu_init\x18\x04 \x01(\x0b\x32\x0e.authz.v1.Expr\x12&\n\x0eloop_condition\x18\x05 \x01(\x0b\x32\x0e.authz.v1.Expr\x12!\n\tloop_step\x18\x06 \x01(\x0b\x32\x0e.authz.v1.Expr\x12\x1e\n\x06result\x18\x07 \x01(\x0b\x32\x0e.authz.v1.ExprB\x0b\n\texpr_kindb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!authz/v1/checked_expression.proto\x12\x08\x61uthz.v1\"\xd8\x02\n\x11\x43heckedExpression\x12\x44\n\rreference_map\x18\x02 \x03(\x0b\x32-.authz.v1.CheckedExpression.ReferenceMapEntry\x12:\n\x08type_map\x18\x03 \x03(\x0b\x32(.authz.v1.CheckedExpression.TypeMapEntry\x12\x1c\n\x04\x65xpr\x18\x04 \x01(\x0b\x32\x0e.authz.v1.Expr\x12)\n\x0bsource_info\x18\x05 \x01(\x0b\x32\x14.authz.v1.SourceInfo\x1aH\n\x11ReferenceMapEntry\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.authz.v1.Reference:\x02\x38\x01\x1a.\n\x0cTypeMapEntry\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\".\n\tReference\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0boverload_id\x18\x03 \x03(\t\"v\n\nSourceInfo\x12\x36\n\tpositions\x18\x04 \x03(\x0b\x32#.authz.v1.SourceInfo.PositionsEntry\x1a\x30\n\x0ePositionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"`\n\x08\x43onstant\x12\x14\n\nbool_value\x18\x02 \x01(\x08H\x00\x12\x15\n\x0bint64_value\x18\x03 \x01(\x03H\x00\x12\x16\n\x0cstring_value\x18\x06 \x01(\tH\x00\x42\x0f\n\rconstant_kind\"\x94\x08\n\x04\x45xpr\x12\n\n\x02id\x18\x02 \x01(\x03\x12(\n\nconst_expr\x18\x03 \x01(\x0b\x32\x12.authz.v1.ConstantH\x00\x12*\n\nident_expr\x18\x04 \x01(\x0b\x32\x14.authz.v1.Expr.IdentH\x00\x12,\n\x0bselect_expr\x18\x05 \x01(\x0b\x32\x15.authz.v1.Expr.SelectH\x00\x12(\n\tcall_expr\x18\x06 \x01(\x0b\x32\x13.authz.v1.Expr.CallH\x00\x12.\n\tlist_expr\x18\x07 \x01(\x0b\x32\x19.authz.v1.Expr.CreateListH\x00\x12\x32\n\x0bstruct_expr\x18\x08 \x01(\x0b\x32\x1b.authz.v1.Expr.CreateStructH\x00\x12:\n\x12\x63omprehension_expr\x18\t \x01(\x0b\x32\x1c.authz.v1.Expr.ComprehensionH\x00\x1a\x15\n\x05Ident\x12\x0c\n\x04name\x18\x01 \x01(\t\x1aK\n\x06Select\x12\x1f\n\x07operand\x18\x01 \x01(\x0b\x32\x0e.authz.v1.Expr\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x11\n\ttest_only\x18\x03 \x01(\x08\x1aV\n\x04\x43\x61ll\x12\x1e\n\x06target\x18\x01 \x01(\x0b\x32\x0e.authz.v1.Expr\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x1c\n\x04\x61rgs\x18\x03 \x03(\x0b\x32\x0e.authz.v1.Expr\x1a.\n\nCreateList\x12 \n\x08\x65lements\x18\x01 \x03(\x0b\x32\x0e.authz.v1.Expr\x1a\xd0\x01\n\x0c\x43reateStruct\x12\x14\n\x0cmessage_name\x18\x01 \x01(\t\x12\x32\n\x07\x65ntries\x18\x02 \x03(\x0b\x32!.authz.v1.Expr.CreateStruct.Entry\x1av\n\x05\x45ntry\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x13\n\tfield_key\x18\x02 \x01(\tH\x00\x12!\n\x07map_key\x18\x03 \x01(\x0b\x32\x0e.authz.v1.ExprH\x00\x12\x1d\n\x05value\x18\x04 \x01(\x0b\x32\x0e.authz.v1.ExprB\n\n\x08key_kind\x1a\xe5\x01\n\rComprehension\x12\x10\n\x08iter_var\x18\x01 \x01(\t\x12\"\n\niter_range\x18\x02 \x01(\x0b\x32\x0e.authz.v1.Expr\x12\x10\n\x08\x61\x63\x63u_var\x18\x03 \x01(\t\x12!\n\taccu_init\x18\x04 \x01(\x0b\x32\x0e.authz.v1.Expr\x12&\n\x0eloop_condition\x18\x05 \x01(\x0b\x32\x0e.authz.v1.Expr\x12!\n\tloop_step\x18\x06 \x01(\x0b\x32\x0e.authz.v1.Expr\x12\x1e\n\x06result\x18\x07 \x01(\x0b\x32\x0e.authz.v1.ExprB\x0b\n\texpr_kindb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,21 +50,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SOURCEINFO_POSITIONSENTRY']._serialized_start=512
   _globals['_SOURCEINFO_POSITIONSENTRY']._serialized_end=560
   _globals['_CONSTANT']._serialized_start=562
-  _globals['_CONSTANT']._serialized_end=636
-  _globals['_EXPR']._serialized_start=639
-  _globals['_EXPR']._serialized_end=1683
-  _globals['_EXPR_IDENT']._serialized_start=993
-  _globals['_EXPR_IDENT']._serialized_end=1014
-  _globals['_EXPR_SELECT']._serialized_start=1016
-  _globals['_EXPR_SELECT']._serialized_end=1091
-  _globals['_EXPR_CALL']._serialized_start=1093
-  _globals['_EXPR_CALL']._serialized_end=1179
-  _globals['_EXPR_CREATELIST']._serialized_start=1181
-  _globals['_EXPR_CREATELIST']._serialized_end=1227
-  _globals['_EXPR_CREATESTRUCT']._serialized_start=1230
-  _globals['_EXPR_CREATESTRUCT']._serialized_end=1438
-  _globals['_EXPR_CREATESTRUCT_ENTRY']._serialized_start=1320
-  _globals['_EXPR_CREATESTRUCT_ENTRY']._serialized_end=1438
-  _globals['_EXPR_COMPREHENSION']._serialized_start=1441
-  _globals['_EXPR_COMPREHENSION']._serialized_end=1670
+  _globals['_CONSTANT']._serialized_end=658
+  _globals['_EXPR']._serialized_start=661
+  _globals['_EXPR']._serialized_end=1705
+  _globals['_EXPR_IDENT']._serialized_start=1015
+  _globals['_EXPR_IDENT']._serialized_end=1036
+  _globals['_EXPR_SELECT']._serialized_start=1038
+  _globals['_EXPR_SELECT']._serialized_end=1113
+  _globals['_EXPR_CALL']._serialized_start=1115
+  _globals['_EXPR_CALL']._serialized_end=1201
+  _globals['_EXPR_CREATELIST']._serialized_start=1203
+  _globals['_EXPR_CREATELIST']._serialized_end=1249
+  _globals['_EXPR_CREATESTRUCT']._serialized_start=1252
+  _globals['_EXPR_CREATESTRUCT']._serialized_end=1460
+  _globals['_EXPR_CREATESTRUCT_ENTRY']._serialized_start=1342
+  _globals['_EXPR_CREATESTRUCT_ENTRY']._serialized_end=1460
+  _globals['_EXPR_COMPREHENSION']._serialized_start=1463
+  _globals['_EXPR_COMPREHENSION']._serialized_end=1692
 # @@protoc_insertion_point(module_scope)

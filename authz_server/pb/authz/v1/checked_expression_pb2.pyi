@@ -54,12 +54,14 @@ class SourceInfo(_message.Message):
     def __init__(self, positions: _Optional[_Mapping[int, int]] = ...) -> None: ...
 
 class Constant(_message.Message):
-    __slots__ = ("int64_value", "string_value")
+    __slots__ = ("bool_value", "int64_value", "string_value")
+    BOOL_VALUE_FIELD_NUMBER: _ClassVar[int]
     INT64_VALUE_FIELD_NUMBER: _ClassVar[int]
     STRING_VALUE_FIELD_NUMBER: _ClassVar[int]
+    bool_value: bool
     int64_value: int
     string_value: str
-    def __init__(self, int64_value: _Optional[int] = ..., string_value: _Optional[str] = ...) -> None: ...
+    def __init__(self, bool_value: _Optional[bool] = ..., int64_value: _Optional[int] = ..., string_value: _Optional[str] = ...) -> None: ...
 
 class Expr(_message.Message):
     __slots__ = ("id", "const_expr", "ident_expr", "select_expr", "call_expr", "list_expr", "struct_expr", "comprehension_expr")
