@@ -56,12 +56,16 @@ class Publisher:
         self._answer_s = answer_s
         self._lock = asyncio.Lock()
         self._workers: dict[int, WorkerProcess] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        """The ends of workers that are no longer ours, and decide until then by what they have."""
         self._generation = 0
         self._active: Content | None = None
+        self._base: Content | None = None
+        """What each worker is sure to have, so that it can keep its policies; None while they switch."""
 
     @property
     def active(self) -> Content | None:
-        """What the workers decide with."""
+        """What the workers decide with, all of them."""
         return self._active
 
     @property
@@ -74,23 +78,29 @@ class Publisher:
         async with self._lock:
             if self._active is not None:
                 await self._prepare([worker], self._active, None)
-                await self._activate([worker])
+                if not await self._activate_one(worker):
+                    raise NotActivated(f"worker {worker.slot} did not switch to the snapshot")
             self._workers[worker.slot] = worker
 
     def remove(self, worker: WorkerProcess) -> None:
-        """Forget a worker that has ended."""
+        """Forget a worker that has ended or soon will; until then nothing newer than it has is reported."""
         if self._workers.get(worker.slot) is worker:
             del self._workers[worker.slot]
+            leaving = asyncio.create_task(self._see_off(worker))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
     async def publish(self, content: Content) -> int:
-        """Activate on all workers; returns the generation after the last has switched. Raises NotActivated."""
+        """Activate on all workers; returns the generation when nobody decides by an older one. Raises NotActivated."""
         async with self._lock:
             workers = list(self._workers.values())
             self._generation += 1
-            await self._prepare(workers, content, self._active)
-            # From here on nothing fails but a worker's life, and its successor starts with this content.
-            self._active = content
-            await self._activate(workers)
+            await self._prepare(workers, content, self._base)
+            # From here on nothing fails but a worker's life, and its successor waits for the lock.
+            self._base = None
+            await asyncio.gather(*(self._activate_one(worker) for worker in workers))
+            await asyncio.gather(*self._leaving)
+            self._base = self._active = content
             return self._generation
 
     async def _prepare(self, workers: list[WorkerProcess], content: Content, before: Content | None) -> None:
@@ -122,20 +132,20 @@ class Publisher:
             return f"{error} while it prepared the snapshot"
         return outcome.problem if isinstance(outcome, Failed) else None
 
-    async def _activate(self, workers: list[WorkerProcess]) -> None:
-        await asyncio.gather(*(self._activate_one(worker) for worker in workers))
-
-    async def _activate_one(self, worker: WorkerProcess) -> None:
+    async def _activate_one(self, worker: WorkerProcess) -> bool:
+        """Whether the worker has switched; one that has not is no more."""
         try:
             async with worker.turn:
                 await worker.send(Activate(self._generation))
                 outcome = await self._outcome(worker, Activated)
         except WorkerGone as error:
             await self._give_up(worker, str(error))
-            return
+            return False
         if isinstance(outcome, Failed):
             # It would go on deciding by what was before: better that it goes.
             await self._give_up(worker, outcome.problem)
+            return False
+        return True
 
     async def _outcome(
         self, worker: WorkerProcess, wanted: type[Prepared | Activated]
@@ -145,6 +155,10 @@ class Publisher:
             # An answer that came too late for its own question belongs to an older generation.
             if outcome.generation == self._generation:
                 return outcome
+
+    async def _see_off(self, worker: WorkerProcess) -> None:
+        if await worker.exited_within(self._answer_s) is None:
+            await worker.kill()
 
     async def _give_up(self, worker: WorkerProcess, problem: str) -> None:
         self.remove(worker)

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
@@ -15,7 +14,7 @@ from authz_server.audit.drain import Drain
 from authz_server.audit.rings import Rings
 from authz_server.audit.writer import AuditWriter
 from authz_server.bounds import MIB, Bound
-from authz_server.control.addresses import AddressTaken, bound_address, check_free, listen_on, socket_directory
+from authz_server.control.addresses import AddressTaken, bound_address, listen_on, socket_directory
 from authz_server.control.admin import HttpServer, PublishedKeys, admin_app, probes_app
 from authz_server.control.audit import AuditTask
 from authz_server.control.endpoints import EndpointsFile
@@ -31,13 +30,13 @@ from authz_server.control.settings import Settings
 from authz_server.control.settings.load import DEFAULT_FILE
 from authz_server.control.settings_check import unusable_group, unusable_tls
 from authz_server.control.supervisor import Supervisor
+from authz_server.control.takeover import take_over
 from authz_server.control.trust import Trust
 from authz_server.control.watcher import watch
 from authz_server.control.worker_settings import all_worker_settings
 from authz_server.documents.instants import instant
 from authz_server.telemetry.control_metrics import ControlMetrics
-from authz_server.worker.address import Address, UnixAddress
-from authz_server.worker.messages import ORPHAN_GRACE_S, WorkerSettings
+from authz_server.worker.address import Address
 
 RING_BYTES = 8 * MIB
 RING = Bound(
@@ -48,7 +47,6 @@ RING = Bound(
     holds="Records of decisions, in a mapped file, until the control process has written them.",
     full="What is allowed is denied (`audit_unavailable`), but for `record: best_effort`; the audit shows a `gap`.",
 )
-_PREDECESSORS_S = ORPHAN_GRACE_S + 2.0
 DRAIN_S = 7.0
 """For calls in flight; with what follows the server ends within 10 s."""
 
@@ -92,12 +90,10 @@ class _Server:
             self._metrics = ControlMetrics(directory / "metrics")
             self._rings = Rings(directory / "rings", RING_BYTES)
         held.callback(self._rings.close)
-        # Workers whose control process was killed finish their calls first, and hold their addresses until then.
-        predecessors = any(ring.has_producer() for _, ring in self._rings)
         with _setting("run_directory"):
             self._workers = all_worker_settings(settings, self._rings.create, directory / "metrics")
         with _setting("listen.address"):
-            _prepare_addresses(self._workers, patience_s=_PREDECESSORS_S if predecessors else 0.0)
+            take_over(self._workers, [ring for _, ring in self._rings])
         with _setting("admin.listen"):
             self._admin_socket = held.enter_context(listen_on(settings.admin.listen))
         self._probe_socket = None
@@ -287,18 +283,3 @@ def _lock(settings: Settings, held: ExitStack) -> None:
             if directory is not None and directory.resolve() not in locked:
                 held.enter_context(DirectoryLock(directory.resolve()))
                 locked.add(directory.resolve())
-
-
-def _prepare_addresses(workers: list[WorkerSettings], patience_s: float) -> None:
-    for worker in workers:
-        if isinstance(worker.address, UnixAddress):
-            Path(worker.address.path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    end = time.monotonic() + patience_s
-    while True:
-        try:
-            check_free([worker.address for worker in workers])
-            break
-        except AddressTaken:
-            if time.monotonic() >= end:
-                raise
-            time.sleep(0.1)

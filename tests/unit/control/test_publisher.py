@@ -1,0 +1,121 @@
+"""What is said to be active decides everywhere: no worker is left that decides by something older."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from authz_server.control.process import WorkerProcess
+from authz_server.control.supervisor import Patience
+from authz_server.worker.messages import Activate, ToWorker
+from tests.unit.control.fleet import Fleet, content, fleet, run
+
+QUIET = Patience(heartbeat=60.0)
+"""Only what is published notices that a worker does not answer."""
+
+
+@pytest.fixture(name="known")
+def _known(monkeypatch: pytest.MonkeyPatch) -> dict[int, WorkerProcess]:
+    """The workers that have been sent anything, by slot."""
+    known: dict[int, WorkerProcess] = {}
+    send = WorkerProcess.send
+
+    async def remember(worker: WorkerProcess, message: ToWorker) -> None:
+        known[worker.slot] = worker
+        await send(worker, message)
+
+    monkeypatch.setattr(WorkerProcess, "send", remember)
+    return known
+
+
+def test_nothing_is_reported_before_the_last_worker_has_switched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads what is active may then ask any worker."""
+
+    async def scenario(made: Fleet) -> None:
+        first = content(tmp_path, "r1")
+        await made.publisher.publish(first)
+        send, arrives = WorkerProcess.send, asyncio.Event()
+
+        async def send_late(worker: WorkerProcess, message: ToWorker) -> None:
+            if worker.slot == 1 and isinstance(message, Activate):
+                await arrives.wait()
+            await send(worker, message)
+
+        monkeypatch.setattr(WorkerProcess, "send", send_late)
+        publishing = asyncio.create_task(made.publisher.publish(content(tmp_path, "r2")))
+        while await made.revision(0) != "r2":
+            assert not publishing.done()
+        assert await made.revision(1) == "r1"
+        assert made.publisher.active is first
+        assert not publishing.done()
+        arrives.set()
+        await publishing
+        assert made.publisher.active is not first
+        assert await made.revision(1) == "r2"
+
+    run(scenario, tmp_path)
+
+
+def test_a_worker_that_does_not_switch_is_gone_before_anything_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would go on deciding by what was before; its successor has what the others have."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, patience=QUIET, answer_s=0.5) as made:
+            await made.publisher.publish(content(tmp_path, "r1"))
+            stopped = made.supervisor.pids()[1]
+            send = WorkerProcess.send
+
+            async def send_and_stop(worker: WorkerProcess, message: ToWorker) -> None:
+                if worker.pid == stopped and isinstance(message, Activate):
+                    os.kill(stopped, signal.SIGSTOP)
+                await send(worker, message)
+
+            monkeypatch.setattr(WorkerProcess, "send", send_and_stop)
+            await made.publisher.publish(content(tmp_path, "r2"))
+            with pytest.raises(ProcessLookupError):
+                os.kill(stopped, 0)
+            assert await made.revision(0) == "r2"
+            await made.until(lambda: made.publisher.serving == {0, 1})
+            assert await made.revision(1) == "r2"
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_is_let_go_is_waited_for(tmp_path: Path, known: dict[int, WorkerProcess]) -> None:
+    """As long as it lives it decides by what it has, although nobody tells it anything any more."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, patience=QUIET) as made:
+            first = content(tmp_path, "r1")
+            await made.publisher.publish(first)
+            made.publisher.remove(known[1])
+            publishing = asyncio.create_task(made.publisher.publish(content(tmp_path, "r2")))
+            while await made.revision(0) != "r2":
+                assert not publishing.done()
+            assert await made.revision(1) == "r1"
+            assert made.publisher.active is first
+            os.kill(known[1].pid, signal.SIGKILL)
+            await publishing
+            assert made.publisher.active is not first
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_is_let_go_and_does_not_end_is_ended(tmp_path: Path, known: dict[int, WorkerProcess]) -> None:
+    """A change must not wait for it for ever."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, patience=QUIET, answer_s=0.5) as made:
+            await made.publisher.publish(content(tmp_path, "r1"))
+            made.publisher.remove(known[1])
+            await made.publisher.publish(content(tmp_path, "r2"))
+            with pytest.raises(ProcessLookupError):
+                os.kill(known[1].pid, 0)
+
+    asyncio.run(scenario())
