@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run valid-port test lint format proto schema envoy bench fuzz fuzz-lean h2spec clean
+.PHONY: help install run valid-port test lint format proto schema envoy bench fuzz fuzz-lean h2spec reloads clean
 
 help:
 	@echo "make run      the demo: a real Envoy, sample services and this server"
@@ -28,6 +28,7 @@ help:
 	@echo "make fuzz     random input for ten minutes: make fuzz ARGS='--seconds 60'"
 	@echo "make fuzz-lean  random frames of HTTP/2, likewise"
 	@echo "make h2spec   the conformance tests of HTTP/2 against the lean transport; needs Go"
+	@echo "make reloads  a thousand changes of policies under load"
 	@echo "make clean    remove what was installed, generated caches and the demo's files"
 
 install: $(INSTALLED)
@@ -85,6 +86,9 @@ fuzz-lean: $(INSTALLED)
 
 h2spec: $(INSTALLED)
 	$(BIN)/python -m tests.h2spec
+
+reloads: $(INSTALLED)
+	$(BIN)/python -m tests.steady.reloads $(ARGS)
 
 clean:
 	rm -rf $(VENV) run tests/oidc/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
