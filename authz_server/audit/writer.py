@@ -11,10 +11,17 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 _SYNC_EVERY_S = 1.0
 _CHUNK = 1 << 16
 _BEGIN = b'{"time":"'
+
+
+class _PutAside(NamedTuple):
+    stamp: str
+    number: int
+    path: Path
 
 
 class AuditWriter:
@@ -92,20 +99,21 @@ class AuditWriter:
     def _rotate(self) -> None:
         stem, suffix = self._path.stem, self._path.suffix
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        number = 1
-        while (aside := self._path.with_name(f"{stem}-{stamp}-{number}{suffix}")).exists():
-            number += 1
-        self._path.rename(aside)
+        number, before = 1, self._put_aside()
+        # Where the clock was set back it is still the newest: the oldest go first.
+        if before and before[-1].stamp >= stamp:
+            stamp, number = before[-1].stamp, before[-1].number + 1
+        self._path.rename(self._path.with_name(f"{stem}-{stamp}-{number}{suffix}"))
         self._reopen()
         if self._keep:
             for old in self._put_aside()[: -self._keep]:
-                old.unlink(missing_ok=True)
+                old.path.unlink(missing_ok=True)
 
-    def _put_aside(self) -> list[Path]:
+    def _put_aside(self) -> list[_PutAside]:
         """The files that were put aside, oldest first."""
         name = re.compile(rf"{re.escape(self._path.stem)}-(\d{{8}}T\d{{6}}Z)-(\d+){re.escape(self._path.suffix)}")
-        found = [(m[1], int(m[2]), path) for path in self._path.parent.iterdir() if (m := name.fullmatch(path.name))]
-        return [path for _, _, path in sorted(found)]
+        paths = self._path.parent.iterdir()
+        return sorted([_PutAside(m[1], int(m[2]), path) for path in paths if (m := name.fullmatch(path.name))])
 
 
 def _open(path: Path) -> int:

@@ -8,10 +8,19 @@ from contextlib import suppress
 import structlog
 from msgspec import Struct
 
+from authz_server.bounds import Bound
 from authz_server.control.last_good import LastGood
-from authz_server.policy.files import PolicyFile
+from authz_server.policy.files import POLICIES, PolicyFile
 from authz_server.telemetry.control_metrics import ControlMetrics
 
+KEPT = Bound(
+    "policies to keep",
+    "server",
+    entries=2 * POLICIES.entries,
+    bytes=2 * POLICIES.bytes,
+    holds="The text of policies that decide, until it is on disk, and of those before it that are being written.",
+    full="Of those that wait for the disk, the latest stay.",
+)
 PATIENCE_S = 2.0
 """A change is reported when it is on disk too, but waits no longer than this for that."""
 

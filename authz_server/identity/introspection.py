@@ -1,9 +1,11 @@
 """Who the user is by a token that only its issuer can read, from what the issuer says about it (RFC 7662).
 
-Pure: whoever finds that the issuer has to be asked is told so, asks, and hands over what came.
+It asks nobody: whoever finds that the issuer has to be asked is told so, asks, and hands over what came.
 """
 
 import re
+import time
+from collections.abc import Callable
 from hashlib import blake2s
 from typing import Any, Literal
 
@@ -65,7 +67,7 @@ class _Known(Struct, frozen=True):
     """What is known of a token, and until when: it is good, or else refused for this reason."""
 
     until: float
-    """Seconds since the epoch."""
+    """Seconds of the monotonic clock: no step of the other one makes an answer hold longer."""
     token: CachedToken | None
     reason: Reason = Reason.TOKEN_INVALID
     detail: str = ""
@@ -78,7 +80,15 @@ class OpaqueTokens:
     not good have a cache of their own: whoever makes tokens up pushes nothing out that is good.
     """
 
-    def __init__(self, issuer: Issuer, settings: Introspection, hash_key: bytes) -> None:
+    def __init__(
+        self,
+        issuer: Issuer,
+        settings: Introspection,
+        hash_key: bytes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` tells how old answers are, in seconds."""
+        self._clock = clock
         self.issuer = issuer
         self.settings = settings
         self._hash_key = hash_key
@@ -104,9 +114,9 @@ class OpaqueTokens:
         Raises Refused (`token_invalid`, `token_expired`, `issuer_unavailable`), and IntrospectionNeeded.
         """
         known = self._accepted.get(digest)
-        if known is None or now >= known.until:
+        if known is None or not self._holds(known, now):
             known = self._refused.get(digest)
-        if known is None or now >= known.until:
+        if known is None or not self._holds(known, now):
             if not _TOKEN.fullmatch(token):
                 raise _invalid("it has characters that no token has")
             raise IntrospectionNeeded(token, digest)
@@ -123,17 +133,21 @@ class OpaqueTokens:
         try:
             token = self._token(needed.token, claims, active, now)
         except Refused as refusal:
-            until = now + min(REFUSED_S, self.settings.max_age_s)
+            until = self._clock() + min(REFUSED_S, self.settings.max_age_s)
             self._refuse(needed.digest, _Known(until, None, refusal.reason, refusal.detail))
             return "refused"
-        known = _Known(min(now + self.settings.max_age_s, token.validity.valid_until), token)
+        known = _Known(self._clock() + self.settings.max_age_s, token)
         self._accepted.put(needed.digest, known, size_of_token(token))
         return "accepted"
 
-    def fail(self, needed: IntrospectionNeeded, now: float) -> None:
+    def fail(self, needed: IntrospectionNeeded) -> None:
         """The issuer has given no answer that can be used."""
         detail = f"the issuer `{self.issuer.name}` did not say whether the token is good"
-        self._refuse(needed.digest, _Known(now + FAILED_S, None, Reason.ISSUER_UNAVAILABLE, detail))
+        self._refuse(needed.digest, _Known(self._clock() + FAILED_S, None, Reason.ISSUER_UNAVAILABLE, detail))
+
+    def _holds(self, known: _Known, now: float) -> bool:
+        """Whether it is not too old, nor the token at its end, which is a time of day."""
+        return self._clock() < known.until and (known.token is None or now < known.token.validity.valid_until)
 
     def _refuse(self, digest: bytes, known: _Known) -> None:
         self._refused.put(digest, known, _REFUSED_ENTRY_BYTES)

@@ -162,7 +162,7 @@ class Introspector:
         except Exception as error:  # noqa: BLE001  # the border: whoever waits must be answered
             problem = f"a defect: {type(error).__name__}"
         if problem is not None:
-            self._tokens.fail(needed, time.time())
+            self._tokens.fail(needed)
             self._tell(problem)
         self._metrics.introspected(self._tokens.issuer.name, result, self._loop.time() - began)
 

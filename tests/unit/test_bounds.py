@@ -19,7 +19,10 @@ FIXED = {
         "Rings._left": "the files that were there at the start",
         "Rings.unreadable": "the files that were there at the start",
     },
-    "control/publisher.py": {"Publisher._workers": "one for each worker"},
+    "control/publisher.py": {
+        "Publisher._workers": "one for each worker",
+        "Publisher._leaving": "one for each worker that ends, until it has, or is killed after a minute",
+    },
     "control/supervisor.py": {
         "Supervisor._running": "one for each worker",
         "Supervisor._addresses": "one for each worker",

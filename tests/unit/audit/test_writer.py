@@ -96,6 +96,20 @@ def test_the_oldest_files_go_when_there_are_too_many(path: Path) -> None:
     assert set(kept) > {*others, "decisions-20250101T000000Z-10.jsonl"}
 
 
+def test_a_clock_that_was_set_back_makes_no_file_the_oldest(path: Path) -> None:
+    """What was put aside last goes last, whatever the names of those before say."""
+    path.parent.mkdir()
+    for number in (9, 10):
+        (path.parent / f"decisions-29990101T000000Z-{number}.jsonl").write_bytes(b"")
+    writer = AuditWriter(path, 10, keep=1)
+    writer.write([b"newest" * 2])
+    writer.write([b"x" * 50])
+    writer.close()
+    [kept] = rotated(path)
+    assert kept.name == "decisions-29990101T000000Z-11.jsonl"
+    assert kept.read_bytes() == b"newestnewest\n"
+
+
 def test_without_a_number_to_keep_all_files_stay(path: Path) -> None:
     """An audit is not deleted unless the operator says so."""
     writer = AuditWriter(path, 10)

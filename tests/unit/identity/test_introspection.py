@@ -31,14 +31,29 @@ SETTINGS = IdentitySettings(issuers=(ISSUER,))
 CLAIMS = {"active": True, "sub": "zoe", "aud": "shop", "exp": NOW + 300, "scope": "a b"}
 TOKEN = "2YotnFZFEjr1zCsicMWpAA"
 DIGEST = "ab" * 32
+DIGEST_OF_TOKEN = blake2b(TOKEN.encode(), digest_size=32).digest()
 THUMBPRINT = base64.urlsafe_b64encode(bytes.fromhex(DIGEST)).rstrip(b"=").decode()
 
 
+class Clock:
+    """A monotonic clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        """What it shows."""
+        return self.seconds
+
+
+@pytest.fixture(name="clock")
+def _clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture(name="tokens")
-def _tokens() -> OpaqueTokens:
-    made = opaque_tokens(SETTINGS, b"k" * 32)
-    assert made is not None
-    return made
+def _tokens(clock: Clock) -> OpaqueTokens:
+    return OpaqueTokens(ISSUER, ASKED, b"k" * 32, clock)
 
 
 def verifier(tokens: OpaqueTokens, generation: int = 1, revocations: Revocations | None = None) -> UserVerifier:
@@ -152,11 +167,14 @@ def test_what_is_no_answer_is_none(tokens: OpaqueTokens, answer: bytes) -> None:
     needed(tokens)
 
 
-def test_a_failure_is_not_available_for_a_moment(tokens: OpaqueTokens) -> None:
-    """Then it is asked again."""
-    tokens.fail(needed(tokens), NOW)
-    assert refusal(tokens, NOW + FAILED_S - 0.1).reason is Reason.ISSUER_UNAVAILABLE
-    needed(tokens, now=NOW + FAILED_S)
+@pytest.mark.parametrize("step", [0.0, -1e6, 1e6])
+def test_a_failure_is_not_available_for_a_moment(tokens: OpaqueTokens, clock: Clock, step: float) -> None:
+    """Then it is asked again, wherever the time of day has been set."""
+    tokens.fail(needed(tokens))
+    clock.seconds += FAILED_S - 0.1
+    assert refusal(tokens, NOW + step).reason is Reason.ISSUER_UNAVAILABLE
+    clock.seconds += 0.1
+    needed(tokens, now=NOW + step)
 
 
 @pytest.mark.parametrize(
@@ -169,14 +187,42 @@ def test_a_failure_is_not_available_for_a_moment(tokens: OpaqueTokens) -> None:
         ({"sub": ""}, REFUSED_S),
     ],
 )
-def test_an_answer_holds_no_longer_than_the_token(tokens: OpaqueTokens, changes: dict[str, Any], until: float) -> None:
+def test_an_answer_holds_no_longer_than_the_token(
+    tokens: OpaqueTokens, clock: Clock, changes: dict[str, Any], until: float
+) -> None:
     """Nor than `max_age`; the issuer's tolerance counts for `exp`. A bad token may be good soon."""
     take(tokens, **changes)
-    question = IntrospectionNeeded(TOKEN, blake2b(TOKEN.encode(), digest_size=32).digest())
+    clock.seconds += until - 0.1
     with suppress(Refused):
-        tokens.find(TOKEN, question.digest, NOW + until - 0.1)
+        tokens.find(TOKEN, DIGEST_OF_TOKEN, NOW + until - 0.1)
+    clock.seconds += 0.1
     with pytest.raises(IntrospectionNeeded):
-        tokens.find(TOKEN, question.digest, NOW + until)
+        tokens.find(TOKEN, DIGEST_OF_TOKEN, NOW + until)
+
+
+@pytest.mark.parametrize("changes", [{}, {"active": False}])
+def test_a_step_of_the_time_of_day_makes_no_answer_older_or_younger(
+    tokens: OpaqueTokens, clock: Clock, changes: dict[str, Any]
+) -> None:
+    """A token that was taken back is not good for longer because a clock was set back."""
+    until = 30.0 if not changes else REFUSED_S
+    take(tokens, **changes)
+    clock.seconds += until - 0.1
+    for step in (0.0, -86_400.0, 100.0):
+        with suppress(Refused):
+            tokens.find(TOKEN, DIGEST_OF_TOKEN, NOW + step)
+    clock.seconds += 0.1
+    for step in (0.0, -86_400.0, 100.0):
+        with pytest.raises(IntrospectionNeeded):
+            tokens.find(TOKEN, DIGEST_OF_TOKEN, NOW + step)
+
+
+def test_the_end_of_a_token_is_a_time_of_day(tokens: OpaqueTokens) -> None:
+    """Where the clock is set to it, its issuer is asked again, however young the answer is."""
+    take(tokens)
+    tokens.find(TOKEN, DIGEST_OF_TOKEN, NOW + 300 + 29.9)
+    with pytest.raises(IntrospectionNeeded):
+        tokens.find(TOKEN, DIGEST_OF_TOKEN, NOW + 300 + 30)
 
 
 def test_made_up_tokens_push_out_nothing_that_is_good(tokens: OpaqueTokens, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,15 +278,16 @@ def test_a_jwt_is_not_asked_about(tokens: OpaqueTokens, es256: SigningKey) -> No
     ],
 )
 def test_the_jwts_of_an_issuer_without_keys_are_asked_about(
-    es256: SigningKey, all_tokens: bool, claims: dict[str, Any], header: dict[str, Any], asked: bool
+    es256: SigningKey, clock: Clock, all_tokens: bool, claims: dict[str, Any], header: dict[str, Any], asked: bool
 ) -> None:
     """And no others. Nothing in them is believed: the answer says whose they are."""
-    tokens = OpaqueTokens(ISSUER, msgspec.structs.replace(ASKED, all_tokens=all_tokens), b"k" * 32)
+    tokens = OpaqueTokens(ISSUER, msgspec.structs.replace(ASKED, all_tokens=all_tokens), b"k" * 32, clock)
     token = es256.token(header=header, **claims)
     if asked:
         take(tokens, token, sub="ann")
         assert verifier(tokens).verify(token, NOW).user.subject == "ann"
-        needed(tokens, token, NOW + ASKED.max_age_s)
+        clock.seconds += ASKED.max_age_s
+        needed(tokens, token)
     else:
         with pytest.raises(Refused):
             verifier(tokens).verify(token, NOW)
