@@ -61,7 +61,7 @@ class Record(Struct, kw_only=True):
     request_id: str | None = None
     trace_id: str | None = None
     latency_us: int | None = None
-    worker: int
+    worker: int | None
     inputs: Mapping[str, Any] | None = None
     detail: str | None = None
     via: str | None = None
@@ -120,8 +120,11 @@ def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redac
     return line if line.isascii() else _inert(line)
 
 
-def encode_gap(time: float, *, worker: int, dropped: int | None) -> bytes:
-    """The record of records that a worker lost, `dropped` of them where that is known; time as seconds since 1970."""
+def encode_gap(time: float, *, worker: int | None, dropped: int | None) -> bytes:
+    """The record of records that a worker lost, `dropped` of them where that is known; time as seconds since 1970.
+
+    No worker: the spool lost them.
+    """
     return _json(Record(time=_moment(time), type="gap", worker=worker, dropped=dropped))
 
 

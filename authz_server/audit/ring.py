@@ -9,7 +9,7 @@ aligned 8-byte write:
     offset 72   dropped: records ever lost           written by the producer only
     offset 80   refused: requests ever denied        written by the producer only
     offset 128  tail: bytes ever consumed            written by the consumer only
-    offset 136  reported: dropped records told of    written by the consumer only
+    offset 136  reported: lost records told of       written by the consumer only; less those that it left out
     offset 192  data area
 
 A position is a count of bytes since the ring was made; its place in the data area is the position modulo the
@@ -48,6 +48,7 @@ _PADDING = tuple(bytes(n) for n in range(8))
 _SEED = 0xFFFFFFFF
 _BEST_EFFORT = 1 << 31
 _LENGTH = _BEST_EFFORT - 1
+_WORD = (1 << 64) - 1
 MIN_SIZE = 4096
 
 
@@ -219,7 +220,7 @@ class RingConsumer:
             damaged = self._suspect == position
             self._suspect = position
             position = head if damaged else position
-        dropped = dropped_ever - words[_REPORTED_WORD]
+        dropped = (dropped_ever - words[_REPORTED_WORD]) & _WORD
         return Batch(
             records=records,
             never_lose=never_lose,
@@ -233,6 +234,14 @@ class RingConsumer:
         """Give the room of the batch back; call it when its records are safe elsewhere."""
         self._mapping.words[_TAIL_WORD] = batch.end
         self._mapping.words[_REPORTED_WORD] = batch.dropped_ever
+
+    def advance_without(self, batch: Batch) -> int:
+        """The same where those of best effort are left out: the next batch counts them as lost. How many they are."""
+        left_out = len(batch.records) - len(batch.never_lose)
+        # In this order: in between, a crash makes the number too large rather than too small.
+        self._mapping.words[_REPORTED_WORD] = (self._mapping.words[_REPORTED_WORD] - left_out) & _WORD
+        self._mapping.words[_TAIL_WORD] = batch.end
+        return left_out
 
     @property
     def refused(self) -> int:

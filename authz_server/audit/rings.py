@@ -45,9 +45,11 @@ class Rings:
         # A copy: a ring may be made while another thread drains.
         yield from list(self._own.items())
 
-    def remove_finished(self) -> None:
+    def remove_finished(self) -> list[RingConsumer]:
         """Delete what earlier control processes left, once it is empty and nobody can append to it any more."""
-        self._left = [(slot, ring) for slot, ring in self._left if not _remove_if_finished(ring)]
+        finished = [ring for _, ring in self._left if _remove_if_finished(ring)]
+        self._left = [(slot, ring) for slot, ring in self._left if ring not in finished]
+        return finished
 
     def close(self) -> None:
         """Delete every ring that is finished; the others stay for the next control process."""

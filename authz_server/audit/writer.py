@@ -63,6 +63,12 @@ class AuditWriter:
         self._size += len(data)
         self._unsynced = True
 
+    def recent(self, max_bytes: int = 1 << 22) -> list[bytes]:
+        """The lines in which the file ends, without their line feeds. Raises OSError."""
+        start = max(0, self._size - max_bytes)
+        lines = os.pread(self._descriptor, self._size - start, start).split(b"\n")
+        return lines[1 if start else 0 : -1]
+
     def sync(self, *, now: bool = False) -> None:
         """Flush to the disk if something was written and the last flush is a second ago, or at once. Raises OSError."""
         moment = self._monotonic()

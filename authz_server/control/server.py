@@ -10,8 +10,10 @@ from pathlib import Path
 import structlog
 from msgspec import Struct
 
-from authz_server.audit.drain import Drain
+from authz_server.audit.collector import Collector
+from authz_server.audit.delivery import Delivery
 from authz_server.audit.rings import Rings
+from authz_server.audit.spool import Spool
 from authz_server.audit.writer import AuditWriter
 from authz_server.bounds import MIB, Bound
 from authz_server.control.addresses import AddressTaken, bound_address, listen_on, socket_directory
@@ -42,9 +44,9 @@ RING_BYTES = 8 * MIB
 RING = Bound(
     "records on their way",
     "worker",
-    entries=15_000,
+    entries=12_000,
     bytes=RING_BYTES,
-    holds="Records of decisions, in a mapped file, until the control process has written them.",
+    holds="Records of decisions, in a mapped file, until they are in the spool.",
     full="What is allowed is denied (`audit_unavailable`), but for `record: best_effort`; the audit shows a `gap`.",
 )
 DRAIN_S = 7.0
@@ -86,6 +88,9 @@ class _Server:
         with _setting("audit.file.path"):
             self._writer = AuditWriter(settings.audit.file.path, settings.audit.file.rotate, settings.audit.file.keep)
         held.callback(self._writer.close)
+        with _setting("audit.spool"):
+            self._spool = Spool(settings.audit.spool_path, settings.audit.spool.size)
+        held.callback(self._spool.close)
         with _setting("run_directory"):
             self._metrics = ControlMetrics(directory / "metrics")
             self._rings = Rings(directory / "rings", RING_BYTES)
@@ -128,7 +133,7 @@ class _Server:
             on_restart=lambda _slot: self._metrics.worker_restarted(),
         )
         stop = self._signals()
-        audit = AuditTask(Drain(self._rings, self._writer), self._metrics)
+        self._audit = audit = self._audit_task()
         draining = asyncio.create_task(audit.run())
         http = self._http()
         try:
@@ -145,6 +150,11 @@ class _Server:
                 await server.stop()
             if self._started:
                 structlog.get_logger().info("stopped")
+
+    def _audit_task(self) -> AuditTask:
+        known = self._writer.recent()
+        collector = Collector(self._rings, self._spool, known)
+        return AuditTask(collector, Delivery(self._spool, self._writer, known), self._spool, self._metrics)
 
     async def _work(self, supervisor: Supervisor, announce: Callable[[Started], None]) -> None:
         # Neither needs the other, and reading many policies takes longer.
@@ -198,6 +208,7 @@ class _Server:
             bad.append(f"the newest policies or keys could not be activated: {self._reloader.activation_problem}")
         if self._keeper is not None and self._keeper.problem is not None:
             bad.append(f"the policies that decide are not kept for a start: {self._keeper.problem}")
+        bad += self._audit.problems()
         workers = Workers(len(self._publisher.serving), len(self._workers))
         return readiness(self._policy_state(), workers, self._trust.missing(), bad, draining=self._draining)
 

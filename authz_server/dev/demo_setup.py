@@ -81,7 +81,7 @@ def write_configurations(demo: Demo) -> None:
         },
         "log": {"format": "json"},
         "identity_headers": list(IDENTITY_HEADERS),
-        "audit": {"file": {"path": _beside(files, files.audit)}},
+        "audit": {"file": {"path": _beside(files, files.audit)}, "spool": {"size": "4MB"}},
         "run_directory": _beside(files, files.endpoints.parent),
     }
     write_file(files.settings, "# Written by `authz dev demo`.\n" + yaml.safe_dump(settings, sort_keys=False))

@@ -40,6 +40,9 @@ class ControlMetrics:
         self._restarts = self._counter(names.WORKER_RESTARTS)
         self._records = self._counter(names.AUDIT_RECORDS)
         self._dropped = self._counter(names.AUDIT_DROPPED)
+        self._refused = self._counter(names.AUDIT_REFUSED)
+        self._spool_bytes = self._gauge(names.AUDIT_SPOOL_BYTES)
+        self._spool_records = self._gauge(names.AUDIT_SPOOL_RECORDS)
         self._write_errors = self._counter(names.AUDIT_WRITE_ERRORS)
         self._fetches = self._counter(names.KEYS_FETCHES)
         self._keys_age = self._gauge(names.KEYS_AGE)
@@ -83,11 +86,20 @@ class ControlMetrics:
         """A worker had to be replaced."""
         self._restarts.inc()
 
-    def audit_drained(self, records: int, dropped: Mapping[int, int]) -> None:
-        """Records were written, and workers, by slot, had to drop some."""
-        self._records.inc(records)
+    def audit_collected(self, dropped: Mapping[int, int], refused: int) -> None:
+        """Records of workers, by slot, were lost for want of room, and requests were denied for it."""
         for slot, count in dropped.items():
             self._dropped.labels(str(slot)).inc(count)
+        self._refused.inc(refused)
+
+    def audit_written(self, records: int) -> None:
+        """Records were written to the audit file."""
+        self._records.inc(records)
+
+    def audit_spool(self, *, bytes: Callable[[], float], records: Callable[[], float]) -> None:
+        """Ask these functions for what waits in the spool whenever metrics are read."""
+        self._spool_bytes.set_function(bytes)
+        self._spool_records.set_function(records)
 
     def audit_write_failed(self) -> None:
         """The audit file could not be written."""

@@ -86,7 +86,12 @@ POLICY_KEPT = Metric(
 WORKERS = Metric("authz_workers", "gauge", (STATE,), "Worker processes: serving or starting.")
 WORKER_RESTARTS = Metric("authz_worker_restarts_total", "counter", (), "Workers that had to be replaced.")
 AUDIT_RECORDS = Metric("authz_audit_records_total", "counter", (), "Records written to the audit file.")
-AUDIT_DROPPED = Metric("authz_audit_dropped_total", "counter", (WORKER,), "Records lost because a ring was full.")
+AUDIT_DROPPED = Metric("authz_audit_dropped_total", "counter", (WORKER,), "Records lost for want of room.")
+AUDIT_REFUSED = Metric(
+    "authz_audit_refused_total", "counter", (), "Requests denied because there was no room for their records."
+)
+AUDIT_SPOOL_BYTES = Metric("authz_audit_spool_bytes", "gauge", (), "Bytes of the spool that are taken.")
+AUDIT_SPOOL_RECORDS = Metric("authz_audit_spool_records", "gauge", (), "Records that wait in the spool.")
 AUDIT_WRITE_ERRORS = Metric("authz_audit_write_errors_total", "counter", (), "Failed writes to the audit file.")
 KEYS_FETCHES = Metric("authz_keys_fetches_total", "counter", (ISSUER, RESULT), "Fetches of keys: ok or failed.")
 KEYS_AGE = Metric("authz_keys_age_seconds", "gauge", (ISSUER,), "Since the keys were fetched; NaN before the first.")
@@ -115,7 +120,8 @@ WORKER_METRICS = (
 CONTROL_METRICS = (
     *(RELOADS, POLICY_PROBLEMS, POLICY_REVISION, POLICY_LOADED),
     *(POLICY_STALE, POLICY_KEPT, WORKERS, WORKER_RESTARTS),
-    *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_WRITE_ERRORS, KEYS_FETCHES, KEYS_AGE),
+    *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_REFUSED, AUDIT_SPOOL_BYTES, AUDIT_SPOOL_RECORDS, AUDIT_WRITE_ERRORS),
+    *(KEYS_FETCHES, KEYS_AGE),
     *(BUNDLE_FETCHES, BUNDLE_AGE, TRUST_PROBLEMS),
 )
 """Counted by the control process."""

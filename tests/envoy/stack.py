@@ -199,7 +199,7 @@ def _settings(issuer_port: int, variant: Variant) -> dict[str, Any]:
             # Nobody listens on the port of this one: its keys are never there.
             "silent": {"issuer": "https://silent.example/", "audiences": [AUDIENCE], "keys": {"file": "none.json"}},
         },
-        "audit": {"file": {"path": "decisions.jsonl"}},
+        "audit": {"file": {"path": "decisions.jsonl"}, "spool": {"size": "4MB"}},
         "run_directory": "state",
     }
     return ours | dict(variant.settings)

@@ -1,5 +1,6 @@
 """The whole configuration."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -67,14 +68,32 @@ class AuditFileSettings(Section):
     """How many files that were put aside are kept; 0 keeps all."""
 
 
+class AuditSpoolSettings(Section):
+    """Where records wait while the audit file cannot be written."""
+
+    noun: ClassVar[str] = "`spool`"
+
+    path: FilePath | None = Field(default=None, examples=["audit/decisions.spool"])
+    """A file beside the audit file, with the suffix `.spool`, where nothing is said. Not on a file system in memory."""
+    size: Annotated[Size, size_from("4MB", "1000GB")] = Field(default="64MB", validate_default=True)
+    """Taken from the disk at the start: about 100,000 records. When it is full, requests are denied whose records must
+    not be lost."""
+
+
 class AuditSettings(Section):
     """The record of decisions."""
 
     noun: ClassVar[str] = "`audit`"
 
     file: AuditFileSettings = Field(default={}, validate_default=True)
+    spool: AuditSpoolSettings = Field(default={}, validate_default=True)
     secrets: list[InputName] = Field(default=[])
     """Inputs whose values are recorded as keyed hashes, by name: `request.headers[x-api-key]`."""
+
+    @property
+    def spool_path(self) -> Path:
+        """Where the spool is."""
+        return self.spool.path or self.file.path.with_suffix(".spool")
 
 
 class AnswerSettings(Section):

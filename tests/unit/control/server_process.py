@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -31,6 +31,7 @@ POLICY = """
         from: anyone
         to: [{methods: [GET]}]
 """
+SMALL_SPOOL = {"spool": {"size": "4MB"}}
 COMMAND = [sys.executable, "-m", "authz_server", "serve", "--config"]
 
 
@@ -76,13 +77,14 @@ class Served:
             "workers": 2,
             "admin": {"listen": "unix:admin.sock"},
             "policies": {"rescan": "1h"},
+            "audit": SMALL_SPOOL,
         }
         self.config.write_text(yaml.safe_dump(defaults | settings))
 
     @contextmanager
-    def running(self, *, ready: bool = True) -> Iterator["Served"]:
-        """Run the server."""
-        with child([*COMMAND, str(self.config)], self.log) as process:
+    def running(self, *, ready: bool = True, within: Sequence[str] = ()) -> Iterator["Served"]:
+        """Run the server; `within` is a command that becomes it."""
+        with child([*within, *COMMAND, str(self.config)], self.log) as process:
             self.process = process
             state = "ready" if ready else "there"
             wait_until(lambda: self._is_up(ready), PATIENCE_S, f"the server to be {state}: {self.log}")

@@ -167,7 +167,9 @@ def test_workers_end_when_the_control_process_is_killed(other: Served) -> None:
 def test_records_that_a_killed_server_left_are_written_by_the_next(other: Served) -> None:
     """A stopped control process cannot drain; its workers go on recording, and nothing is lost."""
     with other.running():
-        wait_until(lambda: len(other.workers()) == 2, PATIENCE_S, "the workers")
+        # Ready is the server with one worker; a stopped control process helps no other one up.
+        wait_until(lambda: other.readiness()["status"] == "ready", PATIENCE_S, "both workers")
+        assert len(other.endpoints()) == 2
         other.signal(signal.SIGSTOP)
         assert other.code() == {GrpcCode.OK}
         other.signal(signal.SIGKILL)

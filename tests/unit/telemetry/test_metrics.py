@@ -211,8 +211,10 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
     control.policies_refused(3)
     control.workers(serving=1, starting=1)
     control.worker_restarted()
-    control.audit_drained(5, {1: 2})
-    control.audit_drained(5, {1: 2, 0: 1})
+    control.audit_collected({1: 2}, 0)
+    control.audit_collected({1: 2, 0: 1}, 3)
+    control.audit_written(10)
+    control.audit_spool(bytes=lambda: 4096, records=lambda: 6)
     control.audit_write_failed()
     control.keys_fetched("corp", ok=True)
     control.keys_fetched("corp", ok=False)
@@ -232,6 +234,9 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
         "authz_audit_records_total": 10,
         'authz_audit_dropped_total{worker="1"}': 4,
         'authz_audit_dropped_total{worker="0"}': 1,
+        "authz_audit_refused_total": 3,
+        "authz_audit_spool_bytes": 4096,
+        "authz_audit_spool_records": 6,
         "authz_audit_write_errors_total": 1,
         'authz_keys_fetches_total{issuer="corp",result="ok"}': 1,
         'authz_keys_fetches_total{issuer="corp",result="failed"}': 1,
@@ -288,7 +293,7 @@ def test_metrics_are_exposed_as_they_are_named(control: ControlMetrics, worker: 
     worker.proof_claimed("first")
     control.policies_activated("one", 10.0)
     control.workers(serving=1, starting=0)
-    control.audit_drained(1, {0: 1})
+    control.audit_collected({0: 1}, 1)
     control.keys_fetched("corp", ok=True)
     control.keys_age("corp", lambda: 1.0)
     control.bundle_fetched("shop.example", ok=True)

@@ -1,0 +1,53 @@
+"""Moves records from the spool to the audit file."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from authz_server.audit.record import encode_gap
+from authz_server.audit.spool import Spool
+from authz_server.audit.writer import AuditWriter
+
+
+class Delivery:
+    """Empties the spool round by round; in one thread, which may wait for the disk."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        writer: AuditWriter,
+        known: list[bytes] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`known` are lines that the audit file has: they are not written again."""
+        self._spool = spool
+        self._writer = writer
+        # A killed control process may have written records, and left them in the spool.
+        self._known = frozenset(known or [])
+        self._clock = clock
+
+    def deliver_once(self) -> int:
+        """Write up to 1 MiB of what waits; how many records. Raises OSError when it cannot be written.
+
+        Then nothing was moved, and the records come again in the next round.
+        """
+        self._writer.sync()
+        waiting = self._spool.oldest()
+        if waiting is None:
+            return 0
+        lines = waiting.lines
+        if self._known:
+            lines = [line for line in lines if line not in self._known]
+        if waiting.damaged:
+            lines = [encode_gap(self._clock(), worker=None, dropped=None)]
+        try:
+            if lines:
+                self._writer.write(lines)
+        except OSError:
+            # They wait for longer than the crash of a machine may cost.
+            with suppress(OSError):
+                self._spool.sync()
+            raise
+        self._known = frozenset()
+        self._spool.release(waiting)
+        return waiting.records
