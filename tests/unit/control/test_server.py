@@ -361,6 +361,8 @@ def test_a_server_whose_workers_cannot_start_has_nothing_to_drain(other: Served)
 
 def test_the_start_is_logged_with_its_addresses(served: Served) -> None:
     """And by which configuration."""
+    # The server is ready a moment before.
+    wait_until(lambda: len(served.events("serving")) == 1, PATIENCE_S, "the line")
     [line] = served.events("serving")
     assert line["addresses"] == [str(address) for address in served.endpoints()]
     assert line["admin"] == f"unix:{served.directory}/admin.sock"
