@@ -43,6 +43,7 @@ FIXED = {
     "policy/conditions/evaluation.py": {
         "Evaluation._activations": "one request",
         "Evaluation._captures": "one request",
+        "Evaluation._data": "one request",
         "Evaluation.known": "one request",
     },
     "policy/conditions/program.py": {
