@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run valid-port test lint format proto schema envoy bench fuzz fuzz-lean h2spec reloads clean
+.PHONY: help install run valid-port test lint format proto schema envoy bench fuzz fuzz-lean soak h2spec reloads clean
 
 help:
 	@echo "make run      the demo: a real Envoy, sample services and this server"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench    the benchmarks"
 	@echo "make fuzz     random input for ten minutes: make fuzz ARGS='--seconds 60'"
 	@echo "make fuzz-lean  random frames of HTTP/2, likewise"
+	@echo "make soak     a server behind Envoy while all sorts of things happen to it: make soak ARGS='--seconds 3600'"
 	@echo "make h2spec   the conformance tests of HTTP/2 against the lean transport; needs Go"
 	@echo "make reloads  a thousand changes of policies under load"
 	@echo "make clean    remove what was installed, generated caches and the demo's files"
@@ -83,6 +84,9 @@ fuzz: $(INSTALLED)
 
 fuzz-lean: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz_lean $(ARGS)
+
+soak: $(INSTALLED)
+	$(BIN)/python -m tests.soak $(ARGS)
 
 h2spec: $(INSTALLED)
 	$(BIN)/python -m tests.h2spec

@@ -43,6 +43,11 @@ class Upstream:
         with self._lock:
             return tuple(self._seen)
 
+    def forget(self) -> None:
+        """Drop what has reached it so far."""
+        with self._lock:
+            self._seen.clear()
+
 
 @contextmanager
 def http_echo() -> Iterator[Upstream]:

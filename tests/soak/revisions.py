@@ -1,0 +1,84 @@
+"""The policies that have been written, by revision, so that every decision can be held against those that it names."""
+
+import json
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from authz_server.policy.files import read_directory, revision
+from tests.reference.asked import Documents
+from tests.reference.worlds import World
+
+KEPT = 3
+"""Directories that are kept; the server may still read the one before."""
+
+
+class Revision(NamedTuple):
+    """Policies that are good, and their place in the order in which they were written."""
+
+    number: int
+    documents: Documents
+
+
+class Revisions:
+    """Puts random worlds where the server looks, each in one step, by a link that is replaced."""
+
+    def __init__(self, directory: Path, chance: Random) -> None:
+        self._link = directory / "policies"
+        self._worlds = directory / "worlds"
+        self._chance = chance
+        self._number = 0
+        self._written: list[Path] = []
+        self.good: dict[str, Revision] = {}
+        """By revision."""
+        self.newest = ""
+        self.write_good()
+
+    def write_good(self) -> str:
+        """Another world; gives its revision."""
+        documents = World(self._chance.getrandbits(32)).documents
+        self.newest = self._put(documents)
+        self.good[self.newest] = Revision(len(self.good), documents)
+        return self.newest
+
+    def write_broken(self) -> str:
+        """Another world with a mistake in it, which must change nothing; gives what is wrong."""
+        documents: dict[str, object] = dict(World(self._chance.getrandbits(32)).documents)
+        mistakes: dict[str, object] = {
+            "no YAML": "kind: [",
+            "an unknown kind": {"kind": "servise", "name": "a", "hosts": ["a.example"], "rules": []},
+            "an unknown role": _service({"id": "a", "effect": "allow", "from": [{"roles": ["nobody"]}]}),
+            "a wrong condition": _service({"id": "a", "effect": "allow", "from": "anyone", "when": "request.metod"}),
+            "nothing": "",
+        }
+        what = self._chance.choice(list(mistakes))
+        documents[self._chance.choice(["zz.yaml", "broken/zz.yaml"])] = mistakes[what]
+        self._put(documents)
+        return what
+
+    def _put(self, documents: Documents | dict[str, object]) -> str:
+        self._number += 1
+        directory = self._worlds / f"{self._number:06}"
+        for name, document in documents.items():
+            file = directory / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(document if isinstance(document, str) else json.dumps(document))
+        files, problems = read_directory(directory)
+        assert not problems, problems
+        draft = self._link.with_name(".policies")
+        draft.symlink_to(directory)
+        draft.replace(self._link)
+        self._forget(directory)
+        return revision(files)
+
+    def _forget(self, directory: Path) -> None:
+        self._written.append(directory)
+        for old in self._written[:-KEPT]:
+            for path in sorted(old.rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+            old.rmdir()
+        self._written = self._written[-KEPT:]
+
+
+def _service(rule: dict[str, object]) -> dict[str, object]:
+    return {"kind": "service", "name": "zz", "hosts": ["zz.example"], "rules": [rule]}
