@@ -67,14 +67,8 @@ class Docket:
             if record.get("decision_id") in waiting or record.get("request_id") in waiting:
                 wanted.append(record)
         self.judge(wanted)
-        missing = [Finding(one.sent, "the record is gone that was there", one) for one in decisions.values()]
-        for answered in self._waiting:
-            other = self.records.denied(answered.request_id) if answered.allowed else None
-            what = "there is no record" if other is None else "a wrong allow: only a denial is on record"
-            missing.append(Finding(answered.sent, what, answered, other))
-        # The audit says itself how many records are lost; more than those must not be.
-        if len(missing) > self.records.dropped:
-            self.found(*missing)
+        self.found(*(Finding(one.sent, "the record is gone that was there", one) for one in decisions.values()))
+        self._judge_missing()
         self._judge_shares()
 
     def found(self, *findings: Finding) -> None:
@@ -102,6 +96,20 @@ class Docket:
         if not kinds:
             self._unexplained.append(Finding(answered.sent, f"no decision: {what}", answered, record))
             del self._unexplained[FOUND:]
+
+    def _judge_missing(self) -> None:
+        """What is allowed is never lost; of denials, as many as the audit itself says."""
+        missing = []
+        for answered in self._waiting:
+            other = self.records.denied(answered.request_id) if answered.allowed else None
+            if other is not None:
+                self.found(Finding(answered.sent, "a wrong allow: only a denial is on record", answered, other))
+            elif answered.allowed:
+                self.found(Finding(answered.sent, "there is no record of what was allowed", answered))
+            else:
+                missing.append(Finding(answered.sent, "there is no record", answered))
+        if len(missing) > self.records.dropped:
+            self.found(*missing)
 
     def _judge_shares(self) -> None:
         unexplained = self.failed[""]

@@ -21,6 +21,10 @@ FAILURES = {"not_ready", "overloaded", "deadline", "internal_error"}
 OUTAGES = frozenset({"kill_worker", "stop_worker", "kill_control", "restart_control"})
 """What may cost answers, until the server has recovered."""
 RESTARTS = frozenset({"kill_control", "restart_control"})
+HINDERS_AUDIT = OUTAGES | {"full_disk", "slow_disk", "stop_control"}
+"""Records may wait until there is no room for more of them."""
+AUDIT_RECOVERS_S = 5.0
+"""From its end to the room for more."""
 FETCHED_S = 5.0
 """From an issuer's answer to the use of its keys by all workers."""
 STATUS = {
@@ -29,6 +33,7 @@ STATUS = {
     "unauthenticated": 401,
     "step_up_required": 401,
     "issuer_unavailable": 503,
+    "audit_unavailable": 503,
 }
 """Other denials have 403."""
 
@@ -101,7 +106,7 @@ class Judge:
         asked = replace(answered.asked, now=datetime.fromisoformat(record["time"]).timestamp())
         expected = evaluate(revision.documents, asked, CONDITIONS)
         decided = Expected(record["reason"], record["rule"])
-        if decided != expected and not self._key_is_missing(answered, decided.reason, expected):
+        if decided != expected and not self._is_explained(answered, decided.reason, expected):
             wrong = "a wrong allow" if answered.allowed else "not what the reference decides"
             return Finding(answered.sent, wrong, answered, record, expected)
         if _told(record) != (asked.method, asked.workload, asked.user and asked.user["sub"]) and expected == decided:
@@ -110,6 +115,13 @@ class Judge:
         if not answered.allowed and not is_grpc and answered.status != STATUS.get(decided.reason, 403):
             return Finding(answered.sent, f"the status {answered.status} is that of another reason", answered, record)
         return None
+
+    def _is_explained(self, answered: Answered, reason: str, expected: Expected) -> bool:
+        """Whether something that was done to the server made it deny what it need not."""
+        if reason == "audit_unavailable":
+            going_on = self._timeline.during(answered.sent - AUDIT_RECOVERS_S, answered.done)
+            return expected.reason == "allowed" and bool(going_on & HINDERS_AUDIT)
+        return self._key_is_missing(answered, reason, expected)
 
     def _key_is_missing(self, answered: Answered, reason: str, expected: Expected) -> bool:
         """Whether a token was refused because its key could not be known everywhere yet."""

@@ -98,7 +98,12 @@ def test_a_wrong_answer_is_found(docket: Docket, answered: Answered, fields: Map
 
 def test_an_answer_without_a_record_is_found(docket: Docket) -> None:
     """Nothing else tells of it."""
-    assert found(docket, ALLOWED, record(request_id="another")) == ["there is no record"]
+    assert found(docket, ALLOWED, record(request_id="another")) == ["there is no record of what was allowed"]
+
+
+def test_a_denial_without_a_record_is_found(docket: Docket) -> None:
+    """Where the audit says of no loss."""
+    assert found(docket, DENIED) == ["there is no record"]
 
 
 def test_a_record_that_is_gone_is_found(docket: Docket) -> None:
@@ -110,12 +115,27 @@ def test_a_record_that_is_gone_is_found(docket: Docket) -> None:
 
 
 def test_records_that_the_audit_says_are_lost_are_not_missed(docket: Docket) -> None:
-    """So many and no more."""
+    """So many denials and no more, and nothing that was allowed."""
     gap = {"type": "gap", "dropped": 1}
-    assert found(docket, ALLOWED, gap) == []
-    docket.take([replace(DENIED, decision_id=str(number)) for number in range(3)])
+    assert found(docket, DENIED, gap) == []
+    docket.take([replace(DENIED, decision_id="another")])
     docket.finish([])
-    assert docket.findings
+    assert [finding.what for finding in docket.findings] == ["there is no record"] * 2
+
+
+def test_what_is_allowed_has_a_record_whatever_is_lost(docket: Docket) -> None:
+    """A gap is no excuse for it."""
+    assert found(docket, ALLOWED, {"type": "gap", "dropped": 9}) == ["there is no record of what was allowed"]
+
+
+def test_no_room_for_records_denies_what_would_be_allowed(docket: Docket, timeline: Timeline) -> None:
+    """While the audit is hindered, and nothing else."""
+    denial = {**DENIAL, "reason": "audit_unavailable"}
+    unrecorded = replace(DENIED, asked=Asked(target="/a"), status=503)
+    assert found(docket, unrecorded, record(**denial)) == ["not what the reference decides"]
+    timeline.begin("full_disk").begin = 9.0
+    assert found(docket, unrecorded, record(**denial)) == ["not what the reference decides"]
+    assert found(docket, replace(DENIED, status=503), record(**denial)) == ["not what the reference decides"] * 2
 
 
 def test_an_older_revision_is_right_until_the_newer_one_is_reported(docket: Docket, timeline: Timeline) -> None:
