@@ -62,9 +62,10 @@ class Docket:
         decisions = dict(self._decisions)
         waiting = {answered.decision_id or answered.request_id for answered in self._waiting}
         wanted: list[Record] = []
+        self.records.forget_gaps()
         for record in everything:
-            decisions.pop(record.get("decision_id") or "", None)
-            if record.get("decision_id") in waiting or record.get("request_id") in waiting:
+            decisions.pop(record["decision_id"], None)
+            if record["type"] == "gap" or record["decision_id"] in waiting or record["request_id"] in waiting:
                 wanted.append(record)
         self.judge(wanted)
         self.found(*(Finding(one.sent, "the record is gone that was there", one) for one in decisions.values()))

@@ -60,6 +60,10 @@ class Records:
             while len(kept) > KEPT:
                 kept.popitem(last=False)
 
+    def forget_gaps(self) -> None:
+        """They are counted again, each once."""
+        self.gaps = self.dropped = 0
+
     def of(self, decision_id: str | None, request_id: str | None) -> Record | None:
         """That of a denial, or of an allowed request: Envoy may have asked twice, and got one of the answers."""
         if decision_id is not None:

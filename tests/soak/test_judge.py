@@ -116,16 +116,18 @@ def test_a_record_that_is_gone_is_found(docket: Docket) -> None:
 
 def test_records_that_the_audit_says_are_lost_are_not_missed(docket: Docket) -> None:
     """So many denials and no more, and nothing that was allowed."""
-    gap = {"type": "gap", "dropped": 1}
+    gap = {"type": "gap", "decision_id": "g", "dropped": 1}
     assert found(docket, DENIED, gap) == []
     docket.take([replace(DENIED, decision_id="another")])
-    docket.finish([])
+    docket.finish([gap])
     assert [finding.what for finding in docket.findings] == ["there is no record"] * 2
 
 
 def test_what_is_allowed_has_a_record_whatever_is_lost(docket: Docket) -> None:
     """A gap is no excuse for it."""
-    assert found(docket, ALLOWED, {"type": "gap", "dropped": 9}) == ["there is no record of what was allowed"]
+    assert found(docket, ALLOWED, {"type": "gap", "decision_id": "g", "dropped": 9}) == [
+        "there is no record of what was allowed"
+    ]
 
 
 def test_no_room_for_records_denies_what_would_be_allowed(docket: Docket, timeline: Timeline) -> None:

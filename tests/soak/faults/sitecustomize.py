@@ -1,4 +1,4 @@
-"""What the soak does inside the server: steps of the clock and a slow disk, and for its own tests, faults.
+"""What the soak does inside the server: steps of the clock, a slow disk and small rings, and for its own tests, faults.
 
 Python runs this module at its start where its folder is in PYTHONPATH; it does nothing without AUTHZ_SOAK_HOOKS.
 """
@@ -17,6 +17,8 @@ from typing import Any
 HOOKS_VARIABLE, FAULT_VARIABLE = "AUTHZ_SOAK_HOOKS", "AUTHZ_SOAK_FAULT"
 HOOKS = Struct("=dd")
 """Seconds that the clock is ahead, and that a write to the audit file takes longer."""
+RING_BYTES = 64 * 1024
+"""About a hundred records: a disk that is full for seconds fills them."""
 
 
 def _is_worker() -> bool:
@@ -29,6 +31,12 @@ def _step_the_clock(hooks: mmap.mmap) -> None:
     real = time.time
     moved = {"time": lambda: real() + HOOKS.unpack(hooks[: HOOKS.size])[0]}
     service.time = SimpleNamespace(**vars(time) | moved)  # type: ignore[attr-defined]
+
+
+def _shrink_the_rings() -> None:
+    server = import_module("authz_server.control.server")
+    assert server.RING_BYTES > RING_BYTES
+    server.RING_BYTES = RING_BYTES  # type: ignore[attr-defined]
 
 
 def _slow_the_disk(hooks: mmap.mmap) -> None:
@@ -150,6 +158,7 @@ def _install(path: Path) -> None:
             FAULTS[fault]()
     elif "serve" in sys.orig_argv:
         _slow_the_disk(hooks)
+        _shrink_the_rings()
 
 
 if HOOKS_VARIABLE in os.environ:
