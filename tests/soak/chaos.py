@@ -30,6 +30,9 @@ WEIGHTS = {
 }
 LETHAL = frozenset({"kill_worker", "stop_worker", "kill_control", "restart_control"})
 """What ends processes; between, they live for long enough to show what they lose."""
+HINDERS_START = frozenset({"full_disk", "kill_worker", "stop_worker"})
+CANNOT_START = 1
+"""Exit code."""
 PAUSES_S = (0.3, 3.0)
 
 
@@ -63,13 +66,16 @@ class Chaos:
         code = self._site.server.poll()
         if code is None:
             return
-        stopped = any(ongoing.span.kind == "stop_worker" for ongoing in self._ongoing)
-        if not stopped:
-            # A worker of before that is stopped holds the address that the new one needs.
+        if code != CANNOT_START or not self._hindered():
             self.problems.append(f"the control process has ended by itself with exit code {code}")
         span = self._begin("restart_control")
         self._site.start()
         self._watcher.release(span)
+
+    def _hindered(self) -> bool:
+        """Whether a server may be unable to start: no room for its rings, a worker that is killed while it starts, or
+        a stopped one of before that holds the address."""
+        return bool(HINDERS_START & {span.kind for span in self._timeline.open()})
 
     def pause(self) -> float:
         """How long to wait for the next step, seconds."""
@@ -99,7 +105,8 @@ class Chaos:
 
     def _good_policies(self) -> None:
         self._once("good_policies", self._site.revisions.write_good)
-        if self._chance.random() < 0.3:
+        # While a process starts, signals end it.
+        if self._chance.random() < 0.3 and self._watcher.well_since is not None:
             self._site.signal(signal.SIGHUP, self._site.server.pid)
 
     def _broken_policies(self) -> None:
@@ -137,13 +144,13 @@ class Chaos:
 
     def _restart_control(self) -> None:
         span = self._begin("restart_control")
-        # One that is stopped hears nothing.
+        # One that is stopped hears nothing, and one that starts is ended by the signal alone.
         self._site.signal(signal.SIGCONT, self._site.server.pid)
         self._site.workers()
+        begun, was_well = time.monotonic(), self._watcher.well_since is not None
         self._site.server.terminate()
-        begun = time.monotonic()
         code = self._site.server.wait()
-        if code != 0 or time.monotonic() - begun > STOP_S:
+        if (code != 0 and was_well) or time.monotonic() - begun > STOP_S:
             self.problems.append(f"SIGTERM: exit code {code} after {time.monotonic() - begun:.1f} s")
         self._site.start()
         self._watcher.release(span)
