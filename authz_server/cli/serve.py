@@ -1,5 +1,6 @@
 """`authz serve`: run the server."""
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ def serve(config: ConfigOption = None) -> None:
       authz serve --config authz.yaml
       AUTHZ_WORKERS=2 authz serve              every key can be a variable
     """
+    # Everything is read after this: until the server can be told to read again, it must not be ended by that.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     settings, file = load_with_file_or_exit(config)
     # Other commands need not wait for what only the server imports.
     from authz_server.control.errors import CannotStart

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
 
 import grpc
 import pytest
@@ -114,6 +115,25 @@ def test_sighup_looks_again(served: Served) -> None:
     assert served.events("reload_requested") != []
     assert served.events("policies_unchanged")[-1]["revision"] == served.readiness()["policies"]["revision"]
     assert served.readiness()["status"] == "ready"
+
+
+def test_sighup_does_not_end_a_server_that_starts(other: Served) -> None:
+    """It comes before the configuration has been read, which the test holds up."""
+    settings = other.config.read_text()
+    other.config.unlink()
+    os.mkfifo(other.config)
+
+    def tell() -> None:
+        with other.config.open("w") as configuration:
+            other.signal(signal.SIGHUP)
+            configuration.write(settings)
+
+    # Opening it waits for the server, which waits for what is written.
+    telling = Thread(target=tell, daemon=True)
+    telling.start()
+    with other.running():
+        assert other.readiness()["status"] == "ready"
+    telling.join()
 
 
 def test_a_second_server_is_told_who_has_the_directory(served: Served) -> None:
