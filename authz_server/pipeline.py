@@ -13,6 +13,7 @@ from authz_server.model import BodyFormat, Decision, Request, UpstreamToken, Wor
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation
 from authz_server.policy.decide import NO_ANSWER, Verdict, decide
+from authz_server.policy.demand import MIN_REVISION_EXTENSION, unmet_demand
 from authz_server.policy.every_reading import decide_every
 from authz_server.policy.index import ServiceIndex
 from authz_server.policy.inputs import read_inputs
@@ -50,6 +51,8 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     if snapshot.verifiers.proxies is not None:
         request = snapshot.verifiers.proxies.behind(request)
     try:
+        if MIN_REVISION_EXTENSION in request.extensions:
+            _demand_revision(request.extensions[MIN_REVISION_EXTENSION], snapshot)
         # 1 Reject what is malformed or ambiguous.
         operation = _operation(request, snapshot)
     except Refused as refusal:
@@ -188,6 +191,13 @@ def _recorded_path(operation: Operation) -> str:
 def _bare_host(request: Request) -> str | None:
     """The host of a request that was refused, without user and password."""
     return request.host.rpartition("@")[2] or None
+
+
+def _demand_revision(wanted: str, snapshot: Snapshot) -> None:
+    """Raises Refused (`not_ready`) where the policies are older than the route demands, or that cannot be told."""
+    unmet = unmet_demand(wanted, snapshot.policies.number)
+    if unmet is not None:
+        raise Refused(Reason.NOT_READY, unmet)
 
 
 def _operation(request: Request, snapshot: Snapshot) -> Operation:

@@ -13,6 +13,8 @@ class Policies(Struct, frozen=True):
     """What decides; None before the first good policies."""
     problems: int
     """In the files as they are now; with any, the last good policies stay."""
+    number: int | None = None
+    """Of the revision; None where it has none."""
     first_problem: str | None = None
     """Where the first of them is, and its code."""
     stale_from: str | None = None

@@ -217,6 +217,7 @@ class _Server:
         stale_from = None if active is None else active.stale_from
         return Policies(
             revision=None if active is None else active.plan.revision,
+            number=None if active is None else active.plan.number,
             problems=len(problems),
             first_problem=f"{problems[0].place}: {problems[0].code}" if problems else None,
             stale_from=None if stale_from is None else instant(stale_from),

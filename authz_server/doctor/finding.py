@@ -30,6 +30,7 @@ SEVERITIES: dict[str, Severity] = {
     "disabled_on_route": "danger",
     "other_server_on_route": "danger",
     "unknown_service": "broken",
+    "revision_not_there": "broken",
     "host_without_policy": "broken",
     "identity_header_written": "danger",
     "escaped_slashes_withheld": "broken",

@@ -33,6 +33,8 @@ class Needs(Struct, frozen=True):
     """Workloads are known by their certificates."""
     headers: frozenset[str]
     """Lower case."""
+    number: int | None
+    """Of the policies' revision; None where it has none."""
     services: frozenset[str]
     each_service: tuple[ServiceNeeds, ...]
     hosts: tuple[HostPattern, ...]
@@ -60,6 +62,7 @@ def needs_of(plan: Plan, settings: Settings) -> Needs:
     return Needs(
         certificates=workloads.certificate == "required" and (named or bool(domains)),
         headers=frozenset(_headers(plan, settings)),
+        number=plan.number,
         services=frozenset(service.name for service in plan.services),
         each_service=tuple([_service_needs(service) for service in plan.services]),
         hosts=tuple([parse_host_pattern(host) for service in plan.services for host in service.hosts]),

@@ -6,6 +6,7 @@ from authz_server.doctor.envoy import EXT_AUTHZ, Manager
 from authz_server.doctor.finding import Finding
 from authz_server.doctor.needs import Needs
 from authz_server.doctor.view import View
+from authz_server.policy.demand import MIN_REVISION_EXTENSION, unmet_demand
 
 _PER_ROUTE = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
 _FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
@@ -52,6 +53,11 @@ def _about_override(override: View, needs: Needs) -> Iterator[Finding]:
         known = ", ".join(sorted(needs.services)) or "none"
         message = f"there is no service `{service.text}`, so all these requests are denied; there are: {known}"
         yield Finding("unknown_service", service.place, message, "context_extensions: {service: NAME}")
+    demand = settings.at("context_extensions", MIN_REVISION_EXTENSION)
+    unmet = unmet_demand(demand.text, needs.number) if demand else None
+    if unmet is not None:
+        mend = f'context_extensions: {{{MIN_REVISION_EXTENSION}: "{needs.number or "NUMBER"}"}}'
+        yield Finding("revision_not_there", demand.place, f"all these requests are denied: {unmet}", mend)
 
 
 def _about_written_headers(part: View, needs: Needs) -> Iterator[Finding]:

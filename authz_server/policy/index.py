@@ -125,6 +125,8 @@ class PolicyIndex:
     ) -> None:
         """`identity_headers` never reach an upstream but as a rule sets them; `step` is called after each rule."""
         self.revision = policies.revision
+        self.number = policies.number
+        """Gives revisions an order; None where the policies have none."""
         self.has_lenient = any(service.lenient for service in policies.services)
         """Whether any service takes paths with several readings."""
         self._by_name: dict[str, ServiceIndex] = {}

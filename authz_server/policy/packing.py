@@ -28,16 +28,17 @@ class PackedPlan(Struct, frozen=True):
 
     revision: str
     services: tuple[PackedService, ...]
+    number: int | None = None
 
 
 def pack(plan: Plan) -> PackedPlan:
     """Take a plan apart."""
-    return PackedPlan(plan.revision, tuple(_packed(service) for service in plan.services))
+    return PackedPlan(plan.revision, tuple(_packed(service) for service in plan.services), plan.number)
 
 
 def unpack(packed: PackedPlan, step: Callable[[], None] = nothing) -> Plan:
     """Put it together again, a part at a time; `step` is called after each. Raises msgspec.MsgspecError."""
-    return Plan(packed.revision, tuple([_unpacked(service, step) for service in packed.services]))
+    return Plan(packed.revision, tuple([_unpacked(service, step) for service in packed.services]), packed.number)
 
 
 def _packed(service: Service) -> PackedService:

@@ -199,3 +199,5 @@ class Plan(Struct, frozen=True):
     """Content hash: the same files give the same revision, whatever their order."""
     services: tuple[Service, ...]
     """Sorted by name."""
+    number: int | None = None
+    """Gives revisions an order; None where the policies have none."""

@@ -31,6 +31,8 @@ from authz_server.policy.values import (
     Upgrade,
 )
 
+LARGEST_NUMBER = 2**53 - 1
+"""That every reader of JSON reads exactly."""
 NOT_EMPTY = Field(min_length=1)
 
 
@@ -299,12 +301,25 @@ class Namespace(Model):
     """The workloads that rules and roles name are of these; without it any."""
 
 
-PolicyDocument = Service | Guardrails | Roles | Namespace | PolicyTests
+class Revision(Model):
+    """The number of this state of the policies, by which routes can demand it or a later one."""
 
-KINDS: dict[str, type[Service] | type[Guardrails] | type[Roles] | type[Namespace] | type[PolicyTests]] = {
+    noun: ClassVar[str] = "a revision document"
+
+    kind: Literal["revision"]
+    number: Annotated[int, Field(ge=1, le=LARGEST_NUMBER, examples=[1742])]
+    """Larger with each change, such as the number of commits."""
+
+
+PolicyDocument = Service | Guardrails | Roles | Namespace | Revision | PolicyTests
+
+KINDS: dict[
+    str, type[Service] | type[Guardrails] | type[Roles] | type[Namespace] | type[Revision] | type[PolicyTests]
+] = {
     "service": Service,
     "guardrails": Guardrails,
     "roles": Roles,
     "namespace": Namespace,
+    "revision": Revision,
     "tests": PolicyTests,
 }

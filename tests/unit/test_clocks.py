@@ -15,7 +15,8 @@ from tests.unit.control.server_process import PATIENCE_S, Served
 ROOT = Path(authz_server.__file__).parent
 NOT_THE_SERVER = ("cli", "dev")
 TIME_OF_DAY = {
-    "audit/drain.py": "the date of a gap",
+    "audit/collector.py": "the date of a gap",
+    "audit/delivery.py": "the date of a gap",
     "audit/writer.py": "names of files",
     "control/api_key_file.py": "expiry of keys that `authz keys` writes",
     "control/keeping.py": "since when policies decide, for people",

@@ -150,6 +150,35 @@ def test_a_request_gets_its_decision(
     assert (decision.reason, decision.rule) == (reason, rule), decision.detail
 
 
+@pytest.mark.parametrize(
+    ("wanted", "number", "detail"),
+    [
+        ("7", 7, None),
+        ("7", 2**53 - 1, None),
+        ("8", 7, "the route demands revision 8, and the policies are of 7"),
+        ("10", 9, "the route demands revision 10, and the policies are of 9"),
+        ("1", None, "the route demands revision 1, and the policies have no number"),
+        *(
+            (wanted, 7, "the route's `min_revision` is no number")
+            for wanted in ("", "0", "07", "-1", "7 ", "\u0667", "1e1")
+        ),
+        ("9" * 17, 7, "the route's `min_revision` is no number"),
+    ],
+)
+def test_a_route_may_demand_a_revision_at_least(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch, wanted: str, number: int | None, detail: str | None
+) -> None:
+    """A worker whose policies are older, or of which that cannot be told, denies, whatever is asked."""
+    monkeypatch.setattr(snapshot.policies, "number", number)
+    extensions = {"min_revision": wanted}
+    decision = decided(snapshot, path="/public/a", extensions=extensions)
+    assert decision.reason is (Reason.ALLOWED if detail is None else Reason.NOT_READY)
+    assert decision.detail == detail
+    assert decision.revision == snapshot.policies.revision
+    malformed = decided(snapshot, path="/public/%2e%2e/admin", extensions=extensions)
+    assert malformed.reason is (Reason.AMBIGUOUS_PATH if detail is None else Reason.NOT_READY)
+
+
 def test_an_allowed_request_carries_what_the_rule_sets_and_no_forged_identity(snapshot: Snapshot) -> None:
     """Headers of the deciding rule are set; every other identity header is removed."""
     decision = decided(snapshot, path="/orders/c7-1", workload=WEB)

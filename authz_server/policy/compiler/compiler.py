@@ -11,6 +11,7 @@ from authz_server.policy.compiler.expressions import Expressions
 from authz_server.policy.compiler.inputs import inputs_of, set_headers_of
 from authz_server.policy.compiler.names import KnownNames, TooManyProblemsError
 from authz_server.policy.compiler.namespaces import beyond_namespaces
+from authz_server.policy.compiler.numbered import revision_number
 from authz_server.policy.compiler.rules import RuleCompiler
 from authz_server.policy.parsing import ParsedFile
 from authz_server.policy.plan import Plan, Rule, Service
@@ -32,7 +33,7 @@ def compile_policies(
     """
     compilation = _Compilation(files, known, complete=complete)
     try:
-        return Plan(revision, compilation.services()), compilation.problems
+        return Plan(revision, compilation.services(), compilation.number()), compilation.problems
     except TooManyProblemsError:
         return Plan(revision, ()), compilation.problems
 
@@ -65,6 +66,12 @@ class _Compilation:
         guardrails = self._guardrails()
         services = [self._service(parsed, guardrails) for parsed in self._files if parsed.kind == "service"]
         return tuple(sorted(services, key=lambda service: service.name))
+
+    def number(self) -> int | None:
+        """The number of the policies, if they have one."""
+        number, problems = revision_number(self._files)
+        self._report_all(problems)
+        return number
 
     def _check_expectations(self) -> None:
         if not self._complete:

@@ -45,7 +45,7 @@ def test_what_it_cannot_do_without_is_missing(state: Readiness, missing: str) ->
     [
         (of(Policies("r1", 1)), "1 problem in the policy files; the last good policies decide"),
         (
-            of(Policies("r1", 2, "orders.yaml:1:7: unknown_kind", "2026-03-02T09:00:00Z")),
+            of(Policies("r1", 2, None, "orders.yaml:1:7: unknown_kind", "2026-03-02T09:00:00Z")),
             "2 problems (orders.yaml:1:7: unknown_kind) in the policy files; stale policies decide,"
             " kept by an earlier run, in which they began to decide at 2026-03-02T09:00:00Z",
         ),

@@ -161,6 +161,10 @@ FAULTS: list[tuple[str, Callable[[Config], object]]] = [
         "unknown_service",
         on_route({"@type": PER_ROUTE, "check_settings": {"context_extensions": {"service": "shop/none"}}}),
     ),
+    (
+        "revision_not_there",
+        on_route({"@type": PER_ROUTE, "check_settings": {"context_extensions": {"min_revision": "1"}}}),
+    ),
     ("host_without_policy", lambda config: host(config)["domains"].append("web.shop.example")),
     (
         "identity_header_written",
