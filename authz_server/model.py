@@ -200,6 +200,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """The client used the scheme `DPoP`, and reads its challenge."""
     body_format: BodyFormat = "problem"
     """In which form the client reads a denial."""
+    shed: int = 0
+    """It is about so many calls that were denied unread; 0: about one that was read."""
     upstream_token: UpstreamToken | None = None
     """What the upstream learns from us where a rule allowed; None where there are no such tokens."""
     record_class: RecordClass | None = None

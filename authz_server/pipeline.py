@@ -170,6 +170,18 @@ def unrecorded(decision: Decision, request: Request, refusal: Refused) -> Decisi
     )
 
 
+def shed(calls: int, reason: Reason, now: float) -> Decision:
+    """The decision about so many calls that nobody has read."""
+    return Decision(
+        id=decision_id(now),
+        time=now,
+        revision="",
+        reason=reason,
+        detail="calls waited for their turn longer than they can be made to",
+        shed=calls,
+    )
+
+
 def decision_id(now: float) -> str:
     """A UUIDv7 (RFC 9562 section 5.7): in the order of time, unique, and no secret."""
     time_ms, chance = int(now * 1000) & 0xFFFFFFFFFFFF, random.getrandbits(74)

@@ -14,15 +14,15 @@ from benchmarks.errors import CannotMeasure
 from benchmarks.load import Load
 from benchmarks.payload import CHECK_PATH, framed
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 4, 6, 7, 8
-_END_STREAM = _ACK = 1
-_END_HEADERS = 4
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+END_STREAM = ACK = 1
+END_HEADERS = 4
 _HEAD_BYTES = 9
-_FIRST_WINDOW = 65_535
-_LARGE_WINDOW = 2**31 - 1
+FIRST_WINDOW = 65_535
+LARGE_WINDOW = 2**31 - 1
 # The table of headers is not used (RFC 7541, section 6.3), which fits whatever size the server allows.
-_NO_TABLE = b"\x20"
+NO_TABLE = b"\x20"
 _ANSWER_S = 30.0
 _READ_BYTES = 1 << 18
 
@@ -49,14 +49,14 @@ class _Client:
         self._socket = socket.create_connection((host, port), _ANSWER_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
-        self._window = _FIRST_WINDOW
+        self._window = FIRST_WINDOW
         self._started: dict[int, float] = {}
         self._answered: set[int] = set()
-        self._block = _header_block(f"{host}:{port}")
+        self._block = header_block(f"{host}:{port}")
         # The server may send as much as it likes, so that nothing of that is to be counted here.
-        settings = _frame(_SETTINGS, 0, 0, b"\0\4" + _LARGE_WINDOW.to_bytes(4, "big"))
-        grant = _frame(_WINDOW_UPDATE, 0, 0, (_LARGE_WINDOW - _FIRST_WINDOW).to_bytes(4, "big"))
-        self._outgoing = [_PREFACE, settings, grant]
+        settings = frame(SETTINGS, 0, 0, b"\0\4" + LARGE_WINDOW.to_bytes(4, "big"))
+        grant = frame(WINDOW_UPDATE, 0, 0, (LARGE_WINDOW - FIRST_WINDOW).to_bytes(4, "big"))
+        self._outgoing = [PREFACE, settings, grant]
 
     def close(self) -> None:
         self._socket.close()
@@ -74,9 +74,9 @@ class _Client:
     def _begin(self, stream: int, body: bytes) -> int:
         self._window -= len(body)
         self._started[stream] = time.time()
-        block = self._block if stream > 1 else _NO_TABLE + self._block
-        head = _frame(_HEADERS, _END_HEADERS, stream, block)
-        self._outgoing += (head, _frame(_DATA, _END_STREAM, stream, body))
+        block = self._block if stream > 1 else NO_TABLE + self._block
+        head = frame(HEADERS, END_HEADERS, stream, block)
+        self._outgoing += (head, frame(DATA, END_STREAM, stream, body))
         return stream + 2
 
     def _exchange(self) -> None:
@@ -87,25 +87,25 @@ class _Client:
         if not received:
             raise CannotMeasure("the server has closed the connection")
         buffer, at = self._received + received, 0
-        while (frame := at + _HEAD_BYTES) <= len(buffer):
-            end = frame + int.from_bytes(buffer[at : at + 3], "big")
+        while (start := at + _HEAD_BYTES) <= len(buffer):
+            end = start + int.from_bytes(buffer[at : at + 3], "big")
             if end > len(buffer):
                 break
-            self._take(buffer[at + 3], buffer[at + 4], int.from_bytes(buffer[at + 5 : frame], "big"), buffer[frame:end])
+            self._take(buffer[at + 3], buffer[at + 4], int.from_bytes(buffer[at + 5 : start], "big"), buffer[start:end])
             at = end
         self._received = buffer[at:]
 
     def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if kind == _DATA:
+        if kind == DATA:
             self.body_bytes += len(payload)
             self._answered.add(stream)
-        elif kind in (_SETTINGS, _PING) and not flags & _ACK:
-            self._outgoing.append(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
-        elif kind == _WINDOW_UPDATE and stream == 0:
+        elif kind in (SETTINGS, PING) and not flags & ACK:
+            self._outgoing.append(frame(kind, ACK, 0, payload if kind == PING else b""))
+        elif kind == WINDOW_UPDATE and stream == 0:
             self._window += int.from_bytes(payload, "big")
-        elif kind == _GOAWAY:
+        elif kind == GOAWAY:
             raise CannotMeasure(f"the server has had enough of this connection: {payload!r}")
-        if kind in (_DATA, _HEADERS) and flags & _END_STREAM:
+        if kind in (DATA, HEADERS) and flags & END_STREAM:
             begun = self._started.pop(stream)
             self.begun_s.append(begun)
             self.latencies_us.append((time.time() - begun) * 1e6)
@@ -114,11 +114,12 @@ class _Client:
             self._answered.discard(stream)
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """A whole frame."""
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
 
 
-def _header_block(authority: str) -> bytes:
+def header_block(authority: str, timeout: str = "60S") -> bytes:
     """The headers of a call, each literal and not for the table (RFC 7541, section 6.2.2)."""
     headers = {
         ":method": "POST",
@@ -127,7 +128,7 @@ def _header_block(authority: str) -> bytes:
         ":authority": authority,
         "content-type": "application/grpc",
         "te": "trailers",
-        "grpc-timeout": "60S",
+        "grpc-timeout": timeout,
     }
     return b"".join(b"\0" + _literal(name) + _literal(value) for name, value in headers.items())
 

@@ -6,6 +6,7 @@ from benchmarks.figures import figures
 from benchmarks.loading import measure_loading
 from benchmarks.machine import describe_machine
 from benchmarks.measurement import Measurement
+from benchmarks.overload import measure_overload
 from benchmarks.ratios import RATIOS, measured_ratios, ratios_against
 from benchmarks.reloading import measure_reload
 from benchmarks.revision import check_out, transports_of
@@ -25,6 +26,7 @@ _OTHER_PARTS: Mapping[str, Callable[[Bench], list[Measurement]]] = {
     "envoy": measure_through_envoy,
     "workers": measure_two_workers,
     "reload": measure_reload,
+    "overload": measure_overload,
 }
 PARTS: Sequence[str] = (_CHECKS, *_OTHER_PARTS)
 

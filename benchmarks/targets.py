@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from benchmarks.caller import TIMEOUT_S
 from benchmarks.loading import LOADING
 from benchmarks.measurement import Measurement, Spread, spread
+from benchmarks.overload import growth_name, lost_name, p99_name, recovery_name, wrong_name
 from benchmarks.ratios import RATIOS
 from benchmarks.reloading import memory_name, slowdown_name
 from benchmarks.starting import MEMORY, START
@@ -23,6 +25,12 @@ BOUNDS: Mapping[str, float] = {
     **{share_name(transport): 60.0 for transport in TRANSPORTS},
     **{slowdown_name(transport): 2.0 for transport in TRANSPORTS},
     **{memory_name(transport): 300.0 for transport in TRANSPORTS},
+    lost_name("lean"): 65.0,
+    lost_name("grpcio"): 40.0,
+    **{p99_name(transport): TIMEOUT_S * 1e3 for transport in TRANSPORTS},
+    **{recovery_name(transport): 2.0 for transport in TRANSPORTS},
+    **{wrong_name(transport): 0.0 for transport in TRANSPORTS},
+    **{growth_name(transport): 32.0 for transport in TRANSPORTS},
 }
 """Name of a measurement -> the most that its median may be."""
 

@@ -75,6 +75,8 @@ class Record(Struct, kw_only=True):
     """The policies are those of an earlier run; null where they are those of the directory."""
     dropped: int | None = None
     """Of a gap: how many records are lost, null where nobody knows."""
+    calls: int | None = None
+    """Of a decision: how many calls it is about."""
 
 
 def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redaction) -> bytes:
@@ -109,6 +111,7 @@ def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redac
         actor=None if user is None or user.actor is None else user.actor.subject,
         audited=decision.audited or None,
         stale=decision.stale or None,
+        calls=decision.shed or 1,
     )
     try:
         line = _json(record)

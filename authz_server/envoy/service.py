@@ -82,6 +82,14 @@ class CheckService:
         except BaseException as error:  # noqa: BLE001  # the border: whatever is wrong with us must deny
             return self._failed(error, now)
 
+    def shed(self, reason: Reason, calls: int) -> bytes:
+        """Deny so many calls unread, for a failure of ours: with one answer, and one record."""
+        now = time.time()
+        try:
+            return self._recorded(pipeline.shed(calls, reason, now), time.perf_counter_ns())
+        except BaseException as error:  # noqa: BLE001  # the border, as above
+            return self._failed(error, now)
+
     def refuse(self, reason: Reason, detail: str) -> bytes:
         """Deny a call whose request must not even be read."""
         started = time.perf_counter_ns()

@@ -38,6 +38,12 @@ DECISIONS = Metric("authz_decisions_total", "counter", (DECISION, REASON, SERVIC
 RULE_DECISIONS = Metric("authz_rule_decisions_total", "counter", (RULE,), "Decisions that a rule made.")
 CHECK_SECONDS = Metric("authz_check_seconds", "histogram", (), "Time from a check's arrival to its record.")
 INTERNAL_ERRORS = Metric("authz_internal_errors_total", "counter", (), "Checks denied because of a defect of ours.")
+SHED_CALLS = Metric(
+    "authz_shed_calls_total", "counter", (REASON,), "Calls denied unread, because more came than could be decided."
+)
+GIVEN_UP_CALLS = Metric(
+    "authz_given_up_calls_total", "counter", (), "Calls that the proxy gave up before their turn came."
+)
 UNKNOWN_KEYS = Metric("authz_unknown_keys_total", "counter", (ISSUER,), "Tokens that named a key we do not have.")
 INTROSPECTIONS = Metric(
     "authz_introspections_total",
@@ -109,7 +115,8 @@ TRUST_PROBLEMS = Metric(
 )
 
 WORKER_METRICS = (
-    *(DECISIONS, RULE_DECISIONS, CHECK_SECONDS, INTERNAL_ERRORS, UNKNOWN_KEYS),
+    *(DECISIONS, RULE_DECISIONS, CHECK_SECONDS, INTERNAL_ERRORS),
+    *(SHED_CALLS, GIVEN_UP_CALLS, UNKNOWN_KEYS),
     *(INTROSPECTIONS, INTROSPECTION_SECONDS, INTROSPECTIONS_WAITING),
     DPOP_PROOFS,
     *TOKEN_CACHE,

@@ -54,18 +54,34 @@ class WorkerMetrics:
         self._count(names.INTERNAL_ERRORS, 0)
         self.caches_seen(CacheState(), CacheState())
         self.introspections_waiting(0)
+        self._count(names.GIVEN_UP_CALLS, 0)
+        for reason in (Reason.OVERLOADED, Reason.DEADLINE):
+            self._count(names.SHED_CALLS, 0, reason)
 
     def decided(self, decision: Decision, latency_us: int) -> None:
-        """Count a decision under its reason, service and rule, and the time that it took in microseconds."""
+        """Count a decision under its reason, service and rule, and the time that it took in microseconds.
+
+        One about calls that were shed counts as many, and took no time.
+        """
         key = (decision.reason, decision.allowed, decision.service, decision.rule)
         with self._lock:
             cells = self._cells.get(key) or self._cells_of(key)
             values = self._counters.values
+            if decision.shed:
+                for cell in cells:
+                    values[cell] += decision.shed
+                self._count(names.SHED_CALLS, decision.shed, decision.reason)
+                return
             for cell in cells:
                 values[cell] += 1.0
             values = self._histograms.values
             values[self._buckets[bisect_left(_BOUNDS_US, latency_us)]] += 1.0
             values[self._sum] += latency_us * 1e-6
+
+    def given_up(self) -> None:
+        """Count a call that its caller has given up before its turn came."""
+        with self._lock:
+            self._count(names.GIVEN_UP_CALLS, 1)
 
     def unknown_key(self, issuer: str) -> None:
         """Count a token of this issuer, by its configured name, that named a key we do not have."""

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from authz_server.errors import GrpcCode
+from msgspec import Struct
+
+from authz_server.errors import GrpcCode, Reason
 from authz_server.worker.address import Address
 
 
@@ -35,6 +37,24 @@ class Call(Protocol):
 Handler = Callable[[bytes, Call], bytes | None]
 """Gives the answer, or None where it calls `answer` later. It waits for nothing: other calls wait for it. Raises
 CallRefused."""
+Deny = Callable[[Reason, int], bytes]
+"""The answer to so many calls that are denied unread, for a failure of ours; it is on record. Never raises."""
+
+
+class Queued(Struct, frozen=True):
+    """The method whose calls wait for their turn, and may not get it; those of others are answered as they come."""
+
+    path: str
+    deny: Deny
+    given_up: Callable[[], None]
+    """Counts a call whose caller has given it up before its turn came."""
+
+
+def _nothing_to_deny(reason: Reason, calls: int) -> bytes:
+    raise AssertionError(f"{calls} calls wait, and nobody says how to deny them ({reason})")
+
+
+NOTHING_QUEUED = Queued("", _nothing_to_deny, lambda: None)
 
 
 class Transport(Protocol):

@@ -20,8 +20,9 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from authz_server.bounds import KIB, Bound
 from authz_server.errors import GrpcCode
 from authz_server.worker.address import Address, TcpAddress
-from authz_server.worker.calls import Call, CallRefused, Handler
+from authz_server.worker.calls import NOTHING_QUEUED, Call, CallRefused, Handler, Queued
 from authz_server.worker.limits import LONGEST_HOLD_S
+from authz_server.worker.waiting import Waiting
 
 _NO_FLAGS = 0
 _LOOK_S = 1.0
@@ -29,14 +30,19 @@ _NOW = 0.0
 EVENTS = Bound(
     "events of gRPC",
     "worker",
-    entries=64,
-    bytes=64 * 64 * KIB,
+    entries=256,
+    bytes=256 * 64 * KIB,
     holds="Events that are acted on in one go, and the answers that are sent after them.",
     full="They are acted on; more wait in gRPC.",
-    kept_in=("GrpcioServer._due", "GrpcioServer._answer"),
+    kept_in=("GrpcioServer._due", "GrpcioServer._all_that_has_come"),
 )
-_EXPECTED = 32
+_EXPECTED = 64
 """Calls of each method that may begin before any of them is looked at."""
+_BUSY = 64
+"""With so many calls at once there may be more to come than can be answered."""
+_EMPTY_WHEN_BUSY = 4
+_MOST_REQUESTS = 64
+"""Calls whose requests are asked for at once: more would be decided before others that are newer."""
 _NOWHERE = TcpAddress("localhost", 0)
 _OTHER_METHOD, _END = "other", "end"
 
@@ -44,16 +50,22 @@ _OTHER_METHOD, _END = "other", "end"
 class _GrpcioCall:
     """One call; `handler` answers it as soon as its request is there."""
 
-    __slots__ = ("_call", "_deadline", "_handler")
+    __slots__ = ("_call", "_handler", "came", "deadline")
+
+    size = 0
+    """The request is gRPC's as long as nobody has asked for it; the window of its stream bounds it."""
+    given_up = False
+    """Nobody asks gRPC."""
 
     def __init__(self, event: Any, handler: Handler) -> None:  # noqa: ANN401  # cygrpc has no types
         self._call = event.call
-        self._deadline = event.call_details.deadline
+        self.came = time.monotonic()
+        self.deadline: float = self.came + event.call_details.deadline - time.time()
         self._handler = handler
 
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline."""
-        return float(max(0.0, self._deadline - time.time()))
+        return max(0.0, self.deadline - time.monotonic())
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
         """What the handshake told about the peer."""
@@ -89,6 +101,13 @@ class _GrpcioCall:
             cygrpc.SendStatusFromServerOperation(None, cygrpc.StatusCode.ok, b"", _NO_FLAGS),
         )
 
+    def forget_request(self) -> None:
+        """gRPC does, when the call is answered."""
+
+    def reply(self, answer: bytes) -> None:
+        """Answer it in the thread that decides; a failure is its own alone."""
+        _alone(self.answer, answer)
+
     def _send(self, *operations: Any) -> None:  # noqa: ANN401
         # That the client is gone need not be known before the end: one batch for all is one event for all.
         first = cygrpc.SendInitialMetadataOperation(None, _NO_FLAGS)
@@ -99,9 +118,15 @@ class _GrpcioCall:
 class GrpcioServer:
     """Takes calls of these methods, by their paths."""
 
-    def __init__(self, options: Sequence[tuple[str, int]], handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, options: Sequence[tuple[str, int]], handlers: Mapping[str, Handler], queued: Queued = NOTHING_QUEUED
+    ) -> None:
         self.address: Address = _NOWHERE
         self._handlers = dict(handlers)
+        self._methods = frozenset((*self._handlers, _OTHER_METHOD))
+        self._queued = queued.path
+        self._waiting: Waiting[_GrpcioCall] = Waiting(queued)
+        """Calls whose requests have not been asked for: to receive one is much of what it costs."""
         self._queue = cygrpc.CompletionQueue()
         self._server = cygrpc.Server(tuple(options), False)
         self._server.register_completion_queue(self._queue)
@@ -129,7 +154,7 @@ class GrpcioServer:
     def start(self) -> None:
         """Answer from now on."""
         self._server.start()
-        for method in (*self._handlers, _OTHER_METHOD):
+        for method in self._methods:
             for _ in range(_EXPECTED):
                 self._expect(method)
         Thread(target=self._run, name="check", daemon=True).start()
@@ -161,26 +186,58 @@ class GrpcioServer:
             os._exit(1)
 
     def _answer(self) -> None:
-        events: deque[Any] = deque()
         while not self._ended:
-            events.append(self._queue.poll(time.time() + _LOOK_S))
-            # With several calls at once, all that has come: one kind of work for each call in turn, and then the next
-            # kind, costs half of what all of it for one call after the other does.
-            while self._calls > 1 and len(events) < EVENTS.entries:
-                event = self._queue.poll(_NOW)
-                if event.tag is None:
-                    break
-                events.append(event)
-            # An event holds its call, which must not live until the next one comes.
-            event = None
+            events = self._all_that_has_come()
             since = time.monotonic()
             while events:
+                # An event holds its call, which must not live until the next one comes.
                 _alone(self._act, events.popleft())
                 if time.monotonic() - since > LONGEST_HOLD_S:
                     self._send_due()
                     since = time.monotonic()
+            self._let_in(since)
             self._send_due()
         self._stopped.set()
+
+    def _all_that_has_come(self) -> deque[Any]:
+        """Wait for an event, and take those that are there with it.
+
+        With several calls at once, one kind of work for each call in turn, and then the next kind, costs half of what
+        all of it for one call after the other does.
+        """
+        events: deque[Any] = deque()
+        self._take(self._queue.poll(_NOW if self._waiting else time.time() + _LOOK_S), events)
+        empty = 0
+        while self._calls > 1 and len(events) < EVENTS.entries:
+            event = self._queue.poll(_NOW)
+            if event.tag is not None:
+                empty = 0
+                self._take(event, events)
+                continue
+            empty += 1
+            # gRPC reads what has come while it is asked, and says that there is nothing before it has read everything.
+            if empty == _EMPTY_WHEN_BUSY or self._calls < _BUSY:
+                break
+        return events
+
+    def _take(self, event: Any, events: deque[Any]) -> None:  # noqa: ANN401
+        """Keep an event for later; a call that begins waits for its turn at once, so that the next one may begin."""
+        if event.tag in self._methods:
+            _alone(self._begin, event)
+        else:
+            events.append(event)
+
+    def _let_in(self, now: float) -> None:
+        """Ask for the requests of those whose turn it is."""
+        if not self._waiting:
+            return
+        self._waiting.relieve(now)
+        for _ in range(_MOST_REQUESTS):
+            call = self._waiting.take(now)
+            if call is None:
+                break
+            _alone(_GrpcioCall.receive, call)
+        self._waiting.deny_shed()
 
     def _send_due(self) -> None:
         while self._due:
@@ -197,17 +254,20 @@ class GrpcioServer:
             self._calls -= 1
         elif tag is _END:
             self._ended = True
-        elif tag is not None:
-            # Before anything else, whatever became of this one: without it no further call would ever come.
-            self._expect(tag)
-            if not event.success:
-                return
-            self._calls += 1
-            handler = self._handlers.get(tag)
-            if handler is None:
-                _GrpcioCall(event, _no_handler).end(GrpcCode.UNIMPLEMENTED, "there is no such method")
-            else:
-                _GrpcioCall(event, handler).receive()
+
+    def _begin(self, event: Any) -> None:  # noqa: ANN401
+        # Before anything else, whatever became of this one: without it no further call would ever come.
+        self._expect(event.tag)
+        if not event.success:
+            return
+        self._calls += 1
+        handler = self._handlers.get(event.tag)
+        if handler is None:
+            _GrpcioCall(event, _no_handler).end(GrpcCode.UNIMPLEMENTED, "there is no such method")
+        elif event.tag == self._queued:
+            self._waiting.add(_GrpcioCall(event, handler))
+        else:
+            _GrpcioCall(event, handler).receive()
 
 
 def _alone(act: Callable[[Any], None], on: Any) -> None:  # noqa: ANN401

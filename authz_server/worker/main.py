@@ -24,7 +24,7 @@ from authz_server.model import Decision
 from authz_server.policy.collection import free_in_steps
 from authz_server.telemetry.logs import configure_logs
 from authz_server.telemetry.worker_metrics import CacheState, WorkerMetrics
-from authz_server.worker.calls import Call, Handler
+from authz_server.worker.calls import Call, Handler, Queued
 from authz_server.worker.channel import Channel
 from authz_server.worker.giving_way import giving_way
 from authz_server.worker.messages import (
@@ -46,7 +46,7 @@ from authz_server.worker.messages import (
 )
 from authz_server.worker.peers import Peers
 from authz_server.worker.replays import CountedReplayTable, ReplayTable, ReplayTableError
-from authz_server.worker.server import CannotListen, CheckServer
+from authz_server.worker.server import CHECK, CannotListen, CheckServer
 from authz_server.worker.snapshots import Snapshots
 from authz_server.worker.unknown_keys import UnknownKeys
 
@@ -110,7 +110,9 @@ class _Worker:
             settings.metadata,
             failures_are_errors=settings.failures_are_errors,
         )
-        self.server = CheckServer(settings, _handler(self._service, settings))
+        self.server = CheckServer(
+            settings, _handler(self._service, settings), Queued(CHECK, self._service.shed, metrics.given_up)
+        )
 
     def run(self) -> int:
         """Take messages until the end."""

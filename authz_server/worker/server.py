@@ -6,9 +6,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from msgspec.structs import replace
+
 from authz_server.envoy.service import SERVICE_NAME
+from authz_server.errors import Reason
 from authz_server.worker.address import Address, UnixAddress
-from authz_server.worker.calls import Call, Handler, Transport
+from authz_server.worker.calls import NOTHING_QUEUED, Call, Handler, Queued, Transport
 from authz_server.worker.health import METHOD as HEALTH_CHECK
 from authz_server.worker.health import Health
 from authz_server.worker.messages import WorkerSettings
@@ -26,17 +29,19 @@ class CannotListen(Exception):
 class CheckServer:
     """Listens as the settings say; health is NOT_SERVING until `set_serving`."""
 
-    def __init__(self, settings: WorkerSettings, check: Handler) -> None:
+    def __init__(self, settings: WorkerSettings, check: Handler, queued: Queued = NOTHING_QUEUED) -> None:
         self._settings = settings
         self._check = check
         self._calls = 0
         self._health = Health()
         self._handlers = {CHECK: self._counted, HEALTH_CHECK: self._health.check}
+        self._queued = replace(queued, deny=self._deny)
+        self._deny_unread = queued.deny
         self._transport: Transport | None = None
 
     def start(self) -> Address:
         """Listen, and give back the address with the real port. Raises CannotListen."""
-        transport = self._transport = _transport(self._settings, self._handlers)
+        transport = self._transport = _transport(self._settings, self._handlers, self._queued)
         address = transport.address
         transport.start()
         return address
@@ -57,35 +62,39 @@ class CheckServer:
         if self._transport is not None:
             self._transport.stop(max(0.0, end - time.monotonic()))
 
+    def _deny(self, reason: Reason, calls: int) -> bytes:
+        self._calls += calls
+        return self._deny_unread(reason, calls)
+
     def _counted(self, payload: bytes, call: Call) -> bytes | None:
         self._calls += 1
         return self._check(payload, call)
 
 
-def _transport(settings: WorkerSettings, handlers: Mapping[str, Handler]) -> Transport:
+def _transport(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued) -> Transport:
     """What listens as the settings say. Raises CannotListen."""
     with _socket_mode(settings):
         if settings.transport == "lean":
-            return _lean(settings, handlers)
-        return _grpcio(settings, handlers)
+            return _lean(settings, handlers, queued)
+        return _grpcio(settings, handlers, queued)
 
 
-def _lean(settings: WorkerSettings, handlers: Mapping[str, Handler]) -> Transport:
+def _lean(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued) -> Transport:
     # What one transport needs is not loaded by a worker that has the other.
     from authz_server.worker.lean.server import LeanServer
 
     try:
-        return LeanServer(settings.address, handlers)
+        return LeanServer(settings.address, handlers, queued)
     except OSError as error:
         raise CannotListen(f"cannot listen on {settings.address}: {_reason(error)}") from None
 
 
-def _grpcio(settings: WorkerSettings, handlers: Mapping[str, Handler]) -> Transport:
+def _grpcio(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued) -> Transport:
     from authz_server.worker.credentials import UnusableCertificate
     from authz_server.worker.grpcio_transport import grpcio_server
 
     try:
-        return grpcio_server(settings, handlers)
+        return grpcio_server(settings, handlers, queued)
     except UnusableCertificate as error:
         raise CannotListen(f"cannot listen on {settings.address}: {error}") from None
     except (RuntimeError, OSError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authz_server.worker.lean import connection, field_blocks, heads, outgoing, streams
+from authz_server.worker.lean import connection, field_blocks, heads, outgoing, streams, unary
 from authz_server.worker.lean.connection import Connection
 from authz_server.worker.lean.frames import FrameType, frame
 from tests.fuzz_lean import __main__ as command
@@ -47,7 +47,7 @@ def _by_size(receive: Any) -> Any:
 
 def _twice(end: Any) -> Any:
     def both(self: Connection, number: int, stream: streams.Stream, framed: bytes) -> None:
-        if stream.head.refusal is None and connection._wrong(framed) is None:
+        if stream.head.refusal is None and unary.wrong(framed) is None:
             self._take(number, stream.head, framed[5:])
         end(self, number, stream, framed)
 

@@ -29,7 +29,7 @@ _PATIENCE_S = 300.0
 
 def main() -> int:
     """Build the program if need be, run it, and judge its report."""
-    server = LeanServer(TcpAddress("127.0.0.1", 0), {CHECK: lambda message, _call: message}, TABLE_BYTES)
+    server = LeanServer(TcpAddress("127.0.0.1", 0), {CHECK: lambda message, _call: message}, table_bytes=TABLE_BYTES)
     address = server.address
     assert isinstance(address, TcpAddress)
     server.start()

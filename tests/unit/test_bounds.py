@@ -63,12 +63,15 @@ FIXED = {
         "_Node.holes": "the rules of the policies",
     },
     "request/headers.py": {"_NOTHING_REPEATED": "always empty"},
+    "worker/lean/call.py": {"LeanCall.message": "one request, counted with `calls that wait`"},
     "worker/lean/connection.py": {"Connection._rest": "less than a frame, counted with `connections`"},
     "worker/lean/outgoing.py": {
         "Outgoing.frames": "what one read makes, counted with `frames to send`",
         "Outgoing._added": "the calls of a connection",
         "Outgoing._waiting": "the calls of a connection, counted as `answers not taken`",
     },
+    "worker/lean/loop.py": {"Loop._spoken_to": "the connections"},
+    "worker/waiting.py": {"Waiting._shed": "256 calls of each reason, of which nothing but the stream is looked at"},
     "worker/unknown_keys.py": {"UnknownKeys._told": "the issuers of the configuration"},
 }
 """What cannot grow, and why."""

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable
 
-from authz_server.errors import GrpcCode
 from authz_server.worker.lean.allowance import Allowance
-from authz_server.worker.lean.answers import PREFIX_BYTES, Answer, status_answer
-from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode, StreamFailed
+from authz_server.worker.lean.answers import PREFIX_BYTES, Answer
+from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode, NoRoom, StreamFailed
 from authz_server.worker.lean.field_blocks import FieldBlocks, KnownBlocks
 from authz_server.worker.lean.frames import (
     ACK,
@@ -32,17 +31,17 @@ from authz_server.worker.lean.frames import (
 from authz_server.worker.lean.heads import Head, checked_fields
 from authz_server.worker.lean.outgoing import DEFAULT_WINDOW, Outgoing
 from authz_server.worker.lean.streams import HELD, STREAM_WINDOW, Held, Stream, Streams
+from authz_server.worker.lean.unary import NO_ROOM, TOO_LARGE, declared_bytes, wrong
 from authz_server.worker.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_STREAMS
 
 CONNECTION_WINDOW = 32 * 1024 * 1024
 
 Take = Callable[[int, Head, bytes], bytes | Answer | None]
 """Takes a call: its stream, head and message. Gives the answer, or None where `answer` is called later."""
+TurnAway = Callable[[Head], bytes | Answer]
+"""Gives the answer to a call for which there is no room."""
 
 _SETTINGS_ACK = frame(FrameType.SETTINGS, ACK, 0)
-_NO_MESSAGE = status_answer(GrpcCode.INTERNAL, "a unary call has one whole message")
-_COMPRESSED = status_answer(GrpcCode.INTERNAL, "the message is compressed, and `grpc-encoding` does not say so")
-_TOO_LARGE = status_answer(GrpcCode.RESOURCE_EXHAUSTED, "the message is too large")
 
 
 class Connection:
@@ -55,6 +54,7 @@ class Connection:
         held: Held,
         clock: Callable[[], float] = time.monotonic,
         table_bytes: int = 0,
+        turn_away: TurnAway = lambda _: NO_ROOM,
     ) -> None:
         """`clock` gives seconds; `table_bytes` is the place that the peer may give the table of fields."""
         self.outgoing = Outgoing(held)
@@ -64,6 +64,7 @@ class Connection:
         self.failed: ConnectionFailed | None = None
         """Why the connection ends as soon as everything is sent."""
         self._take = take
+        self._turn_away = turn_away
         self._blocks = FieldBlocks(known_blocks, table_bytes)
         self._held = held
         self._streams = Streams(held)
@@ -71,6 +72,8 @@ class Connection:
         self._rest = b""
         self._window = CONNECTION_WINDOW
         self._settled = False
+        self._limits_known = False
+        """The peer has acknowledged ours, and must keep them."""
         self._last_taken: int | None = None
         """The last call, once no more are taken."""
         self._continued: tuple[int, int, bytearray] | None = None
@@ -103,12 +106,16 @@ class Connection:
         except ConnectionFailed as failure:
             self._fail(failure)
 
-    def answer(self, stream: int, message: bytes) -> None:
+    def awaits(self, stream: int) -> bool:
+        """Whether the peer waits for the answer to this call."""
+        return stream in self._streams.open
+
+    def answer(self, stream: int, answer: bytes | Answer) -> None:
         """Answer a call for which `take` has given None; one that is gone needs no answer."""
         if self.failed is not None or stream not in self._streams.open:
             return
         try:
-            if self.outgoing.message(stream, message):
+            if self._send(stream, answer):
                 self._streams.end(stream)
         except ConnectionFailed as failure:
             self._fail(failure)
@@ -149,6 +156,8 @@ class Connection:
             stream &= STREAM_BITS
             try:
                 actions[kind](stream, flags, buffer[start:at])
+            except NoRoom as failure:
+                self._deny(stream, failure.code)
             except StreamFailed as failure:
                 self._reset(stream, failure.code)
         return at
@@ -179,6 +188,15 @@ class Connection:
         self.outgoing.forget(stream)
         self.outgoing.frames.append(rst_stream(stream, code))
 
+    def _deny(self, number: int, otherwise: ErrorCode) -> None:
+        """Answer a call that has not come whole, and reset it (RFC 9113 section 8.1), so that it is no RPC error.
+
+        Where the peer's windows do not let the answer out at once, the call is reset with the code instead.
+        """
+        head = self._streams.open[number].head
+        answered = self._send(number, head.refusal or self._turn_away(head))
+        self._reset(number, ErrorCode.NO_ERROR if answered else otherwise)
+
     def _data(self, number: int, flags: int, payload: bytes) -> None:
         size = len(payload)
         self._window -= size
@@ -204,8 +222,8 @@ class Connection:
         if not payload:
             self._allowance.spend()
             return
-        if stream.received < PREFIX_BYTES and _declared(stream, payload) > MAX_MESSAGE_BYTES:
-            self.outgoing.answer(number, _TOO_LARGE)
+        if stream.received < PREFIX_BYTES and declared_bytes(stream, payload) > MAX_MESSAGE_BYTES:
+            self.outgoing.answer(number, TOO_LARGE)
             raise StreamFailed(ErrorCode.NO_ERROR, "the message is too large")
         self._streams.hold(stream, payload)
 
@@ -251,10 +269,13 @@ class Connection:
             return
         self._streams.begin(number)
         head = self._blocks.head(block)
-        if self._last_taken is not None or len(self._streams.open) >= MAX_STREAMS:
+        full = len(self._streams.open) >= MAX_STREAMS
+        if self._last_taken is not None or (full and self._limits_known):
             raise StreamFailed(ErrorCode.REFUSED_STREAM, "no more calls")
         stream = Stream(head)
         self._streams.open[number] = stream
+        if full:
+            raise NoRoom(ErrorCode.REFUSED_STREAM, "more calls than the peer will be allowed to make")
         if flags & END_STREAM:
             self._end(number, stream, b"")
 
@@ -276,14 +297,17 @@ class Connection:
             raise StreamFailed(ErrorCode.PROTOCOL_ERROR, "`content-length` is not the length of the content")
         stream.ended = True
         self._allowance.earn()
-        answer: Answer | bytes | None = head.refusal or _wrong(framed)
+        answer: Answer | bytes | None = head.refusal or wrong(framed)
         if answer is None:
             answer = self._take(number, head, framed[PREFIX_BYTES:])
-        if answer is None:
-            return
-        outgoing = self.outgoing
-        if outgoing.message(number, answer) if isinstance(answer, bytes) else outgoing.answer(number, answer):
+        if answer is not None and self._send(number, answer):
             self._streams.end(number)
+
+    def _send(self, number: int, answer: bytes | Answer) -> bool:
+        """Whether all of it is on its way."""
+        if isinstance(answer, bytes):
+            return self.outgoing.message(number, answer)
+        return self.outgoing.answer(number, answer)
 
     def _priority(self, number: int, _flags: int, payload: bytes) -> None:
         self._allowance.spend()
@@ -304,6 +328,7 @@ class Connection:
         _need_connection(number)
         if flags & ACK:
             _need_size(payload, 0)
+            self._limits_known = True
             self._blocks.acknowledged()
             return
         windows = [value for name, value in read_settings(payload) if name == Setting.INITIAL_WINDOW_SIZE]
@@ -359,21 +384,6 @@ def _greeting(table_bytes: int) -> bytes:
         (Setting.MAX_HEADER_LIST_SIZE, MAX_METADATA_BYTES),
     )
     return settings(values) + window_update(0, CONNECTION_WINDOW - DEFAULT_WINDOW)
-
-
-def _declared(stream: Stream, payload: bytes) -> int:
-    """The length that a message says it has; 0 as long as that is not known, or of no interest."""
-    if stream.head.refusal is not None:
-        return 0
-    begun = (stream.parts or b"") + payload[:PREFIX_BYTES]
-    return int.from_bytes(begun[1:PREFIX_BYTES], "big") if len(begun) >= PREFIX_BYTES else 0
-
-
-def _wrong(framed: bytes) -> Answer | None:
-    """The answer to a call that has not one whole message as it is."""
-    if len(framed) < PREFIX_BYTES or int.from_bytes(framed[1:PREFIX_BYTES], "big") != len(framed) - PREFIX_BYTES:
-        return _NO_MESSAGE
-    return _COMPRESSED if framed[0] else None
 
 
 def _need_connection(number: int) -> None:

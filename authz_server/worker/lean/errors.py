@@ -32,3 +32,7 @@ class StreamFailed(Exception):
     def __init__(self, code: ErrorCode, why: str) -> None:
         super().__init__(why)
         self.code = code
+
+
+class NoRoom(StreamFailed):
+    """A call that is good, and for which there is no room: it is denied, where the answer can be sent."""

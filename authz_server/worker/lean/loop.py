@@ -10,6 +10,7 @@ from contextlib import suppress
 import structlog
 
 from authz_server.bounds import KIB, Bound
+from authz_server.worker.lean.answers import Answer
 from authz_server.worker.lean.connection import Connection
 from authz_server.worker.lean.peer import Peer
 from authz_server.worker.limits import MAX_STREAMS
@@ -38,6 +39,9 @@ LONGEST_FAREWELL_S = 2.0
 """How long a peer whose connection has failed may take to read why, and to close it."""
 
 _LOOK_S = 1.0
+_NO_WAIT_S = 0.0
+_MOST_PEERS = 64
+"""Those that are read from before calls are decided."""
 _LINGER_S = 0.05
 """How often is looked whether all is said, when the end has come."""
 
@@ -45,13 +49,21 @@ _LINGER_S = 0.05
 class Loop:
     """All connections of a listener, served by the thread that calls `run`."""
 
-    def __init__(self, listener: socket.socket, connection: Callable[[Peer], Connection]) -> None:
-        """`connection` makes the connection of a peer."""
+    def __init__(
+        self, listener: socket.socket, connection: Callable[[Peer], Connection], work: Callable[[], bool]
+    ) -> None:
+        """`connection` makes the connection of a peer.
+
+        `work` answers, by `reply`, calls that wait, and after a little while returns whether there are more.
+        """
         self._listener = listener
         self._accepting = False
         self._new_connection = connection
+        self._work = work
         self._peers: dict[int, Peer] = {}
         self._answers: deque[tuple[Peer, int, bytes]] = deque()
+        self._spoken_to: set[Peer] = set()
+        """Those for whom something may be to be sent."""
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -60,26 +72,25 @@ class Loop:
 
     def run(self) -> None:
         """Serve until told to end."""
-        wake = self._wake_reader.fileno()
-        self._epoll.register(wake, select.EPOLLIN)
+        self._epoll.register(self._wake_reader, select.EPOLLIN)
         self._accept(True)
-        looked = 0.0
+        looked, wait_s = 0.0, _LOOK_S
         while self._end_at is None:
-            for number, events in self._epoll.poll(_LOOK_S):
-                peer = self._peers.get(number)
-                if peer is not None:
-                    self._serve(peer, events)
-                elif number == wake:
-                    self._woken()
-                elif number == self._listener.fileno():
-                    self._welcome()
-                if self._answers:
-                    self._send_answers()
+            wait_s = _NO_WAIT_S if self._turn(wait_s) else _LOOK_S
             now = time.monotonic()
             if now - looked >= _LOOK_S:
                 looked = now
                 self._look_after(now)
         self._finish(self._end_at)
+
+    def reply(self, peer: Peer, stream: int, answer: bytes | Answer) -> None:
+        """Answer a call, in the thread that serves; it is sent at the end of the turn."""
+        try:
+            peer.connection.answer(stream, answer)
+        except Exception as error:  # noqa: BLE001  # the border: a defect that one peer finds must not end all others
+            self._give_up(peer, error)
+        else:
+            self._spoken_to.add(peer)
 
     def answer(self, peer: Peer, stream: int, message: bytes) -> None:
         """Answer a call; from any thread."""
@@ -96,42 +107,68 @@ class Loop:
         with suppress(OSError):
             self._wake_writer.send(b"\0")
 
-    def _serve(self, peer: Peer, events: int) -> None:
-        """Serve one peer; whatever goes wrong ends its connection, and no other one."""
-        try:
-            self._exchange(peer, events)
-        except Exception as error:  # noqa: BLE001  # the border: a defect that one peer finds must not end all others
-            structlog.get_logger().error("connection_failed", error=type(error).__name__, exc_info=True)
-            if self._peers.get(peer.number) is peer:
-                self._drop(peer)
+    def _turn(self, wait_s: float) -> bool:
+        """Read what has come, decide for a little while, send; returns whether calls still wait."""
+        for number, events in self._epoll.poll(wait_s, _MOST_PEERS):
+            peer = self._peers.get(number)
+            if peer is not None:
+                self._read(peer, events)
+            elif number == self._wake_reader.fileno():
+                self._woken()
+            elif number == self._listener.fileno():
+                self._welcome()
+            if self._answers:
+                self._take_answers()
+        more = self._work()
+        spoken_to, self._spoken_to = self._spoken_to, set()
+        for peer in spoken_to:
+            self._send(peer)
+        return more
 
-    def _exchange(self, peer: Peer, events: int) -> None:
-        """Read what has come, answer, and read on only when the peer has taken the answers."""
-        behind = peer.behind
-        there = True
-        if not behind and events & ~select.EPOLLOUT:
-            there = peer.read()
-        if not (peer.write() and there) or (behind and events & (select.EPOLLERR | select.EPOLLHUP)):
-            self._drop(peer)
+    def _read(self, peer: Peer, events: int) -> None:
+        """Read what has come from a peer, but for one that has not taken its answers yet."""
+        self._spoken_to.add(peer)
+        try:
+            if peer.polled_for == select.EPOLLOUT:
+                there = not events & (select.EPOLLERR | select.EPOLLHUP)
+            else:
+                there = peer.read()
+            if not there:
+                peer.write()
+                self._drop(peer)
+        except Exception as error:  # noqa: BLE001  # the border, as above
+            self._give_up(peer, error)
+
+    def _send(self, peer: Peer) -> None:
+        """Send what there is to send, and read on only when the peer has taken it."""
+        if self._peers.get(peer.number) is not peer:
             return
-        if peer.done:
-            peer.hang_up(time.monotonic())
-        if peer.behind is not behind:
-            self._epoll.modify(peer.number, select.EPOLLOUT if peer.behind else select.EPOLLIN)
+        try:
+            if not peer.write():
+                self._drop(peer)
+                return
+            if peer.done:
+                peer.hang_up(time.monotonic())
+            events = select.EPOLLOUT if peer.behind else select.EPOLLIN
+            if peer.polled_for != events:
+                peer.polled_for = events
+                self._epoll.modify(peer.number, events)
+        except Exception as error:  # noqa: BLE001  # the border, as above
+            self._give_up(peer, error)
+
+    def _give_up(self, peer: Peer, error: Exception) -> None:
+        structlog.get_logger().error("connection_failed", error=type(error).__name__, exc_info=True)
+        if self._peers.get(peer.number) is peer:
+            self._drop(peer)
 
     def _woken(self) -> None:
         with suppress(BlockingIOError):
             self._wake_reader.recv(4096)
 
-    def _send_answers(self) -> None:
-        answered = {}
+    def _take_answers(self) -> None:
+        """Take the answers that other threads have given."""
         while self._answers:
-            peer, stream, message = self._answers.popleft()
-            peer.connection.answer(stream, message)
-            answered[peer.number] = peer
-        for number, peer in answered.items():
-            if self._peers.get(number) is peer:
-                self._serve(peer, select.EPOLLOUT)
+            self.reply(*self._answers.popleft())
 
     def _welcome(self) -> None:
         try:
@@ -150,7 +187,7 @@ class Loop:
             return
         self._peers[peer.number] = peer
         self._epoll.register(peer.number, select.EPOLLIN)
-        self._serve(peer, select.EPOLLOUT)
+        self._send(peer)
         if len(self._peers) >= CONNECTIONS.entries:
             self._accept(False)
 
@@ -180,18 +217,16 @@ class Loop:
         """Say that no more calls are taken, and wait for what is in flight."""
         self._accept(False)
         self._listener.close()
-        for peer in list(self._peers.values()):
+        for peer in self._peers.values():
             peer.connection.drain()
-            self._serve(peer, select.EPOLLOUT)
-        while time.monotonic() < end_at and any(not peer.finished for peer in self._peers.values()):
-            for number, events in self._epoll.poll(_LINGER_S):
-                if number in self._peers:
-                    self._serve(self._peers[number], events)
-            self._woken()
-            self._send_answers()
+            self._spoken_to.add(peer)
+        more = True
+        while time.monotonic() < end_at and (more or any(not peer.finished for peer in self._peers.values())):
+            more = self._turn(_NO_WAIT_S if more else _LINGER_S)
         for peer in list(self._peers.values()):
             # With bytes unread, to close would take away what the peer has not read yet.
-            self._serve(peer, select.EPOLLIN)
+            self._read(peer, select.EPOLLIN)
+            self._send(peer)
             if peer.number in self._peers:
                 self._drop(peer)
         self._epoll.close()

@@ -1,5 +1,6 @@
 """A connection and its socket: what has come goes in, what is to be sent goes out as fast as the peer takes it."""
 
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -7,15 +8,14 @@ from contextlib import suppress
 
 from authz_server.bounds import KIB, MIB, Bound
 from authz_server.worker.lean.connection import Connection
-from authz_server.worker.limits import LONGEST_HOLD_S
 
 _READ_BYTES = 256 * KIB
 TO_SEND = Bound(
     "frames to send",
     "connection",
-    entries=1,
-    bytes=4 * MIB,
-    holds="Answers to what has been read in one go, until the peer takes them.",
+    entries=1_000,
+    bytes=16 * MIB,
+    holds="Answers to the calls of the connection, until the peer takes them.",
     full="Nothing more is read from the peer until it has taken them.",
     kept_in=("Peer._unsent",),
 )
@@ -32,8 +32,10 @@ class Peer:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.number = connected.fileno()
         self.since = since
-        self.read_at = self.written_at = since
-        """When something has come last, and when answers were sent last."""
+        self.read_at = since
+        """When something has come last."""
+        self.polled_for = select.EPOLLIN
+        """What the loop waits for."""
         self.hung_up: float | None = None
         """When we have said that nothing more comes."""
         self.connection = connection(self)
@@ -75,15 +77,9 @@ class Peer:
             return False
         if not data:
             return False
-        self.read_at = self.written_at = time.monotonic()
+        self.read_at = time.monotonic()
         self.connection.receive(data)
         return True
-
-    def write_if_late(self, now: float) -> None:
-        """Send what has waited long for the answers to other calls that came with it."""
-        if now - self.written_at > LONGEST_HOLD_S:
-            self.written_at = now
-            self.write()
 
     def write(self) -> bool:
         """Send what can be sent; returns whether the peer is still there."""

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from authz_server.bounds import KIB, MIB, Bound
 from authz_server.worker.lean.answers import PREFIX_BYTES
-from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode, StreamFailed
+from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode, NoRoom, StreamFailed
 from authz_server.worker.lean.frames import STREAM_BITS
 from authz_server.worker.lean.heads import Head
 from authz_server.worker.limits import MAX_MESSAGE_BYTES, MAX_STREAMS
@@ -111,7 +111,7 @@ class Streams:
             raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "a frame of a stream that was never opened")
 
     def hold(self, stream: Stream, part: bytes) -> None:
-        """Keep a part of a message. Raises StreamFailed where there is no place for it."""
+        """Keep a part of a message. Raises StreamFailed, and NoRoom where there is no place for it."""
         stream.received += len(part)
         if stream.received > STREAM_WINDOW:
             raise StreamFailed(ErrorCode.FLOW_CONTROL_ERROR, "more than the window of the stream")
@@ -122,7 +122,7 @@ class Streams:
         stream.parts += part
         self._held.bytes += len(part)
         if self._held.bytes > HELD.bytes:
-            raise StreamFailed(ErrorCode.ENHANCE_YOUR_CALM, "too much is under way")
+            raise NoRoom(ErrorCode.ENHANCE_YOUR_CALM, "too much is under way")
 
     def message(self, stream: Stream, last_part: bytes) -> bytes:
         """All that has come of a message, with its prefix. Raises StreamFailed."""

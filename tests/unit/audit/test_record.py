@@ -9,11 +9,13 @@ from authz_server.audit.record import MAX_TEXT, encode, encode_gap
 from authz_server.audit.redaction import Redaction
 from authz_server.errors import Reason
 from authz_server.model import Actor, Decision, SpiffeId, User, Workload
+from authz_server.pipeline import shed
 
 NAMES = [
     *("time", "type", "decision_id", "revision", "decision", "reason", "rule", "service", "mode", "would_deny"),
     *("workload", "user", "token_hash", "method", "host", "path", "client_ip", "request_id", "trace_id"),
     *("latency_us", "worker", "inputs", "detail", "via", "workload_by", "actor", "audited", "stale", "dropped"),
+    "calls",
 ]
 BASE = Decision(id="0190a5b1-1111-7abc-8abc-0123456789ab", time=1772442000.25, revision="r1", reason=Reason.NO_SERVICE)
 REDACTION = Redaction(["user.claims.email"], b"k" * 32)
@@ -88,6 +90,7 @@ def test_a_record_says_everything_about_a_decision() -> None:
         "audited": ["shop/orders/soon"],
         "stale": True,
         "dropped": None,
+        "calls": 1,
     }
 
 
@@ -108,6 +111,7 @@ def test_nothing_is_null_and_never_absent() -> None:
         "latency_us": 120,
         "worker": 3,
         "inputs": {},
+        "calls": 1,
     }
 
 
@@ -225,3 +229,11 @@ def test_a_gap_has_the_same_names(dropped: int | None) -> None:
         "type": "gap",
         "worker": 2,
     } | ({} if dropped is None else {"dropped": dropped})
+
+
+def test_a_record_of_calls_that_were_shed_says_how_many_they_are() -> None:
+    """One line for all of them: adding up `calls` counts every call that was denied."""
+    record = json.loads(line(shed(57, Reason.OVERLOADED, 1772442000.5)))
+    said = [record[name] for name in ("type", "decision", "reason", "calls")]
+    assert said == ["decision", "deny", "overloaded", 57]
+    assert json.loads(line(decision()))["calls"] == 1

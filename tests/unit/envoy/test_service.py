@@ -133,6 +133,40 @@ def test_a_call_can_be_refused_unread(snapshot: Snapshot) -> None:
     assert [decision.detail for decision in records] == ["not a client"]
 
 
+@pytest.mark.parametrize("reason", [Reason.OVERLOADED, Reason.DEADLINE])
+def test_calls_are_shed_with_one_denial_and_one_record(snapshot: Snapshot, reason: Reason) -> None:
+    """It says how many they are, and how long a client should wait."""
+    records = Records()
+    service = service_with(snapshot, records.take)
+    response = CheckResponse.FromString(service.shed(reason, 57))
+    assert response.status.code == OUTCOMES[reason].grpc_code
+    assert response.denied_response.status.code == 503
+    headers = {option.header.key: option.header.value for option in response.denied_response.headers}
+    assert headers["retry-after"] == "1"
+    [decision] = records
+    assert (decision.reason, decision.shed, decision.allowed) == (reason, 57, False)
+    assert headers["x-authz-decision-id"] == decision.id
+
+
+def test_calls_that_are_shed_are_errors_where_failures_are() -> None:
+    """As the operator has said, who may let them pass."""
+    service = CheckService(lambda _decision, _latency_us: None, failures_are_errors=True)
+    response = CheckResponse.FromString(service.shed(Reason.OVERLOADED, 2))
+    assert response.WhichOneof("http_response") == "error_response"
+    assert response.status.code == OUTCOMES[Reason.OVERLOADED].grpc_code
+
+
+def test_calls_whose_record_cannot_be_made_are_denied_all_the_same() -> None:
+    """Whatever goes wrong with it."""
+
+    def broken(_decision: Decision, _latency_us: int) -> None:
+        raise ValueError("the ring is broken")
+
+    response = CheckResponse.FromString(CheckService(broken).shed(Reason.OVERLOADED, 2))
+    assert response.status.code == OUTCOMES[Reason.INTERNAL_ERROR].grpc_code
+    assert response.WhichOneof("http_response") == "denied_response"
+
+
 ASKED = Issuer("corp", "https://login.example/", ("shop",), introspection=Introspection("https://x/", "a", "secret"))
 
 

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from authz_server.errors import Reason
 from authz_server.model import Decision
+from authz_server.pipeline import shed
 from authz_server.telemetry import names
 from authz_server.telemetry.control_metrics import ControlMetrics
 from authz_server.telemetry.values import ValueFile
@@ -69,6 +70,19 @@ def test_a_defect_is_counted_as_one(control: ControlMetrics, worker: WorkerMetri
     """Decisions with the reason internal_error have a metric of their own to alert on."""
     worker.decided(decision(Reason.INTERNAL_ERROR), 1)
     assert samples(control)["authz_internal_errors_total"] == 1
+
+
+def test_calls_that_were_shed_are_counted_each(control: ControlMetrics, worker: WorkerMetrics) -> None:
+    """As decisions and by themselves, but they took no time; those that were given up are no decisions."""
+    worker.decided(shed(57, Reason.OVERLOADED, 0.0), 1)
+    worker.decided(shed(3, Reason.OVERLOADED, 0.0), 1)
+    worker.given_up()
+    found = samples(control)
+    assert found['authz_decisions_total{decision="deny",reason="overloaded",service=""}'] == 60
+    assert found['authz_shed_calls_total{reason="overloaded"}'] == 60
+    assert found['authz_shed_calls_total{reason="deadline"}'] == 0
+    assert found["authz_check_seconds_count"] == 0
+    assert found["authz_given_up_calls_total"] == 1
 
 
 def test_times_fall_into_buckets(control: ControlMetrics, worker: WorkerMetrics) -> None:

@@ -89,7 +89,7 @@ def test_more_than_the_window_of_a_stream_is_its_error() -> None:
 
 
 def test_what_is_held_of_all_connections_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The call that goes over the bound is reset; when others have ended there is room again."""
+    """The call that goes over the bound is turned away; when others have ended there is room again."""
     monkeypatch.setattr(streams, "HELD", streams.HELD._replace(bytes=50_000))
     held, known = Held(), KnownBlocks()
     one, other = Talk(held=held, known=known), Talk(held=held, known=known)
@@ -97,7 +97,10 @@ def test_what_is_held_of_all_connections_is_bounded(monkeypatch: pytest.MonkeyPa
     for talk in (one, other):
         talk.say(headers(1, FIRST), data(1, part, 0))
     assert failure(one.say(headers(3), data(3, part, 0))) is None
-    assert failure(other.say(headers(3), data(3, part, 0))) == Failure(3, ErrorCode.ENHANCE_YOUR_CALM)
+    turned_away = other.say(headers(3), data(3, part, 0))
+    assert content(turned_away, 3) == framed(b"no room")
+    assert (status(turned_away, 3), failure(turned_away)) == ("0", Failure(3, ErrorCode.NO_ERROR))
+    assert other.say(data(3, part)) == []
     assert held.bytes == 48_000
     assert status(one.say(data(1, b"m" * 389)), 1) == "0"
     assert failure(other.say(headers(5), data(5, part, 0))) is None
@@ -105,6 +108,15 @@ def test_what_is_held_of_all_connections_is_bounded(monkeypatch: pytest.MonkeyPa
     assert held.bytes == 32_000
     other.say(data(0, b""))
     assert held.bytes == 0
+
+
+def test_who_has_no_window_for_the_denial_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nowhere to keep what it does not take."""
+    monkeypatch.setattr(streams, "HELD", streams.HELD._replace(bytes=10))
+    talk = Talk(first=[(Setting.INITIAL_WINDOW_SIZE, 3)])
+    frames = talk.say(headers(1, FIRST), data(1, b"\0\0\0\x40\0" + b"m" * 100, 0))
+    assert failure(frames) == Failure(1, ErrorCode.ENHANCE_YOUR_CALM)
+    assert talk.say(window_update(1, 1_000)) == []
 
 
 @pytest.mark.parametrize("end", ["reset", "finished", "closed", "failed", "malformed"])

@@ -288,6 +288,22 @@ def test_more_calls_than_were_offered_are_refused() -> None:
     assert len(talk.calls) == MAX_STREAMS + 1
 
 
+def test_calls_beyond_the_limit_are_denied_to_who_has_not_heard_of_it() -> None:
+    """No RPC error, which may pass, comes of a burst on a fresh connection; what else is sent of it is ignored."""
+    talk = Talk(later, greet=False)
+    talk.say(PREFACE, settings(()))
+    for number in range(MAX_STREAMS):
+        assert talk.say(call(1 + 2 * number)) == []
+    over = 1 + 2 * MAX_STREAMS
+    frames = talk.say(call(over))
+    assert content(frames, over) == framed(b"no room")
+    assert (status(frames, over), failure(frames)) == ("0", Failure(over, ErrorCode.NO_ERROR))
+    assert len(talk.calls) == MAX_STREAMS
+    talk.say(SETTINGS_ACK)
+    again = call(over + 2, b"m", FIRST)
+    assert failure(talk.say(again)) == Failure(over + 2, ErrorCode.REFUSED_STREAM)
+
+
 def test_a_server_that_drains_finishes_what_it_has_and_refuses_the_rest() -> None:
     """Section 6.8: GOAWAY names the last call that is answered, and none that names a later one follows."""
     talk = Talk(later)

@@ -2,29 +2,25 @@
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 
 from authz_server.worker.address import TcpAddress, UnixAddress
-from authz_server.worker.calls import Call
+from authz_server.worker.calls import Call, Handler, Queued
 from authz_server.worker.lean import loop
 from authz_server.worker.lean.connection import Connection
-from authz_server.worker.lean.field_blocks import KnownBlocks
 from authz_server.worker.lean.frames import PREFACE, settings
-from authz_server.worker.lean.heads import Head
 from authz_server.worker.lean.listener import listen
-from authz_server.worker.lean.peer import Peer
 from authz_server.worker.lean.server import LeanServer
-from authz_server.worker.lean.streams import Held
 from authz_server.worker.limits import LONGEST_HOLD_S
-from tests.unit.worker.lean.wire import GOOD, NO_TABLE, call
+from tests.unit.worker.lean.wire import FIELDS, call, literals
 
 PATIENCE_S = 30.0
 METHOD = "/a/Now"
-FIRST = NO_TABLE + GOOD
 
 
 def echo(message: bytes, _call: Call) -> bytes:
@@ -162,25 +158,57 @@ def test_an_answer_does_not_wait_long_for_others_that_came_with_it(monkeypatch: 
     """Else it would come too late to be one, which is an RPC error and may pass."""
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    ours, theirs = socket.socketpair()
-    there: list[bool] = []
 
-    def take(_stream: int, _head: Head, message: bytes) -> bytes:
-        peer.write_if_late(now[0])
-        theirs.setblocking(False)
-        try:
-            there.append(message in theirs.recv(65_536))
-        except BlockingIOError:
-            there.append(False)
+    def slow(message: bytes, _call: Call) -> bytes:
         now[0] += 0.75 * LONGEST_HOLD_S
         return message
 
-    peer = Peer(ours, now[0], lambda _: Connection(take, KnownBlocks(), Held()))
-    peer.write()
-    theirs.recv(65_536)
-    theirs.sendall(PREFACE + settings(()) + call(1, b"m", FIRST) + call(3, b"m") + call(5, b"m") + call(7, b"m"))
-    assert peer.read()
-    # Two were made before the first went out, and the next two before the others did.
-    assert there == [False, False, True, False]
-    ours.close()
-    theirs.close()
+    with queueing(slow) as server, connect(server) as peer:
+        peer.sendall(PREFACE + settings(()) + b"".join(call(number, b"<m>", BLOCK) for number in (1, 3, 5, 7)))
+        heard = take_turns(server, peer, 4)
+    # Two are made before they are sent, and then the next two.
+    assert [answers for answers in heard if answers] == [2, 2]
+
+
+def test_others_are_answered_before_calls_that_wait() -> None:
+    """Whether a worker is well does not depend on how much it has to do."""
+    order: list[bytes] = []
+
+    def note(message: bytes, _call: Call) -> bytes:
+        order.append(message)
+        return message
+
+    with queueing(note, others={"/a/Health": note}) as server, connect(server) as peer:
+        health = call(3, b"health", literals([(n, b"/a/Health" if n == b":path" else v) for n, v in FIELDS]))
+        peer.sendall(PREFACE + settings(()) + call(1, b"check", BLOCK) + health)
+        take_turns(server, peer, 4)
+    assert order == [b"health", b"check"]
+
+
+BLOCK = literals([(n, METHOD.encode() if n == b":path" else v) for n, v in FIELDS])
+
+
+@contextmanager
+def queueing(handler: Handler, others: Mapping[str, Handler] | None = None) -> Iterator[LeanServer]:
+    """A server whose thread is this one."""
+    queued = Queued(METHOD, lambda reason, _calls: reason.encode(), lambda: None)
+    server = LeanServer(TcpAddress("127.0.0.1", 0), {METHOD: handler, **(others or {})}, queued)
+    server._loop._accept(True)
+    try:
+        yield server
+    finally:
+        server._loop.end_within(0)
+        server._loop.run()
+
+
+def take_turns(server: LeanServer, peer: socket.socket, turns: int) -> list[int]:
+    """How many answers the peer has after each turn."""
+    peer.settimeout(0.05)
+    heard = []
+    for _ in range(turns):
+        server._loop._turn(0.05)
+        try:
+            heard.append(peer.recv(65_536).count(b"<m>"))
+        except TimeoutError:
+            heard.append(0)
+    return heard

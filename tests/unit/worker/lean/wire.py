@@ -175,7 +175,9 @@ class Talk:
         self.calls: list[tuple[int, Head, bytes]] = []
         self.held = held or Held()
         self._take = take
-        self.connection = Connection(self._note, known or KnownBlocks(), self.held, clock)
+        self.connection = Connection(
+            self._note, known or KnownBlocks(), self.held, clock, turn_away=lambda _: b"no room"
+        )
         self.greeting = self.heard()
         if greet:
             values = b"".join(name.to_bytes(2, "big") + value.to_bytes(4, "big") for name, value in first)
