@@ -18,7 +18,7 @@ _PAUSE_S = 0.02
 """Between two rounds while records come: few large ones cost less than many small ones, and a ring holds many more."""
 _RETRY_S = 1.0
 _SLOW_S = 5.0
-"""Without a record written for so long while some wait, the audit file is slow."""
+"""For so long a disk may take nothing before readiness tells of it."""
 _DENYING_S = 10.0
 """For so long after the last request that was denied for want of room, readiness tells of it."""
 
@@ -62,7 +62,7 @@ class AuditTask:
         self._room = _Trouble("audit_spool_full", "audit_spool_has_room")
         self._disk = _Trouble("audit_spool_failed", "audit_spool_recovered")
         self._denying = _Trouble("audit_requests_denied", "audit_requests_no_longer_denied")
-        self._delivered_at = monotonic()
+        self._collected_at = self._delivered_at = monotonic()
         self._refused_at = float("-inf")
         metrics.audit_spool(bytes=lambda: spool.used, records=lambda: spool.records)
 
@@ -96,6 +96,8 @@ class AuditTask:
             found.append(self._room.problem)
         if self._disk.problem is not None:
             found.append(f"the audit spool cannot be used: {self._disk.problem}")
+        elif (hung := self._monotonic() - self._collected_at) > _SLOW_S:
+            found.append(f"the audit spool has taken no record for {hung:.0f} s")
         if self._denying.problem is not None:
             found.append(self._denying.problem)
         return found
@@ -142,7 +144,7 @@ class AuditTask:
         return collected.records
 
     def _take_in(self, collected: Collected) -> None:
-        now = self._monotonic()
+        self._collected_at = now = self._monotonic()
         self._metrics.audit_collected(collected.dropped, collected.refused)
         self._room.set("the audit spool is full: what comes now waits in the workers" if collected.full else None)
         if collected.refused:

@@ -87,6 +87,7 @@ class _Server:
         _lock(settings, held)
         with _setting("audit.file.path"):
             self._writer = AuditWriter(settings.audit.file.path, settings.audit.file.rotate, settings.audit.file.keep)
+            self._written = self._writer.recent()
         held.callback(self._writer.close)
         with _setting("audit.spool"):
             self._spool = Spool(settings.audit.spool_path, settings.audit.spool.size)
@@ -134,17 +135,17 @@ class _Server:
         )
         stop = self._signals()
         self._audit = audit = self._audit_task()
-        draining = asyncio.create_task(audit.run())
+        auditing = asyncio.create_task(audit.run())
         http = self._http()
         try:
-            await _until(stop, self._work(supervisor, announce))
+            await _until(stop, self._work(supervisor, announce), auditing)
         finally:
             self._draining = True
             if self._started:
                 structlog.get_logger().info("draining")
             await supervisor.drain(DRAIN_S)
-            draining.cancel()
-            await asyncio.gather(draining, return_exceptions=True)
+            auditing.cancel()
+            await asyncio.gather(auditing, return_exceptions=True)
             await audit.finish()
             for server in http:
                 await server.stop()
@@ -152,9 +153,9 @@ class _Server:
                 structlog.get_logger().info("stopped")
 
     def _audit_task(self) -> AuditTask:
-        known = self._writer.recent()
-        collector = Collector(self._rings, self._spool, known)
-        return AuditTask(collector, Delivery(self._spool, self._writer, known), self._spool, self._metrics)
+        collector = Collector(self._rings, self._spool, self._written)
+        delivery = Delivery(self._spool, self._writer, self._written)
+        return AuditTask(collector, delivery, self._spool, self._metrics)
 
     async def _work(self, supervisor: Supervisor, announce: Callable[[Started], None]) -> None:
         # Neither needs the other, and reading many policies takes longer.
@@ -247,16 +248,19 @@ class _Server:
         )
 
 
-async def _until(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None:
-    """Run the work until it fails or `stop` is set. Raises what the work raises."""
+async def _until(stop: asyncio.Event, work: Coroutine[None, None, None], beside: "asyncio.Task[None]") -> None:
+    """Run the work until `stop` is set, or it fails, or what runs beside it does. Raises what they raise."""
     working = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if working.done():
-        await working
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
+    try:
+        await asyncio.wait([working, stopping, beside], return_when=asyncio.FIRST_COMPLETED)
+        for ended in (working, beside):
+            if ended.done():
+                await ended
+    finally:
+        stopping.cancel()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from authz_server.audit.collector import Collected, Collector
 from authz_server.audit.delivery import Delivery
@@ -23,7 +24,6 @@ from authz_server.control.audit import AuditTask
 from authz_server.errors import Reason, Refused
 from authz_server.model import Decision, RecordClass
 from authz_server.telemetry.control_metrics import ControlMetrics
-from authz_server.telemetry.logs import configure_logs
 
 NOW = 1772442000.0
 
@@ -281,32 +281,78 @@ def test_of_a_disk_that_is_full_for_long_everybody_knows_what_it_cost(
     assert audit.spool.used == 0
 
 
-def test_what_waits_outlives_a_killed_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next one delivers it, in order and once, though it finds the spool in the middle of things."""
+@pytest.mark.parametrize("killed", ["before the ring knew", "before the spool knew", "in the middle of a write"])
+def test_what_waits_outlives_a_killed_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str) -> None:
+    """The next one delivers it, in order and once, though it finds the same records in two places."""
     earlier = Audit(tmp_path)
     disk = FullDisk(earlier, monkeypatch)
     client = Client(earlier)
-    for number in range(0, 20, 2):
+    for number in range(0, 8, 2):
         client.ask(number)
     earlier.collector.collect_once()
-    # Killed after the records were put into the spool, and before their ring knew.
-    monkeypatch.setattr(RingConsumer, "advance", lambda *_: None)
-    for number in range(20, 40, 2):
+    for number in range(8, 16, 2):
         client.ask(number)
+    if killed == "before the ring knew":
+        monkeypatch.setattr(RingConsumer, "advance", lambda *_: None)
     earlier.collector.collect_once()
-    # Killed after they were written, and before the spool knew.
-    disk.full = False
-    monkeypatch.setattr(Spool, "release", lambda *_: None)
-    earlier.delivery.deliver_once()
+    if killed != "before the ring knew":
+        disk.full = False
+        monkeypatch.setattr(Spool, "release", lambda *_: None)
+        earlier.delivery.deliver_once()
     earlier.die()
     monkeypatch.undo()
-    # Half of a line, as a write leaves it that does not end.
-    content = earlier.path.read_bytes()
-    earlier.path.write_bytes(content[:-100])
+    if killed == "in the middle of a write":
+        earlier.path.write_bytes(earlier.path.read_bytes()[:-1000])
     later = Audit(tmp_path)
     later.drain_all()
-    assert _delivered(later)[0] == client.allowed
+    assert client.refused == 0
+    assert len(client.allowed) == 8
+    assert _delivered(later) == (client.allowed, 0)
     later.die()
+
+
+def test_an_orderly_end_delivers_what_waits_anywhere(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what is in the rings because the spool was full."""
+    disk = FullDisk(audit, monkeypatch)
+    client = Client(audit)
+    while not client.refused:
+        client.ask(2 * len(client.allowed))
+        audit.collector.collect_once()
+
+    async def scenario() -> None:
+        task = AuditTask(audit.collector, audit.delivery, audit.spool, ControlMetrics(audit.path.parent / "metrics"))
+        await task.finish()
+        assert audit.lines() == []
+        disk.full = False
+        task = AuditTask(audit.collector, audit.delivery, audit.spool, ControlMetrics(audit.path.parent / "metrics"))
+        await task.finish()
+
+    asyncio.run(scenario())
+    assert _delivered(audit)[0] == client.allowed
+
+
+def test_half_of_the_spool_is_for_what_must_not_be_lost(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many records of best effort come before."""
+    FullDisk(audit, monkeypatch)
+    client = Client(audit)
+    for number in range(1, 401, 2):
+        client.ask(number, record_class="best_effort")
+        audit.collector.collect_once()
+    taken = audit.spool.used
+    assert audit.spool.size // 2 < taken < audit.spool.size * 5 // 8
+    for number in range(0, 40, 2):
+        client.ask(number)
+        client.ask(number + 1, record_class="best_effort")
+        audit.collector.collect_once()
+    assert client.refused == 0
+    assert len(client.allowed) == 20
+    assert not audit.collector.collect_once().full
+    assert audit.spool.records == 20 + (client.going_on - sum(_lost(audit)))
+
+
+def _lost(audit: Audit) -> list[int]:
+    """How many records of each ring were lost, and are not told of yet."""
+    return [ring.read().dropped for _, ring in audit.rings]
 
 
 def test_a_slow_disk_holds_nobody_up(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,18 +376,23 @@ def test_a_slow_disk_holds_nobody_up(audit: Audit, monkeypatch: pytest.MonkeyPat
         client.ask(0)
         assert await asyncio.to_thread(stuck.wait, 60)
         # More than the ring holds at once.
-        for number in range(2, 60, 2):
-            waiting = audit.spool.records
-            client.ask(number)
-            while audit.spool.records == waiting:
-                await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            for number in range(2, 60, 2):
+                waiting = audit.spool.records
+                client.ask(number)
+                while audit.spool.records == waiting:
+                    await asyncio.sleep(0)
         assert task.problems() == []
         now[0] = 12.0
         taken = f"{audit.spool.used:,} of {audit.spool.size:,} bytes"
-        assert task.problems() == [
+        told = [
             "the audit file has taken no record for 12 s",
             f"audit records wait in the spool: 30 records, {taken}",
         ]
+        async with asyncio.timeout(60):
+            # The thread that collects has to come round.
+            while task.problems() != told:
+                await asyncio.sleep(0.01)
         go_on.set()
         while audit.spool.used:
             await asyncio.sleep(0.01)
@@ -355,11 +406,38 @@ def test_a_slow_disk_holds_nobody_up(audit: Audit, monkeypatch: pytest.MonkeyPat
     assert _delivered(audit) == (client.allowed, 0)
 
 
+def test_a_disk_of_the_spool_that_hangs_is_told_of(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else would: the thread that collects is the one that hangs."""
+    stuck, go_on = Event(), Event()
+
+    def hang(*_: object) -> bool:
+        stuck.set()
+        return go_on.wait(60)
+
+    monkeypatch.setattr(audit.spool, "put", hang)
+    Client(audit).ask(0)
+
+    async def scenario() -> None:
+        now = [0.0]
+        metrics = ControlMetrics(audit.path.parent / "metrics")
+        task = AuditTask(audit.collector, audit.delivery, audit.spool, metrics, lambda: now[0])
+        running = asyncio.create_task(task.run())
+        assert await asyncio.to_thread(stuck.wait, 60)
+        now[0] = 6.0
+        assert task.problems() == ["the audit spool has taken no record for 6 s"]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        go_on.set()
+        await task.finish()
+        assert task.problems() == []
+
+    asyncio.run(scenario())
+
+
 def test_what_is_wrong_is_told(
     audit: Audit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Readiness has it as long as it lasts, the log when it begins and when it ends, once."""
-    configure_logs("info", "json")
     disk = FullDisk(audit, monkeypatch)
     client = Client(audit)
 
@@ -400,10 +478,10 @@ def test_what_is_wrong_is_told(
         await task.finish()
         assert task.problems() == []
 
-    asyncio.run(scenario())
+    with capture_logs() as logged:
+        asyncio.run(scenario())
     assert _delivered(audit)[0] == client.allowed
-    events = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
-    assert events == [
+    assert [line["event"] for line in logged] == [
         "audit_write_failed",
         "audit_spool_full",
         "audit_requests_denied",

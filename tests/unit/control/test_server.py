@@ -1,5 +1,6 @@
 """The whole server as a process: what operators see of it."""
 
+import asyncio
 import os
 import signal
 import stat
@@ -12,6 +13,7 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from authz_server.control.server import _until
 from authz_server.dev.ca import create_ca
 from authz_server.dev.waiting import wait_until
 from authz_server.errors import GrpcCode
@@ -419,3 +421,25 @@ def test_over_mtls_only_those_who_are_named_are_answered(other: Served, identity
     assert answer.status.code == code
     reason = None if code is GrpcCode.OK else "workload_refused"
     assert other.decisions()[-1]["reason"] == (reason or "allowed")
+
+
+def test_a_server_whose_audit_ends_ends_with_it() -> None:
+    """It would fill up unseen, and then deny everything."""
+
+    async def scenario() -> None:
+        ended = asyncio.Event()
+
+        async def work() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        async def audit() -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await _until(asyncio.Event(), work(), asyncio.create_task(audit()))
+        assert ended.is_set()
+
+    asyncio.run(scenario())
