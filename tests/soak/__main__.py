@@ -12,11 +12,8 @@ from random import Random
 
 from tests.soak.chaos import WEIGHTS
 from tests.soak.faults.sitecustomize import FAULTS
-from tests.soak.run import Plan, run
+from tests.soak.run import SHOWN, SHOWN_FINDINGS, Plan, run
 from tests.soak.site import TRANSPORTS
-
-SHOWN = 600
-"""How many characters of a finding are shown; the file has all."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcome = run(plan, directory)
     print("\n".join(outcome.lines()))
     findings = list(outcome.findings())
-    for finding in findings[:20]:
+    for finding in findings[:SHOWN_FINDINGS]:
         print(finding[:SHOWN], file=sys.stderr)
     if findings:
         options.findings.write_text("\n".join([f"seed {seed}, transport {transport}", *findings]) + "\n")

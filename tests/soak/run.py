@@ -30,6 +30,8 @@ QUIET_EVERY_S = 30.0
 QUIET_S = 1.0
 LONGEST_QUIET_S = 90.0
 SETTLED_S = 12.0
+SHOWN_FINDINGS, SHOWN = 20, 600
+"""Findings that are shown, and characters of each; the file has all."""
 GENTLE_PERIODS = 2
 """Without the end of a process, after each one with it."""
 
@@ -70,7 +72,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     def findings(self) -> Iterator[str]:
         """Each finding in one line."""
         for finding in self.docket.findings:
-            yield f"{finding.at - self.begun:8.2f} s  {_words(finding, self.timeline)}"
+            yield in_words(finding, self.timeline, self.begun)
 
 
 class Run:
@@ -84,6 +86,7 @@ class Run:
         self.resources = Resources(site, min(SETTLED_S, plan.seconds / 4))
         self.begun = time.monotonic()
         self._told = self.begun
+        self._told_of = 0
 
     def go(self) -> None:
         """Until the time is over, and everything has settled."""
@@ -145,6 +148,7 @@ class Run:
         self.docket.take(_drained(self._answers))
         self.docket.judge(self._audit.read())
         self._site.stack.http.forget()
+        self._tell_findings()
         if time.monotonic() - self._told >= PROGRESS_S:
             self._told = time.monotonic()
             left = max(0.0, self.begun + self._plan.seconds - self._told)
@@ -154,6 +158,13 @@ class Run:
                 file=self._out,
                 flush=True,
             )
+
+    def _tell_findings(self) -> None:
+        """The first ones at once: what caused them can be looked at."""
+        findings = self.docket.findings
+        for finding in findings[self._told_of : SHOWN_FINDINGS]:
+            print(in_words(finding, self.timeline, self.begun)[:SHOWN], file=self._out, flush=True)
+        self._told_of = len(findings)
 
 
 def run(plan: Plan, directory: Path, out: TextIO = sys.stdout) -> Outcome:
@@ -189,8 +200,9 @@ def _counted(counts: "dict[str, int]") -> str:
     return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none"
 
 
-def _words(finding: Finding, timeline: Timeline) -> str:
-    words = [finding.what]
+def in_words(finding: Finding, timeline: Timeline, begun: float) -> str:
+    """A finding in one line: when, what, what was going on, and everything that is known of the request."""
+    words = [f"{finding.at - begun:8.2f} s  {finding.what}"]
     answered = finding.answered
     if answered is not None:
         ago = time.monotonic() - answered.sent
