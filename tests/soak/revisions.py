@@ -35,15 +35,16 @@ class Revisions:
         self._written: list[Path] = []
         self.good: dict[str, Revision] = {}
         """By revision."""
-        self.newest = ""
         self.write_good()
 
     def write_good(self) -> str:
         """Another world; gives its revision."""
         documents = lively_world(self._chance)
-        self.newest = self._put(documents)
-        self.good[self.newest] = Revision(len(self.good), documents)
-        return self.newest
+        directory, written = self._write(documents)
+        # Known before it can be reported.
+        self.good[written] = Revision(len(self.good), documents)
+        self._show(directory)
+        return written
 
     def write_broken(self) -> str:
         """Another world with a mistake in it, which must change nothing; gives what is wrong."""
@@ -57,10 +58,10 @@ class Revisions:
         }
         what = self._chance.choice(list(mistakes))
         documents[self._chance.choice(["zz.yaml", "broken/zz.yaml"])] = mistakes[what]
-        self._put(documents)
+        self._show(self._write(documents)[0])
         return what
 
-    def _put(self, documents: Documents | dict[str, object]) -> str:
+    def _write(self, documents: Documents | dict[str, object]) -> tuple[Path, str]:
         self._number += 1
         directory = self._worlds / f"{self._number:06}"
         for name, document in documents.items():
@@ -69,11 +70,13 @@ class Revisions:
             file.write_text(document if isinstance(document, str) else json.dumps(document))
         files, problems = read_directory(directory)
         assert not problems, problems
+        return directory, revision(files)
+
+    def _show(self, directory: Path) -> None:
         draft = self._link.with_name(".policies")
         draft.symlink_to(directory)
         draft.replace(self._link)
         self._forget(directory)
-        return revision(files)
 
     def _forget(self, directory: Path) -> None:
         self._written.append(directory)

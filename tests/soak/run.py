@@ -202,7 +202,7 @@ def _counted(counts: "dict[str, int]") -> str:
 
 def in_words(finding: Finding, timeline: Timeline, begun: float) -> str:
     """A finding in one line: when, what, what was going on, and everything that is known of the request."""
-    words = [f"{finding.at - begun:8.2f} s  {finding.what}"]
+    words = [f"{finding.at - begun:8.2f} s  {' '.join(finding.what.split())}"]
     answered = finding.answered
     if answered is not None:
         ago = time.monotonic() - answered.sent
