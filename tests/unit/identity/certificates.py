@@ -79,21 +79,28 @@ class Authority:
         subject: x509.Name | None = None,
         start: datetime = START,
         lifetime: timedelta = timedelta(hours=1),
+        serial: int = 0x0ABC,
     ) -> x509.Certificate:
         """A leaf with one URI SAN, with another SAN extension, or with the given extensions alone."""
         if extensions is None:
             extensions = leaf_extensions(uris(san) if isinstance(san, str) else san)
-        builder = self._builder(common_name("leaf") if subject is None else subject, start, lifetime, extensions)
+        name = common_name("leaf") if subject is None else subject
+        builder = self._builder(name, start, lifetime, extensions, serial)
         return builder.public_key(self.leaf_key.public_key()).sign(self.key, hashes.SHA256())
 
     def _builder(
-        self, subject: x509.Name, start: datetime, lifetime: timedelta, extensions: Sequence[Extension]
+        self,
+        subject: x509.Name,
+        start: datetime,
+        lifetime: timedelta,
+        extensions: Sequence[Extension],
+        serial: int = 0x0ABC,
     ) -> x509.CertificateBuilder:
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(common_name(self.name))
-            .serial_number(0x0ABC)
+            .serial_number(serial)
             .not_valid_before(start)
             .not_valid_after(start + lifetime)
         )
