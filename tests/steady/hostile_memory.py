@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from msgspec import structs
+
 from authz_server.audit.recorder import Recorder
 from authz_server.audit.redaction import Redaction
 from authz_server.audit.ring import RingConsumer, RingProducer, create_ring
@@ -32,7 +34,7 @@ from authz_server.identity.settings import (
 from authz_server.model import Decision
 from authz_server.policy.packing import pack
 from authz_server.telemetry.worker_metrics import WorkerMetrics
-from authz_server.worker.messages import Prepare, WorkerSettings
+from authz_server.worker.messages import Prepare
 from authz_server.worker.replays import ReplayTable, prepare_replays
 from authz_server.worker.snapshots import Snapshots
 from authz_server.worker.unknown_keys import UnknownKeys
@@ -81,11 +83,8 @@ class Worker:
     def __init__(self, directory: Path, callers: HostileCallers, now: float) -> None:
         create_ring(directory / "0.ring", RING_BYTES)
         prepare_replays(directory / "replays", 10_000, Dpop())
-        settings = WorkerSettings(
-            **{name: getattr(ANY_WORKER, name) for name in ("slot", "address", "hash_key", "log_level", "log_format")},
-            ring=str(directory / "0.ring"),
-            metrics_directory=str(directory),
-            identity=IDENTITY,
+        settings = structs.replace(
+            ANY_WORKER, ring=str(directory / "0.ring"), metrics_directory=str(directory), identity=IDENTITY
         )
         self.metrics = WorkerMetrics(directory, 0)
         self.reasons: set[Reason] = set()
