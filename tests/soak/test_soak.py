@@ -19,7 +19,7 @@ def soak(tmp_path: Path, *arguments: str) -> tuple[int, str]:
 
 def test_nothing_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever happens to the server."""
-    code, findings = soak(tmp_path, "--seconds", "20", "--seed", "7", "--transport", "lean")
+    code, findings = soak(tmp_path, "--seconds", "20", "--seed", "7", "--transport", "lean", "--rate", "30")
     assert (code, findings) == (0, "")
     assert "findings   0" in capsys.readouterr().out
 
