@@ -156,5 +156,5 @@ class Reloader:
         files = self._policies.take_files()
         if self._keeper is not None:
             await self._keeper.keep(files)
-        self._metrics.policies_activated(plan.revision, time.time())
+        self._metrics.policies_activated(plan.revision, time.time(), len(self._policies.problems))
         structlog.get_logger().info(event, **about)

@@ -52,10 +52,13 @@ class ControlMetrics:
         for result in (_OK, _FAILED):
             self._reloads.labels(result)
 
-    def policies_activated(self, revision: str, now: float) -> None:
-        """Every worker decides by this revision, the one of the files, since `now`, in seconds since the epoch."""
+    def policies_activated(self, revision: str, now: float, problems: int = 0) -> None:
+        """Every worker decides by this revision of the files since `now`, in seconds since the epoch.
+
+        With problems, the files have changed meanwhile.
+        """
         self._reloads.labels(_OK).inc()
-        self._problems.set(0)
+        self._problems.set(problems)
         self._stale.set(0)
         self._decides(revision, now)
 

@@ -3,19 +3,25 @@
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
+from threading import Event
 
 import pytest
 from structlog.testing import capture_logs
 
+from authz_server.control.keeping import Keeper
+from authz_server.control.last_good import LastGood
 from authz_server.control.policies import PolicyDirectory, known_names
 from authz_server.control.reloader import Reloader
 from authz_server.control.settings import Settings
 from authz_server.control.supervisor import Patience
 from authz_server.control.trust import Trust
+from authz_server.errors import GrpcCode
+from authz_server.policy.files import PolicyFile
 from authz_server.telemetry.control_metrics import ControlMetrics
-from tests.unit.control.fleet import Fleet, fleet
+from tests.unit.control.fleet import PATIENCE_S, Fleet, fleet, request
 from tests.unit.control.server_process import POLICY
 
 RESCAN_S = 5.0
@@ -24,17 +30,18 @@ RESCAN_S = 5.0
 class Scene:
     """A fleet with policies and keys in files, and a clock that a test moves."""
 
-    def __init__(self, made: Fleet, directory: Path) -> None:
+    def __init__(self, made: Fleet, directory: Path, disk: LastGood | None = None) -> None:
         self.now = 0.0
         self.file = directory / "policies" / "orders.yaml"
         self.file.parent.mkdir()
         self.keys = directory / "jwks.json"
         issuer = {"issuer": "https://login.example/", "audiences": ["shop"], "keys": {"file": "jwks.json"}}
         settings = Settings.model_validate({"issuers": {"corp": issuer}}, context={"base": directory})
-        metrics = ControlMetrics(directory / "control-metrics")
+        self.metrics = metrics = ControlMetrics(directory / "control-metrics")
         policies = PolicyDirectory(self.file.parent, known_names(settings), metrics)
         trust = Trust(settings, metrics, lambda: None)
-        self.reloader = Reloader(policies, trust, made.publisher, metrics, RESCAN_S, lambda: self.now)
+        keeper = None if disk is None else Keeper(disk, metrics, PATIENCE_S)
+        self.reloader = Reloader(policies, trust, made.publisher, metrics, RESCAN_S, lambda: self.now, keeper)
 
     async def edit(self, text: str) -> None:
         """Change the policies, and look."""
@@ -119,9 +126,45 @@ def test_what_could_not_be_activated_is_tried_again_after_a_pause(tmp_path: Path
             await scene.reloader.step()
             assert made.publisher.active is first
             scene.now = RESCAN_S
-            await scene.reloader.step()
+            # What is bad by then stays so.
+            await scene.edit("kind: servce")
             assert made.publisher.active is not first
+            assert "authz_policy_problems 1.0" in scene.metrics.render().decode()
             assert scene.reloader.activation_problem is None
+
+    asyncio.run(scenario())
+
+
+class StillDisk(LastGood):
+    """One that stands still until it is told to move."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory / "kept", directory / "policies")
+        self.moves = Event()
+
+    def write(self, files: Sequence[PolicyFile], activated: float) -> None:
+        """Write, as soon as the disk moves."""
+        self.moves.wait(PATIENCE_S)
+        super().write(files, activated)
+
+
+def test_a_change_decides_at_once_and_is_reported_when_it_is_kept(tmp_path: Path) -> None:
+    """So that a server which is killed after the report has nothing older on disk."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, 1) as made:
+            disk = StillDisk(tmp_path)
+            scene = Scene(made, tmp_path, disk)
+            with capture_logs() as logs:
+                editing = asyncio.create_task(scene.edit(POLICY))
+                await made.until(lambda: made.publisher.active is not None)
+                assert (await made.check(0, request())).status.code == GrpcCode.OK
+                assert not editing.done()
+                assert "policies_loaded" not in [line["event"] for line in logs]
+                disk.moves.set()
+                await editing
+            assert logs[-1]["event"] == "policies_loaded"
+            assert disk.read().files
 
     asyncio.run(scenario())
 
