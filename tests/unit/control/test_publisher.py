@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from authz_server.control.process import WorkerProcess
+from authz_server.control.publisher import NotActivated
 from authz_server.control.supervisor import Patience
 from authz_server.worker.messages import Activate, ToWorker
 from tests.unit.control.fleet import Fleet, content, fleet, run
@@ -117,5 +118,30 @@ def test_a_worker_that_is_let_go_and_does_not_end_is_ended(tmp_path: Path, known
             await made.publisher.publish(content(tmp_path, "r2"))
             with pytest.raises(ProcessLookupError):
                 os.kill(known[1].pid, 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_ends_before_it_has_switched_is_none_that_serves(
+    tmp_path: Path, known: dict[int, WorkerProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever starts it is told, and starts another."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, patience=QUIET) as made:
+            await made.publisher.publish(content(tmp_path, "r1"))
+            made.publisher.remove(known[1])
+            send = WorkerProcess.send
+
+            async def end_and_send(worker: WorkerProcess, message: ToWorker) -> None:
+                if isinstance(message, Activate):
+                    os.kill(worker.pid, signal.SIGKILL)
+                    await worker.exited_within(60.0)
+                await send(worker, message)
+
+            monkeypatch.setattr(WorkerProcess, "send", end_and_send)
+            with pytest.raises(NotActivated, match="worker 1 did not switch"):
+                await made.publisher.add(known[1])
+            assert made.publisher.serving == {0}
 
     asyncio.run(scenario())
