@@ -434,9 +434,7 @@ def test_a_disk_of_the_spool_that_hangs_is_told_of(audit: Audit, monkeypatch: py
     asyncio.run(scenario())
 
 
-def test_what_is_wrong_is_told(
-    audit: Audit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_wrong_is_told(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readiness has it as long as it lasts, the log when it begins and when it ends, once."""
     disk = FullDisk(audit, monkeypatch)
     client = Client(audit)
