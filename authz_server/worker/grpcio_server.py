@@ -41,7 +41,7 @@ _EXPECTED = 64
 _BUSY = 64
 """With so many calls at once there may be more to come than can be answered."""
 _EMPTY_WHEN_BUSY = 4
-_MOST_REQUESTS = 64
+_MOST_REQUESTS = 32
 """Calls whose requests are asked for at once: more would be decided before others that are newer."""
 _NOWHERE = TcpAddress("localhost", 0)
 _OTHER_METHOD, _END = "other", "end"
