@@ -43,6 +43,8 @@ _BUSY = 64
 _EMPTY_WHEN_BUSY = 4
 _MOST_REQUESTS = 32
 """Calls whose requests are asked for at once: more would be decided before others that are newer."""
+_LAST_ANSWERS_S = 0.5
+"""For the denials at the end, before what is left is cancelled."""
 _NOWHERE = TcpAddress("localhost", 0)
 _OTHER_METHOD, _END = "other", "end"
 
@@ -133,7 +135,7 @@ class GrpcioServer:
         for method in self._handlers:
             self._server.register_method(method)
         self._lock = Lock()
-        self._stopping = False
+        self._stopping = self._too_late = False
         self._calls = 0
         """Those that have begun and are not answered."""
         self._due: deque[tuple[_GrpcioCall, bytes]] = deque()
@@ -160,11 +162,13 @@ class GrpcioServer:
         Thread(target=self._run, name="check", daemon=True).start()
 
     def stop(self, grace_s: float) -> None:
-        """Take no more calls, and wait for those in flight; after `grace_s` they are cancelled."""
+        """Take no more calls, and finish those in flight; after `grace_s` those that wait for their turn are denied."""
         with self._lock:
             self._stopping = True
             self._server.shutdown(self._queue, _END)
         if not self._stopped.wait(grace_s):
+            self._too_late = True
+        if not self._stopped.wait(_LAST_ANSWERS_S):
             self._server.cancel_all_calls()
             self._stopped.wait()
         self._server.destroy()
@@ -230,6 +234,9 @@ class GrpcioServer:
     def _let_in(self, now: float) -> None:
         """Ask for the requests of those whose turn it is."""
         if not self._waiting:
+            return
+        if self._too_late:
+            self._waiting.deny_all()
             return
         self._waiting.relieve(now)
         for _ in range(_MOST_REQUESTS):

@@ -104,6 +104,12 @@ class Waiting(Generic[_Call]):
                 return call
         return None
 
+    def deny_all(self) -> None:
+        """Nobody gets a turn any more: all are denied."""
+        while self._calls:
+            self._shed_oldest(Reason.OVERLOADED)
+        self.deny_shed()
+
     def deny_shed(self) -> None:
         """Answer those that are to be denied, if any; to be called before other answers are sent."""
         for reason, calls in self._shed.items():

@@ -50,16 +50,21 @@ class Loop:
     """All connections of a listener, served by the thread that calls `run`."""
 
     def __init__(
-        self, listener: socket.socket, connection: Callable[[Peer], Connection], work: Callable[[], bool]
+        self,
+        listener: socket.socket,
+        connection: Callable[[Peer], Connection],
+        work: Callable[[], bool],
+        end_work: Callable[[], None],
     ) -> None:
         """`connection` makes the connection of a peer.
 
-        `work` answers, by `reply`, calls that wait, and after a little while returns whether there are more.
+        `work` answers, by `reply`, calls that wait, and after a little while returns whether there are more; `end_work`
+        answers all of them at once.
         """
         self._listener = listener
         self._accepting = False
         self._new_connection = connection
-        self._work = work
+        self._work, self._end_work = work, end_work
         self._peers: dict[int, Peer] = {}
         self._answers: deque[tuple[Peer, int, bytes]] = deque()
         self._spoken_to: set[Peer] = set()
@@ -223,6 +228,7 @@ class Loop:
         more = True
         while time.monotonic() < end_at and (more or any(not peer.finished for peer in self._peers.values())):
             more = self._turn(_NO_WAIT_S if more else _LINGER_S)
+        self._end_work()
         for peer in list(self._peers.values()):
             # With bytes unread, to close would take away what the peer has not read yet.
             self._read(peer, select.EPOLLIN)

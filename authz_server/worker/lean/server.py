@@ -47,7 +47,7 @@ class LeanServer:
         self._known_blocks = KnownBlocks()
         self._held = Held()
         self._listener = listen(address)
-        self._loop = Loop(self._listener, self._connection, self._work)
+        self._loop = Loop(self._listener, self._connection, self._work, self._waiting.deny_all)
         self._stopped = Event()
 
     @property
@@ -62,7 +62,7 @@ class LeanServer:
         Thread(target=self._run, name="check", daemon=True).start()
 
     def stop(self, grace_s: float) -> None:
-        """Take no more calls, and wait for those in flight; after `grace_s` they are cancelled."""
+        """Take no more calls, and finish those in flight; after `grace_s` those that wait for their turn are denied."""
         self._loop.end_within(grace_s)
         self._stopped.wait()
         remove(self._address)

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from msgspec import structs
 
+from authz_server.dev.waiting import wait_until
 from authz_server.errors import Reason
 from authz_server.worker import waiting
 from authz_server.worker.address import Address
@@ -128,3 +129,15 @@ def test_who_gives_up_is_forgotten() -> None:
         assert (first.result(), last.result()) == (b"hold", b"last")
     worker.server.drain(0)
     assert (worker.decided, worker.denied, worker.given_up) == ([b"hold", b"last"], [], 1)
+
+
+def test_what_waits_when_the_end_has_come_is_denied(worker: Worker, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a proxy that may let requests pass a call that is cancelled is no denial."""
+    monkeypatch.setattr(waiting.Waiting, "take", lambda _self, _now: None)
+    monkeypatch.setattr(waiting, "LONGEST_WAIT_S", PATIENCE_S)
+    asked = [ask(b"%d" % number, PATIENCE_S) for number in range(ASKED)]
+    transport: Any = worker.server._transport
+    wait_until(lambda: len(transport._waiting) == ASKED, PATIENCE_S, "all calls to wait")
+    worker.server.drain(0)
+    assert [call.result() for call in asked] == [DENIED] * ASKED
+    assert sum(calls for _, calls in worker.denied) == ASKED
