@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from authz_server.dev.workers import worker_pids
+
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _START_TIME = 19
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -31,8 +33,9 @@ def resident_bytes(pid: int) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that the main thread of a process has started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The processes that the main thread of a process has started, but for spare ones that wait to be workers."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return worker_pids(pid) or [int(child) for child in found]
 
 
 def give_way(pid: int) -> None:

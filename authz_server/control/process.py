@@ -11,14 +11,20 @@ from typing import TypeVar
 from msgspec import MsgspecError
 
 from authz_server.bounds import MIB, Bound
+from authz_server.worker.address import Address
 from authz_server.worker.messages import (
     LENGTH_BYTES,
+    Begun,
+    Broken,
     Drain,
+    Listen,
+    Listening,
     Ping,
     Pong,
     Start,
     ToControl,
     ToWorker,
+    TransportName,
     UnknownKey,
     WorkerSettings,
     frame,
@@ -45,17 +51,28 @@ class WorkerGone(Exception):
     """The worker has ended, or does not answer."""
 
 
+class WorkerBroken(Exception):
+    """The worker cannot be what its settings say; says why."""
+
+
+class WorkerHangs(WorkerGone):
+    """The worker gives no sign of life."""
+
+
 class WorkerProcess:
     """A running worker. Made by `spawn_worker`."""
 
+    slot = -1
+    """None of the slots, until `begin`."""
+    listens = False
+    """Whether it takes calls."""
+
     def __init__(
         self,
-        slot: int,
         process: Process,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         on_unknown_key: Callable[[str], None],
     ) -> None:
-        self.slot = slot
         self.turn = asyncio.Lock()
         """Held from a question to its answer: a worker deals with one at a time."""
         self._process = process
@@ -70,6 +87,26 @@ class WorkerProcess:
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, or closed its socket."""
+        return self._receiving.done()
+
+    def when_ended(self, do: Callable[[], None]) -> None:
+        """Call this in the event loop as soon as it has ended, or closed its socket."""
+        self._receiving.add_done_callback(lambda _: do())
+
+    async def begin(self, settings: WorkerSettings, timeout_s: float) -> None:
+        """Tell it which worker it is. Raises WorkerGone, WorkerBroken."""
+        self.slot = settings.slot
+        await self._ask(Start(settings), Begun, timeout_s)
+
+    async def listen(self, timeout_s: float) -> Address:
+        """Let it take calls; returns where. Raises WorkerGone, WorkerBroken."""
+        said = await self._ask(Listen(), Listening, timeout_s)
+        self.listens = True
+        return said.address
 
     async def send(self, message: ToWorker) -> None:
         """Send a message. Raises WorkerGone."""
@@ -97,7 +134,7 @@ class WorkerProcess:
         raise WorkerGone(f"worker {self.slot} has ended")
 
     async def ping(self, timeout_s: float) -> None:
-        """Wait for a sign of life. Raises WorkerGone."""
+        """Wait for a sign of life, or its end. Raises WorkerGone, WorkerHangs."""
         async with self.turn:
             self._pings += 1
             self._ponged.clear()
@@ -107,7 +144,7 @@ class WorkerProcess:
                 async with asyncio.timeout(timeout_s):
                     await self._ponged.wait()
             except TimeoutError:
-                raise WorkerGone(f"worker {self.slot} did not answer within {timeout_s:g} s") from None
+                raise WorkerHangs(f"worker {self.slot} did not answer within {timeout_s:g} s") from None
 
     async def drain(self, grace_s: float) -> None:
         """Let it finish its calls and exit; kill it when it takes longer than `grace_s`."""
@@ -120,7 +157,7 @@ class WorkerProcess:
 
     async def kill(self) -> int:
         """End it at once if it still runs; returns the exit code, negative for a signal."""
-        if self._receiving.done():
+        if self.ended:
             # A signal to a process that is just ending would hide how it ended.
             await self.exited_within(LAST_STEPS_S)
         with suppress(ProcessLookupError):
@@ -142,6 +179,14 @@ class WorkerProcess:
         done, _ = await asyncio.wait([self._receiving], timeout=time_s)
         return bool(done)
 
+    async def _ask(self, message: ToWorker, expected: type[Answer], timeout_s: float) -> Answer:
+        async with self.turn:
+            await self.send(message)
+            said: Answer | Broken = await self.answer((expected, Broken), timeout_s)
+        if isinstance(said, Broken):
+            raise WorkerBroken(said.problem)
+        return said
+
     async def _receive(self) -> None:
         try:
             while True:
@@ -156,6 +201,8 @@ class WorkerProcess:
             while self._answers.full():
                 self._answers.get_nowait()
             self._answers.put_nowait(None)
+            # Nobody needs to wait any longer for what will never come.
+            self._ponged.set()
 
     def _take(self, message: ToControl) -> None:
         match message:
@@ -168,28 +215,24 @@ class WorkerProcess:
                 self._answers.put_nowait(message)
 
 
-async def spawn_worker(settings: WorkerSettings, on_unknown_key: Callable[[str], None]) -> WorkerProcess:
-    """Start a worker process and tell it its settings. Raises OSError, WorkerGone."""
+async def spawn_worker(transport: TransportName, on_unknown_key: Callable[[str], None]) -> WorkerProcess:
+    """Start a process that loads what a worker with this transport needs, and waits for `begin`. Raises OSError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with theirs:
+    with theirs:
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        try:
+            # Last: whoever is cancelled meanwhile leaves no process behind.
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
                 "-m",
                 "authz_server.worker",
                 str(theirs.fileno()),
+                transport,
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
             )
-        streams = await asyncio.open_unix_connection(sock=ours)
-    except BaseException:
-        ours.close()
-        raise
-    worker = WorkerProcess(settings.slot, process, streams, on_unknown_key)
-    try:
-        await worker.send(Start(settings))
-    except BaseException:
-        await worker.kill()
-        raise
-    return worker
+        except BaseException:
+            writer.close()
+            raise
+    return WorkerProcess(process, (reader, writer), on_unknown_key)

@@ -50,7 +50,7 @@ class NotActivated(Exception):
 
 
 class Publisher:
-    """Knows the workers that listen, and what they decide with."""
+    """Knows the workers, and what they decide with."""
 
     def __init__(self, answer_s: float = ANSWER_S) -> None:
         self._answer_s = answer_s
@@ -70,8 +70,10 @@ class Publisher:
 
     @property
     def serving(self) -> frozenset[int]:
-        """The slots of the workers that have the active snapshot."""
-        return frozenset(self._workers) if self._active is not None else frozenset()
+        """The slots of the workers that decide by the active snapshot."""
+        if self._active is None:
+            return frozenset()
+        return frozenset(slot for slot, worker in self._workers.items() if worker.listens)
 
     async def add(self, worker: WorkerProcess) -> None:
         """Give a worker that has just started what the others have. Raises NotActivated."""

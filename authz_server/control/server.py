@@ -126,7 +126,7 @@ class _Server:
             self._settings.policies.rescan,
             keeper=self._keeper,
         )
-        supervisor = Supervisor(
+        self._supervisor = supervisor = Supervisor(
             self._workers,
             self._publisher,
             on_unknown_key=self._trust.ask,
@@ -165,6 +165,7 @@ class _Server:
         # Before anything is announced, so that it can be told what was loaded.
         await reading
         await self._reloader.step()
+        supervisor.have_spare()
         self._announce(self._start_of(supervisor), announce)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reloader.run())
@@ -200,11 +201,12 @@ class _Server:
 
     def _render_metrics(self) -> bytes:
         serving = len(self._publisher.serving)
-        self._metrics.workers(serving=serving, starting=len(self._workers) - serving)
+        failing = len(self._supervisor.problems())
+        self._metrics.workers(serving=serving, starting=len(self._workers) - serving, failing=failing)
         return self._metrics.render()
 
     def _readiness(self) -> Readiness:
-        bad = self._trust.problems()
+        bad = [*self._trust.problems(), *self._supervisor.problems()]
         if self._reloader.activation_problem is not None:
             bad.append(f"the newest policies or keys could not be activated: {self._reloader.activation_problem}")
         if self._keeper is not None and self._keeper.problem is not None:

@@ -2,17 +2,18 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable, Sequence
 
 import structlog
 from msgspec import Struct
 
+from authz_server.control.crashes import Crashes
 from authz_server.control.errors import CannotStart
-from authz_server.control.process import LAST_STEPS_S, WorkerGone, WorkerProcess, spawn_worker
+from authz_server.control.process import LAST_STEPS_S, WorkerBroken, WorkerGone, WorkerHangs, WorkerProcess
 from authz_server.control.publisher import NotActivated, Publisher
+from authz_server.control.spare import Spare
 from authz_server.worker.address import Address
-from authz_server.worker.messages import Broken, Listening, WorkerSettings
+from authz_server.worker.messages import WorkerSettings
 
 
 class Patience(Struct, frozen=True):
@@ -21,12 +22,11 @@ class Patience(Struct, frozen=True):
     start: float = 60.0
     heartbeat: float = 2.0
     """Between two signs of life."""
-    answer: float = 10.0
+    answer: float = 5.0
     """For a sign of life; a worker that gives none is killed and replaced."""
-    first_backoff: float = 0.1
-    longest_backoff: float = 10.0
-    stable: float = 30.0
-    """A worker that lived so long is replaced at once again."""
+    first_pause: float = 0.1
+    """Before the second replacement within a minute; the first needs none, and each further one twice as much."""
+    longest_pause: float = 10.0
 
 
 class Supervisor:
@@ -43,15 +43,17 @@ class Supervisor:
         patience: Patience | None = None,
     ) -> None:
         """`on_endpoints` gets the addresses of the workers that listen, by slot, whenever they change."""
-        self._settings = workers
+        self._settings = {settings.slot: settings for settings in workers}
         self._publisher = publisher
-        self._on_unknown_key = on_unknown_key
         self._on_endpoints = on_endpoints
         self._on_restart = on_restart
-        self._patience = patience or Patience()
+        self._patience = patience = patience or Patience()
+        self._spare = Spare(workers[0].transport, on_unknown_key)
+        self._crashes = {slot: Crashes(patience.first_pause, patience.longest_pause) for slot in self._settings}
         self._running: dict[int, WorkerProcess] = {}
         self._addresses: dict[int, Address] = {}
-        self._slots: list[asyncio.Task[None]] = []
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._making_spares: asyncio.Task[None] | None = None
 
     @property
     def addresses(self) -> dict[int, Address]:
@@ -62,92 +64,107 @@ class Supervisor:
         """The processes that run, by slot."""
         return {slot: worker.pid for slot, worker in self._running.items()}
 
+    def problems(self) -> list[str]:
+        """The workers that end again and again, and why."""
+        told = {slot: crashes.problem for slot, crashes in self._crashes.items()}
+        return [f"worker {slot} {problem}" for slot, problem in sorted(told.items()) if problem is not None]
+
     async def start(self) -> None:
         """Start all workers; returns when each of them listens. Raises CannotStart."""
         try:
             async with asyncio.TaskGroup() as group:
-                starts = [group.create_task(self._start(settings)) for settings in self._settings]
+                starts = {slot: group.create_task(self._start(slot)) for slot in self._settings}
         except BaseException as error:
             await asyncio.gather(*(worker.kill() for worker in self._running.values()))
             self._running.clear()
             if isinstance(error, ExceptionGroup):
                 raise error.exceptions[0] from None
             raise
-        self._slots = [
-            asyncio.create_task(self._keep(settings, start.result()))
-            for settings, start in zip(self._settings, starts, strict=True)
-        ]
+        for slot, start in starts.items():
+            self._tasks[slot] = asyncio.create_task(self._keep(slot, start.result()))
+
+    def have_spare(self) -> None:
+        """From now on a spare process waits for a worker to end; call it when nothing else needs the processor."""
+        self._making_spares = asyncio.create_task(self._spare.run())
+        self._spare.make()
 
     async def drain(self, grace_s: float) -> None:
         """Let all workers finish their calls and exit, within `grace_s` and a second."""
-        for slot in self._slots:
-            slot.cancel()
-        await asyncio.gather(*self._slots, return_exceptions=True)
+        tasks = [*self._tasks.values(), *([] if self._making_spares is None else [self._making_spares])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(worker.drain(grace_s) for worker in list(self._running.values())))
         self._running.clear()
 
-    async def _keep(self, settings: WorkerSettings, worker: WorkerProcess) -> None:
+    async def _keep(self, slot: int, worker: WorkerProcess) -> None:
         """Watch the worker of a slot, and replace it as often as it ends."""
-        backoff = self._patience.first_backoff
+        log = structlog.get_logger().bind(worker=slot)
         while True:
-            started = time.monotonic()
             problem = await self._watch(worker)
+            self._crashes[slot].add(problem)
             code = await self._end(worker)
-            structlog.get_logger().error("worker_ended", worker=settings.slot, exit_code=code, problem=problem)
-            if time.monotonic() - started >= self._patience.stable:
-                backoff = self._patience.first_backoff
-            while True:
-                await asyncio.sleep(backoff)
-                backoff = min(2 * backoff, self._patience.longest_backoff)
-                self._on_restart(settings.slot)
-                try:
-                    worker = await self._start(settings)
-                    structlog.get_logger().info("worker_started", worker=settings.slot)
-                    break
-                except CannotStart as error:
-                    structlog.get_logger().error("worker_cannot_start", worker=settings.slot, problem=str(error))
+            log.error("worker_ended", exit_code=code, problem=problem)
+            worker = await self._restart(slot)
+            log.info("worker_started")
 
-    async def _start(self, settings: WorkerSettings) -> WorkerProcess:
+    async def _restart(self, slot: int) -> WorkerProcess:
+        """Start the worker of a slot, however often that takes."""
+        while True:
+            await asyncio.sleep(self._crashes[slot].pause_s)
+            self._on_restart(slot)
+            try:
+                worker = await self._start(slot)
+            except CannotStart as error:
+                self._crashes[slot].add(str(error))
+                structlog.get_logger().error("worker_cannot_start", worker=slot, problem=str(error))
+            else:
+                self._spare.make()
+                return worker
+
+    async def _start(self, slot: int) -> WorkerProcess:
         try:
-            worker = await spawn_worker(settings, self._on_unknown_key)
-        except (OSError, WorkerGone) as error:
-            raise CannotStart(f"worker {settings.slot} cannot be started: {error}") from None
-        self._running[settings.slot] = worker
+            worker = await self._spare.take()
+        except OSError as error:
+            raise CannotStart(f"worker {slot} cannot be started: {error}") from None
+        self._running[slot] = worker
         try:
-            said: Listening | Broken = await worker.answer((Listening, Broken), self._patience.start)
-            if isinstance(said, Broken):
-                raise CannotStart(said.problem)
-            self._addresses[settings.slot] = said.address
+            await worker.begin(self._settings[slot], self._patience.start)
+            # Before it listens: whoever has asked its predecessor would be told that it is not ready.
             await self._publisher.add(worker)
+            self._addresses[slot] = await worker.listen(self._patience.start)
         except WorkerGone as error:
             raise CannotStart(f"{error} (exit code {await self._end(worker)})") from None
-        except NotActivated as error:
+        except (NotActivated, WorkerBroken) as error:
             await self._end(worker)
             raise CannotStart(str(error)) from None
-        except CannotStart:
-            await self._end(worker)
-            raise
         self._on_endpoints(self.addresses)
         return worker
 
     async def _watch(self, worker: WorkerProcess) -> str:
         """Returns when the worker has ended or hangs, with what is known of the reason."""
-        while True:
+        while not await worker.ended_within(self._patience.heartbeat):
             try:
                 await worker.ping(self._patience.answer)
-            except WorkerGone as error:
-                if not await worker.ended_within(LAST_STEPS_S):
-                    return f"{error}, and was killed"
-            if await worker.ended_within(self._patience.heartbeat):
-                # Its own end says more than ours would.
-                return _ending(await worker.exited_within(LAST_STEPS_S))
+            except WorkerHangs as error:
+                return f"{error}, and was killed"
+            except WorkerGone:
+                break
+        # Whoever asks it now would ask in vain.
+        self._withdraw(worker)
+        # Its own end says more than ours would.
+        return _ending(await worker.exited_within(LAST_STEPS_S))
 
     async def _end(self, worker: WorkerProcess) -> int:
-        self._publisher.remove(worker)
+        self._withdraw(worker)
         self._running.pop(worker.slot, None)
+        return await worker.kill()
+
+    def _withdraw(self, worker: WorkerProcess) -> None:
+        """Let nobody ask it any more."""
+        self._publisher.remove(worker)
         if self._addresses.pop(worker.slot, None) is not None:
             self._on_endpoints(self.addresses)
-        return await worker.kill()
 
 
 def _ending(code: int | None) -> str:

@@ -216,5 +216,6 @@ def _retry_elsewhere() -> RetryPolicy:
                 name="envoy.retry_host_predicates.previous_hosts", typed_config=Any.pack(PreviousHostsPredicate())
             )
         ],
-        host_selection_retry_max_attempts=3,
+        # Of two endpoints, the one that is gone looks least busy, so that three choices of four are it again.
+        host_selection_retry_max_attempts=64,
     )

@@ -37,6 +37,7 @@ class ControlMetrics:
         self._stale = self._gauge(names.POLICY_STALE)
         self._kept = self._gauge(names.POLICY_KEPT)
         self._workers = self._gauge(names.WORKERS)
+        self._failing = self._gauge(names.WORKERS_FAILING)
         self._restarts = self._counter(names.WORKER_RESTARTS)
         self._records = self._counter(names.AUDIT_RECORDS)
         self._dropped = self._counter(names.AUDIT_DROPPED)
@@ -77,8 +78,9 @@ class ControlMetrics:
         """Whether the policies that decide are on disk."""
         self._kept.set(int(kept))
 
-    def workers(self, *, serving: int, starting: int) -> None:
-        """How many workers there are in each state."""
+    def workers(self, *, serving: int, starting: int, failing: int) -> None:
+        """How many workers there are in each state, and how many of them end again and again."""
+        self._failing.set(failing)
         self._workers.labels("serving").set(serving)
         self._workers.labels("starting").set(starting)
         # From zero on: the increase to a first sample that is one already would not be seen.

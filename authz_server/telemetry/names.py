@@ -91,6 +91,9 @@ POLICY_KEPT = Metric(
 )
 WORKERS = Metric("authz_workers", "gauge", (STATE,), "Worker processes: serving or starting.")
 WORKER_RESTARTS = Metric("authz_worker_restarts_total", "counter", (), "Workers that had to be replaced.")
+WORKERS_FAILING = Metric(
+    "authz_workers_failing", "gauge", (), "Workers that have ended three times or more in the last minute."
+)
 AUDIT_RECORDS = Metric("authz_audit_records_total", "counter", (), "Records written to the audit file.")
 AUDIT_DROPPED = Metric("authz_audit_dropped_total", "counter", (WORKER,), "Records lost for want of room.")
 AUDIT_REFUSED = Metric(
@@ -126,7 +129,7 @@ WORKER_METRICS = (
 
 CONTROL_METRICS = (
     *(RELOADS, POLICY_PROBLEMS, POLICY_REVISION, POLICY_LOADED),
-    *(POLICY_STALE, POLICY_KEPT, WORKERS, WORKER_RESTARTS),
+    *(POLICY_STALE, POLICY_KEPT, WORKERS, WORKER_RESTARTS, WORKERS_FAILING),
     *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_REFUSED, AUDIT_SPOOL_BYTES, AUDIT_SPOOL_RECORDS, AUDIT_WRITE_ERRORS),
     *(KEYS_FETCHES, KEYS_AGE),
     *(BUNDLE_FETCHES, BUNDLE_AGE, TRUST_PROBLEMS),

@@ -29,11 +29,15 @@ from authz_server.worker.channel import Channel
 from authz_server.worker.giving_way import giving_way
 from authz_server.worker.messages import (
     ORPHAN_GRACE_S,
+    SPARE_NAME,
+    WORKER_NAME,
     Activate,
     Activated,
+    Begun,
     Broken,
     Drain,
     Failed,
+    Listen,
     Listening,
     Ping,
     Pong,
@@ -57,6 +61,7 @@ SWITCH_S = 0.0005
 def run_worker(connection: socket.socket) -> int:
     """Serve until told to drain, until SIGTERM, or until the control process is gone; returns the exit code."""
     channel = Channel(connection)
+    name_process(SPARE_NAME)
     # Ctrl-C reaches the whole process group; the control process says what is to be done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: channel.stop_receiving())
@@ -64,15 +69,22 @@ def run_worker(connection: socket.socket) -> int:
     if not isinstance(start, Start):
         return 1
     settings = start.settings
+    name_process(f"{WORKER_NAME}{settings.slot}")
     configure_logs(settings.log_level, settings.log_format, worker=settings.slot)
     _schedule(settings)
     try:
         worker = _Worker(settings, channel)
-        channel.send(Listening(worker.server.start()))
-    except (CannotListen, InvalidSpiffePattern, RingError, ReplayTableError, OSError) as error:
+    except (InvalidSpiffePattern, RingError, ReplayTableError, OSError) as error:
         channel.send(Broken(str(error)))
         return 1
+    channel.send(Begun())
     return worker.run()
+
+
+def name_process(name: str) -> None:
+    """What `ps` and `top` show of this process: at most 15 bytes (proc(5))."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
 
 
 def _schedule(settings: WorkerSettings) -> None:
@@ -122,6 +134,9 @@ class _Worker:
                 return 0
             try:
                 self._take(message)
+            except CannotListen as error:
+                self._channel.send(Broken(str(error)))
+                return 1
             except Exception as error:  # noqa: BLE001  # the border: a message that cannot be followed changes nothing
                 structlog.get_logger().error("worker_message_failed", message=type(message).__name__, exc_info=True)
                 if isinstance(message, Prepare | Activate):
@@ -135,6 +150,8 @@ class _Worker:
                 caches = self._snapshots.caches
                 self._metrics.caches_seen(_state(caches.tokens), _state(caches.certificates))
                 self._channel.send(Pong(number))
+            case Listen():
+                self._channel.send(Listening(self.server.start()))
             case Prepare(generation):
                 self._snapshots.prepare(message)
                 self._channel.send(Prepared(generation))

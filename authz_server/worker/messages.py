@@ -17,6 +17,8 @@ FINGERPRINT = "sha256:"
 """Stands before a certificate's fingerprint where `tls.clients` names one."""
 ORPHAN_GRACE_S = 8.0
 """How long a worker whose control process is gone may take to finish its calls."""
+WORKER_NAME, SPARE_NAME = "authz-worker-", "authz-spare"
+"""What `ps` shows of the process of a worker, with its slot; and of one that waits to become a worker."""
 TransportName = Literal["lean", "grpcio"]
 """Who speaks gRPC: we, with a proxy on the same machine, or grpcio."""
 LENGTH_BYTES = 4
@@ -117,6 +119,14 @@ class Drain(Struct, frozen=True, tag=True):
     grace_s: float
 
 
+class Listen(Struct, frozen=True, tag=True):
+    """Take calls from now on: whoever has asked a predecessor goes on asking at once."""
+
+
+class Begun(Struct, frozen=True, tag=True):
+    """The worker can be what its settings say."""
+
+
 class Listening(Struct, frozen=True, tag=True):
     """The worker has bound its address; port 0 has become the real one."""
 
@@ -160,8 +170,8 @@ class UnknownKey(Struct, frozen=True, tag=True):
     issuer: str
 
 
-ToWorker = Start | Prepare | Activate | Ping | Drain
-ToControl = Listening | Broken | Prepared | Failed | Activated | Pong | UnknownKey
+ToWorker = Start | Listen | Prepare | Activate | Ping | Drain
+ToControl = Begun | Listening | Broken | Prepared | Failed | Activated | Pong | UnknownKey
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)

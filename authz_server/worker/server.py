@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 
 from msgspec.structs import replace
 
@@ -69,6 +70,11 @@ class CheckServer:
     def _counted(self, payload: bytes, call: Call) -> bytes | None:
         self._calls += 1
         return self._check(payload, call)
+
+
+def load_transport(name: str) -> None:
+    """Import what this transport needs, and nothing that only another one does."""
+    import_module("authz_server.worker.lean.server" if name == "lean" else "authz_server.worker.grpcio_transport")
 
 
 def _transport(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued) -> Transport:

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from authz_server.dev.workers import worker_pids
 from authz_server.envoy.service import SERVICE_NAME
 from authz_server.errors import GrpcCode
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
@@ -72,8 +73,7 @@ def test_decisions_arrive(
     variant = Variant({"listen": listen()})
     with running_stack(tmp_path_factory.mktemp("way"), POLICIES, variant) as stack:
         assert_decisions_arrive(stack)
-        workers = Path(f"/proc/{stack.server.pid}/task/{stack.server.pid}/children").read_text().split()
-        loaded = ["cygrpc" in Path(f"/proc/{worker}/maps").read_text() for worker in workers]
+        loaded = ["cygrpc" in Path(f"/proc/{pid}/maps").read_text() for pid in worker_pids(stack.server.pid)]
         assert loaded == [grpcio, grpcio]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from authz_server.dev.waiting import wait_until
+from authz_server.dev.workers import worker_pids
 from tests.envoy.clients import Ask, http1
 from tests.envoy.stack import Stack, Variant, running_stack, server_process
 from tests.envoy.traffic import traffic
@@ -25,7 +26,6 @@ POLICIES = {
     """
 }
 READ_ORDERS = Ask("GET", "/orders")
-WORKER_MODULE = b"authz_server.worker"
 
 
 @pytest.fixture(name="own_stack")
@@ -33,12 +33,6 @@ def _own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack that the test may break."""
     with running_stack(tmp_path_factory.mktemp("own"), POLICIES, Variant()) as running:
         yield running
-
-
-def workers(stack: Stack) -> set[int]:
-    """The process ids of the server's workers."""
-    children = Path(f"/proc/{stack.server.pid}/task/{stack.server.pid}/children").read_text().split()
-    return {int(pid) for pid in children if WORKER_MODULE in command_line(int(pid)).split(b"\0")}
 
 
 def command_line(pid: int) -> bytes:
@@ -51,11 +45,11 @@ def command_line(pid: int) -> bytes:
 
 def test_when_a_worker_is_killed_the_others_serve_and_it_comes_back(stack: Stack) -> None:
     """No request fails, none goes through unrecorded, and there are as many workers as before."""
-    before = workers(stack)
+    before = set(worker_pids(stack.server.pid))
     restarts = stack.metric("authz_worker_restarts_total")
     with traffic(stack.identities.caller("web"), stack.port, READ_ORDERS) as requests:
         os.kill(min(before), signal.SIGKILL)
-        wait_until(lambda: len(workers(stack) - before) == 1, 20, "another worker")
+        wait_until(lambda: len(set(worker_pids(stack.server.pid)) - before) == 1, 20, "another worker")
         wait_until(lambda: stack.metric("authz_workers", state="serving") == len(before), 20, "it to serve")
         requests.wait_for_more()
     assert requests.failures() == []
@@ -70,7 +64,7 @@ def test_without_a_server_envoy_answers_503_and_the_service_sees_nothing(own_sta
     """Whatever cannot be decided does not pass; with the server back, requests pass again."""
     web = own_stack.identities.caller("web")
     assert http1(web, own_stack.port, READ_ORDERS).status == 200
-    running = workers(own_stack)
+    running = worker_pids(own_stack.server.pid)
     own_stack.server.kill()
     own_stack.server.wait()
     wait_until(lambda: not any(map(command_line, running)), 30, "the workers to end")

@@ -27,7 +27,7 @@ FIXED = {
     "control/supervisor.py": {
         "Supervisor._running": "one for each worker",
         "Supervisor._addresses": "one for each worker",
-        "Supervisor._slots": "one for each worker",
+        "Supervisor._tasks": "one for each worker",
     },
     "control/trust.py": {
         "Trust._fetched": "the issuers of the configuration",

@@ -89,7 +89,7 @@ async def fleet(
     made = Fleet(
         directory,
         workers,
-        patience or Patience(first_backoff=0.01, heartbeat=0.05),
+        patience or Patience(first_pause=0.01, heartbeat=0.05),
         address or TcpAddress("127.0.0.1", 0),
         answer_s,
     )

@@ -16,6 +16,7 @@ import yaml
 
 from authz_server.dev.processes import child
 from authz_server.dev.waiting import wait_until
+from authz_server.dev.workers import worker_pids
 from authz_server.worker.address import Address, TcpAddress, UnixAddress
 from tests.builders import write_policies
 from tests.unit.control.fleet import ask, request
@@ -130,8 +131,7 @@ class Served:
     def workers(self) -> list[int]:
         """The processes of the workers."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
+        return worker_pids(self.process.pid)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the control process."""

@@ -112,7 +112,7 @@ def test_what_could_not_be_activated_is_tried_again_after_a_pause(tmp_path: Path
     """The pause keeps policies that end a worker from ending its successors one after the other."""
 
     async def scenario() -> None:
-        patience = Patience(heartbeat=0.05, answer=0.5, first_backoff=0.01)
+        patience = Patience(heartbeat=0.05, answer=0.5, first_pause=0.01)
         async with fleet(tmp_path, 1, patience=patience, answer_s=0.5) as made:
             scene = Scene(made, tmp_path)
             await scene.edit(POLICY)

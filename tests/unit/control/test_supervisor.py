@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import signal
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 from structlog.testing import capture_logs
 
@@ -16,8 +18,10 @@ from authz_server.control.publisher import NotActivated
 from authz_server.control.supervisor import Patience
 from authz_server.dev.issuer import create_issuer
 from authz_server.errors import GrpcCode
-from authz_server.worker.address import TcpAddress
-from tests.unit.control.fleet import Fleet, content, fleet, request, run
+from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from authz_server.worker.address import Address, TcpAddress
+from authz_server.worker.messages import SPARE_NAME
+from tests.unit.control.fleet import CHECK, Fleet, content, fleet, request, run
 
 
 def test_a_worker_serves_only_with_a_snapshot(tmp_path: Path) -> None:
@@ -80,7 +84,7 @@ def test_if_one_worker_cannot_prepare_none_switches(tmp_path: Path) -> None:
     """The one that hangs is replaced, and its successor decides as the others do."""
 
     async def scenario() -> None:
-        patience = Patience(heartbeat=0.05, answer=0.5, first_backoff=0.01)
+        patience = Patience(heartbeat=0.05, answer=0.5, first_pause=0.01)
         async with fleet(tmp_path, patience=patience, answer_s=0.5) as made:
             await made.publisher.publish(content(tmp_path, "r1"))
             os.kill(made.supervisor.pids()[1], signal.SIGSTOP)
@@ -138,11 +142,110 @@ def test_the_end_of_a_worker_is_logged_and_so_is_its_successor(
     ]
 
 
+def test_the_successor_is_a_process_that_waited_and_another_one_waits_then(tmp_path: Path) -> None:
+    """To start a process takes longer than all that it does then."""
+
+    async def scenario(made: Fleet) -> None:
+        await made.publisher.publish(content(tmp_path, "r1"))
+        made.supervisor.have_spare()
+        await made.until(lambda: spares() != [])
+        [spare] = spares()
+        os.kill(made.supervisor.pids()[0], signal.SIGKILL)
+        await made.until(lambda: made.supervisor.pids() == {0: spare} and made.publisher.serving == {0})
+        assert await made.revision(0) == "r1"
+        await made.until(lambda: spares() not in ([], [spare]))
+
+    run(scenario, tmp_path, workers=1)
+    assert spares() == []
+
+
+def test_without_a_spare_process_a_fresh_one_is_started(tmp_path: Path) -> None:
+    """One that has ended while it waited is none, and is replaced itself."""
+
+    async def scenario(made: Fleet) -> None:
+        made.supervisor.have_spare()
+        await made.until(lambda: spares() != [])
+        [spare] = spares()
+        os.kill(spare, signal.SIGKILL)
+        os.kill(made.supervisor.pids()[0], signal.SIGKILL)
+        await made.until(lambda: made.restarts != [] and set(made.supervisor.addresses) == {0})
+        assert made.supervisor.pids()[0] != spare
+        await made.until(lambda: spares() not in ([], [spare]))
+
+    run(scenario, tmp_path, workers=1)
+
+
+def spares() -> list[int]:
+    """The processes of ours that wait to become workers."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() == SPARE_NAME]
+
+
+def test_nobody_reaches_a_successor_that_has_no_snapshot(tmp_path: Path) -> None:
+    """Whoever asked the one before, asks on at the same address, and is never told that it is not ready."""
+
+    async def scenario() -> None:
+        with listen_on(TcpAddress("127.0.0.1", 0)) as listener:
+            address = bound_address(listener, TcpAddress("127.0.0.1", 0))
+        patience = Patience(heartbeat=0.05, first_pause=0.01)
+        async with fleet(tmp_path, 1, address=address, patience=patience) as made:
+            await made.publisher.publish(content(tmp_path, "r1"))
+            asked = asyncio.create_task(asyncio.to_thread(codes_until_restarted, address, made.restarts, 3))
+            for count in range(3):
+                os.kill(made.supervisor.pids()[0], signal.SIGKILL)
+                await made.until(lambda: len(made.restarts) > count and made.publisher.serving == {0})  # noqa: B023
+            assert await asked == {GrpcCode.OK}
+
+    asyncio.run(scenario())
+
+
+def codes_until_restarted(address: Address, restarts: list[int], times: int) -> set[int]:
+    """What is answered until the worker has been restarted so often; that nobody answers is no answer."""
+    codes: set[int] = set()
+    answered = 0
+    with grpc.insecure_channel(str(address), [("grpc.max_reconnect_backoff_ms", 10)]) as channel:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CHECK)
+        while len(restarts) < times or not answered:
+            with suppress(grpc.RpcError):
+                codes.add(CheckResponse.FromString(call(request().SerializeToString(), timeout=1)).status.code)
+                answered += len(restarts) >= times
+    return codes
+
+
+def test_a_worker_that_ends_again_and_again_is_told_of(tmp_path: Path) -> None:
+    """Which, how often, and what ended it last."""
+
+    async def scenario(made: Fleet) -> None:
+        await made.publisher.publish(content(tmp_path, "r1"))
+        for count in range(3):
+            assert made.supervisor.problems() == []
+            os.kill(made.supervisor.pids()[1], signal.SIGSEGV)
+            await made.until(lambda: len(made.restarts) > count and made.publisher.serving == {0, 1})  # noqa: B023
+        assert made.supervisor.problems() == ["worker 1 has ended 3 times in the last minute, last: SIGSEGV ended it"]
+
+    run(scenario, tmp_path)
+
+
+def test_a_worker_that_ends_while_it_is_asked_for_a_sign_of_life_is_not_waited_for(tmp_path: Path) -> None:
+    """However long the patience with one that hangs."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, 1, patience=Patience(heartbeat=0.01, answer=1000, first_pause=0.01)) as made:
+            first = made.supervisor.pids()[0]
+            os.kill(first, signal.SIGSTOP)
+            # So long that it has been asked.
+            await asyncio.sleep(0.2)
+            os.kill(first, signal.SIGKILL)
+            await made.until(lambda: made.restarts == [0])
+
+    asyncio.run(scenario())
+
+
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     """It gives no sign of life."""
 
     async def scenario() -> None:
-        async with fleet(tmp_path, 1, patience=Patience(heartbeat=0.05, answer=0.5, first_backoff=0.01)) as made:
+        async with fleet(tmp_path, 1, patience=Patience(heartbeat=0.05, answer=0.5, first_pause=0.01)) as made:
             await made.publisher.publish(content(tmp_path, "r1"))
             hanging = made.supervisor.pids()[0]
             os.kill(hanging, signal.SIGSTOP)

@@ -223,7 +223,7 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
     control.policies_activated("two", 20.0)
     control.policies_kept(kept=True)
     control.policies_refused(3)
-    control.workers(serving=1, starting=1)
+    control.workers(serving=1, starting=1, failing=1)
     control.worker_restarted()
     control.audit_collected({1: 2}, 0)
     control.audit_collected({1: 2, 0: 1}, 3)
@@ -245,6 +245,7 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
         'authz_workers{state="serving"}': 1,
         'authz_workers{state="starting"}': 1,
         "authz_worker_restarts_total": 1,
+        "authz_workers_failing": 1,
         "authz_audit_records_total": 10,
         'authz_audit_dropped_total{worker="1"}': 4,
         'authz_audit_dropped_total{worker="0"}': 1,
@@ -284,7 +285,7 @@ def test_the_age_of_keys_that_never_came_is_no_number(control: ControlMetrics) -
 
 def test_lost_records_are_counted_from_zero(control: ControlMetrics) -> None:
     """For each worker there is, before it has lost any."""
-    control.workers(serving=1, starting=1)
+    control.workers(serving=1, starting=1, failing=0)
     found = samples(control)
     assert [found[f'authz_audit_dropped_total{{worker="{slot}"}}'] for slot in (0, 1)] == [0, 0]
 
@@ -306,7 +307,7 @@ def test_metrics_are_exposed_as_they_are_named(control: ControlMetrics, worker: 
     worker.introspected("corp", "accepted", 0.004)
     worker.proof_claimed("first")
     control.policies_activated("one", 10.0)
-    control.workers(serving=1, starting=0)
+    control.workers(serving=1, starting=0, failing=0)
     control.audit_collected({0: 1}, 1)
     control.keys_fetched("corp", ok=True)
     control.keys_age("corp", lambda: 1.0)
