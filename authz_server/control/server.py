@@ -23,6 +23,7 @@ from authz_server.control.endpoints import EndpointsFile
 from authz_server.control.errors import CannotStart
 from authz_server.control.keeping import Keeper
 from authz_server.control.last_good import FILE_NAME, LastGood
+from authz_server.control.listener_certificate import ListenerCertificate
 from authz_server.control.lock import DirectoryLock, Locked
 from authz_server.control.policies import PolicyDirectory, known_names
 from authz_server.control.publisher import Publisher
@@ -133,6 +134,7 @@ class _Server:
             on_endpoints=self._write_endpoints,
             on_restart=lambda _slot: self._metrics.worker_restarted(),
         )
+        self._certificate = ListenerCertificate(self._workers[0].tls)
         stop = self._signals()
         self._audit = audit = self._audit_task()
         auditing = asyncio.create_task(audit.run())
@@ -170,6 +172,7 @@ class _Server:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reloader.run())
             group.create_task(self._trust.run())
+            group.create_task(self._certificate.run(self._settings.policies.rescan))
             files = [file.path for file in self._trust.files()]
             group.create_task(watch(self._settings.policies.directory, files, self._reloader.request))
 
@@ -206,14 +209,15 @@ class _Server:
         return self._metrics.render()
 
     def _readiness(self) -> Readiness:
-        bad = [*self._trust.problems(), *self._supervisor.problems()]
+        bad = [*self._trust.problems(), *self._supervisor.problems(), *self._certificate.problems()]
         if self._reloader.activation_problem is not None:
             bad.append(f"the newest policies or keys could not be activated: {self._reloader.activation_problem}")
         if self._keeper is not None and self._keeper.problem is not None:
             bad.append(f"the policies that decide are not kept for a start: {self._keeper.problem}")
         bad += self._audit.problems()
         workers = Workers(len(self._publisher.serving), len(self._workers))
-        return readiness(self._policy_state(), workers, self._trust.missing(), bad, draining=self._draining)
+        missing = self._trust.missing() | self._certificate.missing()
+        return readiness(self._policy_state(), workers, missing, bad, draining=self._draining)
 
     def _policy_state(self) -> Policies:
         active, problems = self._publisher.active, self._policies.problems

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from authz_server.worker.calls import Handler, Queued
 from authz_server.worker.credentials import Credentials
 from authz_server.worker.grpcio_server import GrpcioServer
+from authz_server.worker.health import Health
 from authz_server.worker.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_STREAMS
 from authz_server.worker.messages import WorkerSettings
 
@@ -13,10 +14,18 @@ SHARED_CONNECTION_AGE_MS = 300_000
 """Connections to a shared address end after this time, to be spread anew; gRPC adds 10 % of jitter."""
 
 
-def grpcio_server(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued) -> GrpcioServer:
-    """A server that listens as the settings say. Raises RuntimeError, OSError, UnusableCertificate."""
+def grpcio_server(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued, health: Health) -> GrpcioServer:
+    """A server that listens as the settings say. Raises RuntimeError, OSError, UnusableCertificate.
+
+    While its certificate has expired, `health` says so.
+    """
     server = GrpcioServer(_options(settings), handlers, queued)
-    server.listen(settings.address, None if settings.tls is None else Credentials(settings.tls).for_server())
+    if settings.tls is None:
+        server.listen(settings.address)
+    else:
+        credentials = Credentials(settings.tls)
+        health.serve_while(lambda: credentials.good)
+        server.listen(settings.address, credentials.for_server())
     return server
 
 

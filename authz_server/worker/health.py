@@ -1,5 +1,7 @@
 """gRPC health (grpc.health.v1) of a worker: `Check`, which is what Envoy and Kubernetes ask."""
 
+from collections.abc import Callable
+
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]
 
@@ -18,6 +20,7 @@ class Health:
     def __init__(self) -> None:
         self._status = health_pb2.HealthCheckResponse.NOT_SERVING
         self._ended = False
+        self._condition: Callable[[], bool] | None = None
 
     def check(self, payload: bytes, _call: Call) -> bytes:
         """Answer a health check. Raises CallRefused."""
@@ -27,7 +30,13 @@ class Health:
             raise CallRefused(GrpcCode.INVALID_ARGUMENT, "the message is not a HealthCheckRequest") from None
         if name not in _NAMES:
             raise CallRefused(GrpcCode.NOT_FOUND, "unknown service")
-        return bytes(health_pb2.HealthCheckResponse(status=self._status).SerializeToString())
+        holds = self._condition is None or self._condition()
+        status = self._status if holds else health_pb2.HealthCheckResponse.NOT_SERVING
+        return bytes(health_pb2.HealthCheckResponse(status=status).SerializeToString())
+
+    def serve_while(self, condition: Callable[[], bool]) -> None:
+        """Say SERVING only while this holds; it is asked whenever we are."""
+        self._condition = condition
 
     def set_serving(self) -> None:
         """Say SERVING."""

@@ -15,6 +15,7 @@ from authz_server.worker.address import Address, UnixAddress
 from authz_server.worker.calls import NOTHING_QUEUED, Call, Handler, Queued, Transport
 from authz_server.worker.health import METHOD as HEALTH_CHECK
 from authz_server.worker.health import Health
+from authz_server.worker.key_pair import UnusableCertificate
 from authz_server.worker.messages import WorkerSettings
 
 QUIET_S = 0.5
@@ -42,7 +43,7 @@ class CheckServer:
 
     def start(self) -> Address:
         """Listen, and give back the address with the real port. Raises CannotListen."""
-        transport = self._transport = _transport(self._settings, self._handlers, self._queued)
+        transport = self._transport = _transport(self._settings, self._handlers, self._queued, self._health)
         address = transport.address
         transport.start()
         return address
@@ -77,12 +78,12 @@ def load_transport(name: str) -> None:
     import_module("authz_server.worker.lean.server" if name == "lean" else "authz_server.worker.grpcio_transport")
 
 
-def _transport(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued) -> Transport:
+def _transport(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued, health: Health) -> Transport:
     """What listens as the settings say. Raises CannotListen."""
     with _socket_mode(settings):
         if settings.transport == "lean":
             return _lean(settings, handlers, queued)
-        return _grpcio(settings, handlers, queued)
+        return _grpcio(settings, handlers, queued, health)
 
 
 def _lean(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued) -> Transport:
@@ -95,12 +96,11 @@ def _lean(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Que
         raise CannotListen(f"cannot listen on {settings.address}: {_reason(error)}") from None
 
 
-def _grpcio(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued) -> Transport:
-    from authz_server.worker.credentials import UnusableCertificate
+def _grpcio(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued, health: Health) -> Transport:
     from authz_server.worker.grpcio_transport import grpcio_server
 
     try:
-        return grpcio_server(settings, handlers, queued)
+        return grpcio_server(settings, handlers, queued, health)
     except UnusableCertificate as error:
         raise CannotListen(f"cannot listen on {settings.address}: {error}") from None
     except (RuntimeError, OSError) as error:

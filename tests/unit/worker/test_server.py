@@ -2,15 +2,19 @@
 
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]
 from msgspec import structs
+from structlog.testing import capture_logs
 
 from authz_server.control.addresses import bound_address, listen_on
 from authz_server.dev.ca import DevelopmentCa, create_ca
@@ -19,9 +23,12 @@ from authz_server.identity.settings import IdentitySettings
 from authz_server.worker.address import Address, TcpAddress, UnixAddress
 from authz_server.worker.calls import Call as ServerCall
 from authz_server.worker.calls import Handler
+from authz_server.worker.credentials import Credentials
+from authz_server.worker.health import METHOD as HEALTH_CHECK
 from authz_server.worker.limits import MAX_MESSAGE_BYTES
 from authz_server.worker.messages import TransportName, WorkerSettings, WorkerTls
 from authz_server.worker.server import CannotListen, CheckServer
+from tests.builders import clock_at
 from tests.unit.control.fleet import CHECK, PATIENCE_S, says_serving
 
 ANY_PORT = TcpAddress("127.0.0.1", 0)
@@ -71,8 +78,8 @@ def _server(request: pytest.FixtureRequest) -> Serve:
 
 
 @contextmanager
-def client(address: Address, credentials: grpc.ChannelCredentials | None = None) -> Iterator[Call]:
-    """A call to Check without any message type."""
+def client(address: Address, credentials: grpc.ChannelCredentials | None = None, method: str = CHECK) -> Iterator[Call]:
+    """A call to Check, or another method, without any message type."""
     options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     with ExitStack() as stack:
         if credentials is None:
@@ -81,7 +88,7 @@ def client(address: Address, credentials: grpc.ChannelCredentials | None = None)
             channel = grpc.secure_channel(
                 str(address), credentials, [*options, ("grpc.ssl_target_name_override", "authz")]
             )
-        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = stack.enter_context(channel).unary_unary(CHECK)
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = stack.enter_context(channel).unary_unary(method)
         yield lambda payload: call(payload, timeout=PATIENCE_S)
 
 
@@ -265,9 +272,9 @@ class Identities:
         at = self.directory
         return WorkerTls(str(at / "server.pem"), str(at / "server.key"), str(at / "ca.pem"))
 
-    def renew(self, ca: DevelopmentCa) -> None:
-        """Give the server another certificate."""
-        svid = ca.issue("spiffe://shop.example/authz", dns_names=["authz"])
+    def renew(self, ca: DevelopmentCa, start: datetime | None = None) -> None:
+        """Give the server another certificate, of an hour."""
+        svid = ca.issue("spiffe://shop.example/authz", dns_names=["authz"], start=start)
         (self.directory / "server.key").write_text(svid.key_pem)
         (self.directory / "server.pem").write_text(svid.certificate_pem)
 
@@ -324,6 +331,61 @@ def test_a_renewal_that_is_half_done_changes_nothing(identities: Identities) -> 
         (identities.directory / "server.key").write_text(identities.ca.issue("spiffe://shop.example/x").key_pem)
         with client(address, identities.client(identities.ca, identities.ca)) as call:
             assert call(b"x") == b"x"
+
+
+def test_a_certificate_that_has_expired_is_not_serving_until_it_is_renewed(identities: Identities) -> None:
+    """A connection that was made before tells; whoever checks health asks elsewhere, and comes back."""
+    made = CheckServer(structs.replace(SETTINGS, tls=identities.tls), echo)
+    address = made.start()
+    made.set_serving()
+    later = time.time() + 2 * 3600
+    with client(address, identities.client(identities.ca, identities.ca), HEALTH_CHECK) as health:
+        assert status(health) == health_pb2.HealthCheckResponse.SERVING
+        with clock_at(later):
+            assert status(health) == health_pb2.HealthCheckResponse.NOT_SERVING
+            identities.renew(identities.ca, datetime.fromtimestamp(later, UTC))
+            assert status(health) == health_pb2.HealthCheckResponse.SERVING
+    made.drain(PATIENCE_S)
+
+
+def status(health: Call) -> int:
+    """What a health check is told."""
+    return int(health_pb2.HealthCheckResponse.FromString(health(b"")).status)
+
+
+def test_a_renewed_certificate_that_has_expired_is_not_taken(identities: Identities) -> None:
+    """The one before is shown, and that is logged once."""
+    credentials = Credentials(identities.tls)
+    identities.renew(identities.ca, datetime.now(UTC) - timedelta(hours=2))
+    with capture_logs() as logs:
+        assert credentials._refreshed() is None
+        assert credentials._refreshed() is None
+    assert credentials.good
+    [line] = [line for line in logs if line["event"] == "certificate_kept"]
+    assert "expired at" in line["problem"]
+
+
+def test_no_handshake_fails_while_certificates_rotate(identities: Identities) -> None:
+    """Key and certificate are written one after the other, as careless tools do; no connection gets a mixed pair."""
+    stop = threading.Event()
+    renewals = 0
+
+    def renew() -> None:
+        nonlocal renewals
+        while not stop.is_set():
+            identities.renew(identities.ca)
+            renewals += 1
+
+    with listening(tls=identities.tls) as (_, address), ThreadPoolExecutor(1) as pool:
+        renewing = pool.submit(renew)
+        try:
+            for _ in range(100):
+                with client(address, identities.client(identities.ca, identities.ca)) as call:
+                    assert call(b"x") == b"x"
+        finally:
+            stop.set()
+        renewing.result()
+    assert renewals > 10
 
 
 @pytest.mark.parametrize("name", ["server.pem", "server.key", "ca.pem"])
