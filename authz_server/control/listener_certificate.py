@@ -17,6 +17,10 @@ class ListenerCertificate:
         self._pair: KeyPair | None = None
         self._problem: str | None = None
 
+    def follow(self, tls: WorkerTls | None) -> None:
+        """Look at other files from now on."""
+        self._tls = tls
+
     async def run(self, every_s: float) -> None:
         """Look again and again, until cancelled."""
         while True:

@@ -28,6 +28,7 @@ from authz_server.control.lock import DirectoryLock, Locked
 from authz_server.control.policies import PolicyDirectory, known_names
 from authz_server.control.publisher import Publisher
 from authz_server.control.readiness import Policies, Readiness, Workers, readiness
+from authz_server.control.reconfiguration import Reconfiguration
 from authz_server.control.reloader import Reloader
 from authz_server.control.settings import Settings
 from authz_server.control.settings.load import DEFAULT_FILE
@@ -40,6 +41,7 @@ from authz_server.control.worker_settings import all_worker_settings
 from authz_server.documents.instants import instant
 from authz_server.telemetry.control_metrics import ControlMetrics
 from authz_server.worker.address import Address
+from authz_server.worker.messages import WorkerSettings
 
 RING_BYTES = 8 * MIB
 RING = Bound(
@@ -135,6 +137,9 @@ class _Server:
             on_restart=lambda _slot: self._metrics.worker_restarted(),
         )
         self._certificate = ListenerCertificate(self._workers[0].tls)
+        self._reconfiguration = Reconfiguration(
+            self._file, self._settings, supervisor, self._worker_settings, grace_s=DRAIN_S
+        )
         stop = self._signals()
         self._audit = audit = self._audit_task()
         auditing = asyncio.create_task(audit.run())
@@ -173,6 +178,7 @@ class _Server:
             group.create_task(self._reloader.run())
             group.create_task(self._trust.run())
             group.create_task(self._certificate.run(self._settings.policies.rescan))
+            group.create_task(self._reconfiguration.run())
             files = [file.path for file in self._trust.files()]
             group.create_task(watch(self._settings.policies.directory, files, self._reloader.request))
 
@@ -187,6 +193,12 @@ class _Server:
     def _reload(self) -> None:
         structlog.get_logger().info("reload_requested")
         self._reloader.reload()
+        self._reconfiguration.request()
+
+    def _worker_settings(self, settings: Settings) -> list[WorkerSettings]:
+        workers = all_worker_settings(settings, self._rings.create, settings.run_directory / "metrics")
+        self._certificate.follow(workers[0].tls)
+        return workers
 
     def _http(self) -> list[HttpServer]:
         token = self._settings.upstream_token
@@ -206,10 +218,12 @@ class _Server:
         serving = len(self._publisher.serving)
         failing = len(self._supervisor.problems())
         self._metrics.workers(serving=serving, starting=len(self._workers) - serving, failing=failing)
+        self._metrics.configuration_problems(self._reconfiguration.refused)
         return self._metrics.render()
 
     def _readiness(self) -> Readiness:
-        bad = [*self._trust.problems(), *self._supervisor.problems(), *self._certificate.problems()]
+        parts = (self._trust, self._supervisor, self._certificate, self._reconfiguration)
+        bad = [problem for part in parts for problem in part.problems()]
         if self._reloader.activation_problem is not None:
             bad.append(f"the newest policies or keys could not be activated: {self._reloader.activation_problem}")
         if self._keeper is not None and self._keeper.problem is not None:

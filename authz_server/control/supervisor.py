@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 from msgspec import Struct
@@ -97,6 +98,46 @@ class Supervisor:
         await asyncio.gather(*(worker.drain(grace_s) for worker in list(self._running.values())))
         self._running.clear()
 
+    async def replace(self, workers: Sequence[WorkerSettings], grace_s: float) -> None:
+        """Let one worker after the other finish its calls, and start its successor with these settings.
+
+        Raises CannotStart where one cannot start with them; then all have those of before.
+        """
+        before, begun = dict(self._settings), []
+        for settings in workers:
+            begun.append(settings.slot)
+            try:
+                await self._replace(settings, grace_s)
+            except CannotStart:
+                for slot in begun:
+                    with suppress(CannotStart):
+                        await self._replace(before[slot], grace_s)
+                raise
+
+    async def _replace(self, settings: WorkerSettings, grace_s: float) -> None:
+        slot = settings.slot
+        task = self._tasks[slot]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        worker = self._running.get(slot)
+        if worker is not None:
+            # What is reported active meanwhile would not be what this worker decides by.
+            async with self._publisher.paused():
+                self._withdraw(worker)
+                await worker.drain(grace_s)
+            del self._running[slot]
+        self._settings[slot] = settings
+        try:
+            successor = await self._start(slot)
+        except CannotStart:
+            self._tasks[slot] = asyncio.create_task(self._revive(slot))
+            raise
+        self._tasks[slot] = asyncio.create_task(self._keep(slot, successor))
+        self._spare.make()
+
+    async def _revive(self, slot: int) -> None:
+        await self._keep(slot, await self._restart(slot))
+
     async def _keep(self, slot: int, worker: WorkerProcess) -> None:
         """Watch the worker of a slot, and replace it as often as it ends."""
         log = structlog.get_logger().bind(worker=slot)
@@ -158,7 +199,8 @@ class Supervisor:
     async def _end(self, worker: WorkerProcess) -> int:
         self._withdraw(worker)
         self._running.pop(worker.slot, None)
-        return await worker.kill()
+        # Whoever is cancelled meanwhile leaves nothing half closed.
+        return await asyncio.shield(worker.kill())
 
     def _withdraw(self, worker: WorkerProcess) -> None:
         """Let nobody ask it any more."""

@@ -36,6 +36,7 @@ class ControlMetrics:
         self._loaded = self._gauge(names.POLICY_LOADED)
         self._stale = self._gauge(names.POLICY_STALE)
         self._kept = self._gauge(names.POLICY_KEPT)
+        self._configuration_problems = self._gauge(names.CONFIGURATION_PROBLEMS)
         self._workers = self._gauge(names.WORKERS)
         self._failing = self._gauge(names.WORKERS_FAILING)
         self._restarts = self._counter(names.WORKER_RESTARTS)
@@ -86,6 +87,10 @@ class ControlMetrics:
         # From zero on: the increase to a first sample that is one already would not be seen.
         for slot in range(serving + starting):
             self._dropped.labels(str(slot))
+
+    def configuration_problems(self, problems: int) -> None:
+        """The configuration had this many problems when it was read last."""
+        self._configuration_problems.set(problems)
 
     def worker_restarted(self) -> None:
         """A worker had to be replaced."""

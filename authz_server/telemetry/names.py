@@ -89,6 +89,9 @@ POLICY_KEPT = Metric(
     (),
     "1: the policies that decide are on disk for a start with a broken directory; else 0.",
 )
+CONFIGURATION_PROBLEMS = Metric(
+    "authz_configuration_problems", "gauge", (), "Problems in the configuration when it was read last."
+)
 WORKERS = Metric("authz_workers", "gauge", (STATE,), "Worker processes: serving or starting.")
 WORKER_RESTARTS = Metric("authz_worker_restarts_total", "counter", (), "Workers that had to be replaced.")
 WORKERS_FAILING = Metric(
@@ -129,6 +132,7 @@ WORKER_METRICS = (
 
 CONTROL_METRICS = (
     *(RELOADS, POLICY_PROBLEMS, POLICY_REVISION, POLICY_LOADED),
+    CONFIGURATION_PROBLEMS,
     *(POLICY_STALE, POLICY_KEPT, WORKERS, WORKER_RESTARTS, WORKERS_FAILING),
     *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_REFUSED, AUDIT_SPOOL_BYTES, AUDIT_SPOOL_RECORDS, AUDIT_WRITE_ERRORS),
     *(KEYS_FETCHES, KEYS_AGE),
@@ -175,6 +179,7 @@ LOG_KEYS = {
     "revision_kept": "the revision that goes on to decide",
     "rules": "how many, in all services",
     "services": "how many",
+    "settings": "sections of the configuration",
     SOURCE: "a line of a policy file, and what is wrong in it underlined",
     TRUST_DOMAIN: "of workloads",
     "version": "of the server",

@@ -24,6 +24,10 @@ FIXED = {
         "Publisher._workers": "one for each worker",
         "Publisher._leaving": "one for each worker that ends, until it has, or is killed after a minute",
     },
+    "control/reconfiguration.py": {
+        "Reconfiguration._refused": "the problems of one file, whose size is bounded",
+        "Reconfiguration._needs_restart": "the sections of the configuration",
+    },
     "control/supervisor.py": {
         "Supervisor._running": "one for each worker",
         "Supervisor._addresses": "one for each worker",

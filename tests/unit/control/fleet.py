@@ -29,7 +29,7 @@ class Fleet:
     def __init__(self, directory: Path, workers: int, patience: Patience, address: Address, answer_s: float) -> None:
         self.rings = Rings(directory / "rings", 1 << 16)
         (directory / "metrics").mkdir()
-        settings = [
+        self.settings = settings = [
             WorkerSettings(
                 slot=slot,
                 address=address,

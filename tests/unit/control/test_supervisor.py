@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from authz_server.control.addresses import bound_address, listen_on
@@ -21,7 +22,7 @@ from authz_server.errors import GrpcCode
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from authz_server.worker.address import Address, TcpAddress
 from authz_server.worker.messages import SPARE_NAME
-from tests.unit.control.fleet import CHECK, Fleet, content, fleet, request, run
+from tests.unit.control.fleet import CHECK, PATIENCE_S, Fleet, content, fleet, request, run
 
 
 def test_a_worker_serves_only_with_a_snapshot(tmp_path: Path) -> None:
@@ -307,3 +308,50 @@ def test_in_the_end_no_process_is_left(tmp_path: Path) -> None:
     run(scenario, tmp_path)
     assert len(pids) == 2
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_workers_are_replaced_one_by_one_by_such_with_other_settings(tmp_path: Path) -> None:
+    """There is always one that serves, and each has the snapshot when it can be asked."""
+
+    async def scenario(made: Fleet) -> None:
+        await made.publisher.publish(content(tmp_path, "r1"))
+        before = made.supervisor.pids()
+        del made.endpoints[:]
+        await made.supervisor.replace([structs.replace(one, max_body=2048) for one in made.settings], PATIENCE_S)
+        assert made.endpoints == [{1}, {0, 1}, {0}, {0, 1}]
+        assert not set(before.values()) & set(made.supervisor.pids().values())
+        assert [await made.revision(slot) for slot in (0, 1)] == ["r1", "r1"]
+        assert made.publisher.serving == {0, 1}
+        assert (made.restarts, made.supervisor.problems()) == ([], [])
+
+    run(scenario, tmp_path)
+
+
+def test_settings_with_which_a_worker_cannot_start_change_nothing(tmp_path: Path) -> None:
+    """Those of before come back, for the workers that had others already as well."""
+
+    async def scenario(made: Fleet) -> None:
+        await made.publisher.publish(content(tmp_path, "r1"))
+        first, second = made.settings
+        with pytest.raises(CannotStart):
+            await made.supervisor.replace([first, structs.replace(second, ring="/none")], PATIENCE_S)
+        await made.until(lambda: made.publisher.serving == {0, 1})
+        assert [await made.revision(slot) for slot in (0, 1)] == ["r1", "r1"]
+
+    run(scenario, tmp_path)
+
+
+def test_nothing_is_reported_active_while_a_worker_finishes_its_calls(tmp_path: Path) -> None:
+    """It decides by what it has: a newer snapshot is activated when it is gone."""
+
+    async def scenario(made: Fleet) -> None:
+        await made.publisher.publish(content(tmp_path, "r1"))
+        draining = made.supervisor.pids()[0]
+        replacing = asyncio.create_task(made.supervisor.replace(made.settings[:1], PATIENCE_S))
+        await made.until(lambda: made.publisher.serving == {1})
+        await made.publisher.publish(content(tmp_path, "r2"))
+        assert not Path(f"/proc/{draining}").exists()
+        await replacing
+        assert [await made.revision(slot) for slot in (0, 1)] == ["r2", "r2"]
+
+    run(scenario, tmp_path)

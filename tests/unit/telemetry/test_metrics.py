@@ -223,6 +223,7 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
     control.policies_activated("two", 20.0)
     control.policies_kept(kept=True)
     control.policies_refused(3)
+    control.configuration_problems(2)
     control.workers(serving=1, starting=1, failing=1)
     control.worker_restarted()
     control.audit_collected({1: 2}, 0)
@@ -240,6 +241,7 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
         "authz_policy_problems": 3,
         'authz_policy_revision_info{revision="two"}': 1,
         "authz_policy_loaded_timestamp_seconds": 20,
+        "authz_configuration_problems": 2,
         "authz_policy_stale": 0,
         "authz_policy_kept": 1,
         'authz_workers{state="serving"}': 1,
