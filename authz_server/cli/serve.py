@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def serve(config: ConfigOption = None) -> None:
     """Run the server until it is told to stop.
 
-    Policies are read again whenever they change, and with the configuration on SIGHUP. SIGTERM and
-    Ctrl-C let the calls in flight finish; the server ends within 10 seconds. Exit codes: 0 stopped, 1 cannot start, 2 wrong usage.
+    Policies are read again whenever they change, and with the configuration on SIGHUP. SIGTERM and Ctrl-C let the
+    calls in flight finish; the server ends within 10 seconds. Exit codes: 0 stopped, 1 cannot start, 2 wrong usage.
 
     \b
     Examples:

@@ -14,7 +14,9 @@ SHARED_CONNECTION_AGE_MS = 300_000
 """Connections to a shared address end after this time, to be spread anew; gRPC adds 10 % of jitter."""
 
 
-def grpcio_server(settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued, health: Health) -> GrpcioServer:
+def grpcio_server(
+    settings: WorkerSettings, handlers: Mapping[str, Handler], queued: Queued, health: Health
+) -> GrpcioServer:
     """A server that listens as the settings say. Raises RuntimeError, OSError, UnusableCertificate.
 
     While its certificate has expired, `health` says so.
