@@ -31,7 +31,7 @@ class HostileCallers:
 
     def __init__(self, seed: int, now: float) -> None:
         """`now` is in seconds since the epoch."""
-        self.random = Random(seed)  # noqa: S311  # to be had again, protects nothing
+        self.random = Random(seed)  # to be had again, protects nothing
         self.key = SigningKey(Ed25519PrivateKey.generate(), "EdDSA", "k1")
         """Of the issuer."""
         self.authority = Authority("CA", *(ec.generate_private_key(ec.SECP256R1()) for _ in range(2)))

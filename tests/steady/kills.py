@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from authz_server.dev.waiting import wait_until
 from tests.steady.rate import Answers, requests_at
-from tests.steady.replicas import Replicas, envoy_before, prepared
+from tests.steady.replicas import WORKERS, Replicas, envoy_before, prepared
 from tests.unit.control.server_process import Served
 
 BACK_S = 60.0
@@ -130,7 +130,7 @@ def _kill(replicas: Replicas, chance: random.Random) -> None:
     os.kill(chance.choice(server.workers()), signal.SIGKILL)
     wait_until(lambda: len(server.events("worker_started")) > started and _children(server) == 3, BACK_S, "another")
     # To kill the only one that Envoy asks is another matter.
-    replicas.wait_until_healthy(2)
+    replicas.wait_until_healthy(WORKERS)
 
 
 def main() -> int:

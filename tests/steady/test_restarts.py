@@ -11,7 +11,7 @@ from authz_server.dev.waiting import wait_until
 from authz_server.envoy.config_settings import Address
 from tests.envoy.stack import LOOPBACK
 from tests.steady.rate import requests_at
-from tests.steady.replicas import Replicas, envoy_before, free_ports, prepared
+from tests.steady.replicas import WORKERS, Replicas, envoy_before, free_ports, prepared
 
 RATE = 100
 """Requests a second: the machine is shared."""
@@ -39,7 +39,7 @@ def test_a_rolling_restart_loses_no_request(tmp_path_factory: pytest.TempPathFac
                 its.close()
                 answers.wait_for_more(RATE)
                 its.enter_context(server.running())
-                replicas.wait_until_healthy(2)
+                replicas.wait_until_healthy(WORKERS)
         assert answers.others() == 0, str(answers)
         wait_until(lambda: replicas.told() <= replicas.recorded(), 20, "every decision on record")
 
@@ -61,6 +61,6 @@ def test_a_killed_worker_loses_no_request(one: Replicas) -> None:
             before = server.workers()
             os.kill(before[0], signal.SIGKILL)
             wait_until(lambda: len(server.workers()) == 2 and server.workers() != before, 30, "another")  # noqa: B023
-            one.wait_until_healthy(2)
+            one.wait_until_healthy(WORKERS)
     assert answers.others() == 0, str(answers)
     wait_until(lambda: one.told() <= one.recorded(), 20, "every decision on record")
