@@ -17,9 +17,9 @@ import httpx2
 import pytest
 
 from authz_server.dev.waiting import wait_until
+from authz_server.dev.workers import worker_pids
 from tests.envoy.clients import LOOPBACK, SERVER_NAME, TIMEOUT_S, Ask, Caller, Reply, http1
 from tests.envoy.stack import Stack, Variant, running_stack
-from tests.envoy.test_failures import workers
 
 POLICIES = {
     "orders.yaml": """
@@ -54,7 +54,7 @@ def test_a_burst_beyond_the_bound_is_denied_explicitly_or_decided(stack: Stack) 
     web = stack.identities.caller("web")
     assert http1(web, stack.port, READ_ORDERS).status == HTTPStatus.OK
     seen, asked = len(stack.http.seen()), stat(stack, "cluster.authz.upstream_rq_total")
-    with ThreadPoolExecutor(CONNECTIONS) as pool, held(workers(stack)):
+    with ThreadPoolExecutor(CONNECTIONS) as pool, held(worker_pids(stack.server.pid)):
         burst = [pool.submit(ask_at_once, web, stack.port, READ_ORDERS, STREAMS) for _ in range(CONNECTIONS)]
         count = CONNECTIONS * STREAMS
         wait_until(lambda: stat(stack, "cluster.authz.upstream_rq_total") - asked >= count, PATIENCE_S, "all calls")
@@ -84,7 +84,7 @@ def test_a_worker_that_answers_nobody_is_given_up_by_envoy(stack: Stack, request
     before = stack.metric("authz_given_up_calls_total")
     errors = stat(stack, ERRORS)
     seen = len(stack.http.seen())
-    with ThreadPoolExecutor(4) as pool, held(workers(stack)):
+    with ThreadPoolExecutor(4) as pool, held(worker_pids(stack.server.pid)):
         replies = list(pool.map(lambda _: http1(web, stack.port, READ_ORDERS), range(4)))
     assert {reply.status for reply in replies} == {HTTPStatus.SERVICE_UNAVAILABLE}
     assert {reply.decision_id for reply in replies} == {None}
@@ -96,7 +96,7 @@ def test_a_worker_that_answers_nobody_is_given_up_by_envoy(stack: Stack, request
 
 
 @contextmanager
-def held(pids: set[int]) -> Iterator[None]:
+def held(pids: Sequence[int]) -> Iterator[None]:
     """Processes that do nothing while the block runs."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
