@@ -27,7 +27,7 @@ CERTIFICATES = Bound(
     "certificates",
     "worker",
     entries=10_000,
-    bytes=32 * MIB,
+    bytes=24 * MIB,
     holds="What callers' certificates say, those that are refused too.",
     full="The oldest goes, and is verified again.",
     kept_in=("Snapshots.caches",),
