@@ -1,20 +1,17 @@
 """Why one request was decided as it was: what came of each rule, and of each reading of its path."""
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from authz_server.errors import Reason, Refused
 from authz_server.identity.settings import IdentitySettings
-from authz_server.model import Decision, Path, Request
+from authz_server.model import Decision, Request
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import ConditionRuntime, Evaluation
 from authz_server.policy.decide import decide
-from authz_server.policy.every_reading import denial_to_tell
+from authz_server.policy.every_reading import denial_to_tell, operations_of
 from authz_server.policy.explain import Explanation, RuleOutcome
 from authz_server.policy.index import PolicyIndex
-from authz_server.policy.plan import Plan, Service
-from authz_server.request.operation import Operation, canonical_operation
-from authz_server.request.readings import has_several, readings
+from authz_server.policy.plan import Plan
 
 
 class ReadingOutcome(Struct, frozen=True):
@@ -37,7 +34,7 @@ def explained(decision: Decision, request: Request, plan: Plan, identity: Identi
     """Hold a request against the rules of the service that it was decided by; empty where they were not asked."""
     service = next((each for each in plan.services if each.name == decision.service), None)
     try:
-        read = [] if service is None else _operations(request, service)
+        read = [] if service is None else operations_of(request, lenient=service.lenient)
     except Refused:
         read = []
     if service is None or not read:
@@ -61,25 +58,3 @@ def explained(decision: Decision, request: Request, plan: Plan, identity: Identi
             for (operation, how), verdict in zip(read, verdicts, strict=True)
         ],
     )
-
-
-def _operations(request: Request, service: Service) -> list[tuple[Operation, str]]:
-    """The request in each reading of its path, and how it was read. Raises Refused."""
-    try:
-        operation = canonical_operation(request)
-    except Refused:
-        if not service.lenient:
-            raise
-        operation = canonical_operation(request, lenient=True)
-    if not service.lenient or not has_several(operation.path_text):
-        return [(operation, "")]
-    return [
-        (replace(operation, path=reading.path, path_text=_text(reading.path)), reading.how)
-        for reading in readings(operation.path_text)
-    ]
-
-
-def _text(path: Path) -> str:
-    """The path of a reading for people: a slash within a segment is written as an escape."""
-    segments = [segment.replace("/", "%2F") for segment in path.segments]
-    return f"/{'/'.join(segments)}{'/' if path.trailing_slash and segments else ''}"

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 
-from authz_server.errors import Reason
-from authz_server.model import Answer
+from msgspec.structs import replace
+
+from authz_server.errors import Reason, Refused
+from authz_server.model import Answer, Path, Request
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation, EvaluationError
 from authz_server.policy.decide import Verdict, decide, permission
 from authz_server.policy.index import ServiceIndex
+from authz_server.request.operation import Operation, canonical_operation
+from authz_server.request.readings import has_several, readings
 
 # Of several denials one is told: a rule's before the lack of one, and last what another credential might change.
 _GRAVITY = {
@@ -34,6 +38,28 @@ def decide_every(
     if all(verdict.answer == verdicts[0].answer for verdict in verdicts):
         return min(verdicts, key=lambda verdict: verdict.rule or "")
     return _common(service, caller, evaluations)
+
+
+def operations_of(request: Request, *, lenient: bool) -> list[tuple[Operation, str]]:
+    """A request in each reading of its path that its service takes, and how it was read; for tools. Raises Refused."""
+    try:
+        operation = canonical_operation(request)
+    except Refused:
+        if not lenient:
+            raise
+        operation = canonical_operation(request, lenient=True)
+    if not lenient or not has_several(operation.path_text):
+        return [(operation, "")]
+    return [
+        (replace(operation, path=reading.path, path_text=_text(reading.path)), reading.how)
+        for reading in readings(operation.path_text)
+    ]
+
+
+def _text(path: Path) -> str:
+    """The path of a reading for people: a slash within a segment is written as an escape."""
+    segments = [segment.replace("/", "%2F") for segment in path.segments]
+    return f"/{'/'.join(segments)}{'/' if path.trailing_slash and segments else ''}"
 
 
 def denial_to_tell(verdicts: Sequence[Verdict]) -> int | None:

@@ -144,6 +144,10 @@ class PolicyIndex:
             return self._by_name.get(named)
         return self._by_host.find(operation.host, operation.port, operation.path)
 
+    def named(self, name: str) -> ServiceIndex:
+        """The service with this full name. Raises KeyError."""
+        return self._by_name[name]
+
     def speaks_for_all(self, service: ServiceIndex, operation: Operation, paths: Iterable[Path]) -> bool:
         """Whether all these paths of a host, by host and path, are a service's."""
         return all(self._by_host.find(operation.host, operation.port, path) is service for path in paths)

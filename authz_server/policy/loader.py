@@ -1,6 +1,6 @@
 """From a directory to a plan, or to everything that is wrong with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -9,8 +9,11 @@ from authz_server.documents.problem import Position, Problem
 from authz_server.policy.collection import without_collection
 from authz_server.policy.compiler import KnownNames, compile_policies
 from authz_server.policy.files import PolicyFile, read_directory, revision
-from authz_server.policy.parsing import parse_policy
+from authz_server.policy.parsing import ParsedFile, parse_policy
 from authz_server.policy.plan import Plan
+
+Judge = Callable[[Plan, Sequence[ParsedFile]], Iterable[Problem]]
+"""What else is wrong with policies that have no error; the documents are there for it, and are dropped afterwards."""
 
 
 class Loaded(Struct, frozen=True):
@@ -26,27 +29,37 @@ class Loaded(Struct, frozen=True):
     """Content hash of the files: the same names and contents give the same, whatever their order."""
 
 
-def load_policies(directory: Path, known: KnownNames | None = None) -> Loaded:
+def load_policies(directory: Path, known: KnownNames | None = None, judge: Judge | None = None) -> Loaded:
     """Read, check and compile all policies below a directory.
 
-    With `known`, issuers and trust domains that it does not have are problems. Raises nothing for what is wrong with
-    files or directory.
+    With `known`, issuers and trust domains that it does not have are problems, and with `judge` what it says. Raises
+    nothing for what is wrong with files or directory.
     """
     files, problems = read_directory(directory)
-    return load_files(directory, files, problems, known)
+    return load_files(directory, files, problems, known, judge)
 
 
 def load_files(
-    directory: Path, files: Sequence[PolicyFile], problems: Sequence[Problem], known: KnownNames | None = None
+    directory: Path,
+    files: Sequence[PolicyFile],
+    problems: Sequence[Problem],
+    known: KnownNames | None = None,
+    judge: Judge | None = None,
 ) -> Loaded:
     """Check and compile the files of a directory, which had these problems when it was read."""
     # What only reading needs is gone when the collector runs again.
     with without_collection():
-        return _load(directory, files, list(problems), known)
+        return _load(directory, files, list(problems), known, judge)
 
 
-def _load(directory: Path, files: Sequence[PolicyFile], problems: list[Problem], known: KnownNames | None) -> Loaded:
-    documents = []
+def _load(
+    directory: Path,
+    files: Sequence[PolicyFile],
+    problems: list[Problem],
+    known: KnownNames | None,
+    judge: Judge | None,
+) -> Loaded:
+    documents: list[ParsedFile] = []
     complete = not problems
     for file in files:
         parsed, complaints = parse_policy(file)
@@ -59,6 +72,8 @@ def _load(directory: Path, files: Sequence[PolicyFile], problems: list[Problem],
     problems += complaints
     if not problems and not plan.services:
         problems.append(_nothing(directory))
+    if judge is not None and not problems:
+        problems += judge(plan, documents)
     found = tuple(sorted(problems, key=lambda problem: (problem.position, problem.message)))
     return Loaded(None if found else plan, found, {file.path: file.digest for file in files}, name)
 

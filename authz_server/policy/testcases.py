@@ -83,6 +83,14 @@ class CaseRequest(Model):
     client_ip: Annotated[str, AfterValidator(_address)] | None = Field(default=None, examples=["203.0.113.7"])
     port: Port | None = Field(default=None, examples=[8443])
     """Of the address that the request was sent to."""
+    body: Any = Field(default=None, examples=[{"amount": 7}])
+    """What a JSON body says; a text is sent as it stands."""
+    metadata: dict[Text, dict[str, Any]] = Field(
+        default_factory=dict, examples=[{"envoy.filters.http.jwt_authn": {"tenant": "blue"}}]
+    )
+    """What other filters of Envoy have written, by namespace."""
+    service: Text | None = Field(default=None, examples=["shop/orders"])
+    """The service that the route names, by its full name."""
 
 
 class Expectation(Model):
@@ -93,6 +101,8 @@ class Expectation(Model):
     decision: Literal["allow", "deny"] = Field(examples=["allow"])
     rule: Text | None = Field(default=None, examples=["customers-read-their-orders"])
     """The rule that decides, by its id or full id."""
+    would_deny: bool | None = Field(default=None, examples=[True])
+    """Whether this is a denial that is not enforced, because the service or the rule is in audit."""
     reason: (
         Annotated[str, AfterValidator(_reason), WithJsonSchema({"type": "string", "enum": list(_REASONS)})] | None
     ) = Field(default=None, examples=["no_rule_allows"])
@@ -120,7 +130,7 @@ class Matrix(Model):
     )
     """Name -> method and path."""
     host: Text | None = Field(default=None, examples=["orders.shop.example"])
-    """Of all requests; without it the host of the only service of the folder."""
+    """Of all requests; without it the only host of the only service of the folder."""
     allow: dict[Text, Annotated[list[Text], Field(min_length=1)]] = Field(
         default_factory=dict, examples=[{"web+ann": ["read"]}]
     )
@@ -154,7 +164,8 @@ def check_tests(tests: PolicyTests, document: Document) -> Iterator[Problem]:
         yield from _known(document, (*place, "request", "from"), case.request.workload, tests.workloads, "workload")
         yield from _known(document, (*place, "request", "as"), case.request.user, tests.users, "user")
         reason = case.expect.reason
-        if reason is not None and (reason == Reason.ALLOWED) != (case.expect.decision == "allow"):
+        enforced = case.expect.would_deny is not True
+        if reason is not None and enforced and (reason == Reason.ALLOWED) != (case.expect.decision == "allow"):
             message = f"the decision {quoted(case.expect.decision)} never has the reason {quoted(reason)}"
             yield document.problem((*place, "expect", "reason"), "invalid_value", message)
     if tests.matrix is not None:

@@ -76,10 +76,10 @@ class _Compilation:
     def _check_expectations(self) -> None:
         if not self._complete:
             return
-        tested = [(file.model, file.document) for file in self._files if isinstance(file.model, PolicyTests)]
+        tested = [(file, file.model) for file in self._files if isinstance(file.model, PolicyTests)]
         defined = defined_by(self._files if tested else ())
-        for tests, document in tested:
-            self._report_all(check_expectations(tests, document, defined))
+        for file, tests in tested:
+            self._report_all(check_expectations(file, tests, defined))
 
     def _report(self, problem: Problem) -> None:
         self.problems.append(problem)
