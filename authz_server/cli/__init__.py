@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from authz_server.cli import check, config, dev, doctor, envoy, keys, serve, validate
+from authz_server.cli import check, config, dev, doctor, envoy, keys, serve, test, validate
 
 app = typer.Typer(
     name="authz",
@@ -20,6 +20,7 @@ app = typer.Typer(
 # Each command group is one line: `app.add_typer(dev.app, name="dev")`, or `app.command("check")(check.check)`.
 app.command("serve")(serve.serve)
 app.command("validate")(validate.validate)
+app.command("test")(test.run_tests)
 app.command("check")(check.check)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")

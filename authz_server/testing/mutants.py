@@ -75,9 +75,7 @@ def _conditions(rule: Rule, source: RuleSource, compiler: ConditionCompiler) -> 
             yield Mutant(rule.id, source.condition_position(number), change, changed)
 
 
-def _changed_items(
-    items: tuple[Any, ...], weaker: Callable[[Any], Iterator[_Change]]
-) -> Iterator[tuple[int, _Change]]:
+def _changed_items(items: tuple[Any, ...], weaker: Callable[[Any], Iterator[_Change]]) -> Iterator[tuple[int, _Change]]:
     """Lists of items that lack one of them, or have one that is weaker; with its number."""
     for index, item in enumerate(items):
         before, behind = items[:index], items[index + 1 :]

@@ -1,10 +1,10 @@
 """Whether the tests notice when a rule is a little wrong.
 
-A case can notice a wrong rule only if that fits it, as it was or as it has become, so only such cases are decided again,
-by an index of the few rules that have to do with them.
+A case can notice a wrong rule only if that fits it, as it was or as it has become, so only such cases are decided
+again, by an index of the few rules that have to do with them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -100,6 +100,6 @@ class _OtherRules(PolicyIndex):
         found = self._whole.service(operation, named)
         return self.named(self._name) if found is not None and found.name == self._name else found
 
-    def speaks_for_all(self, service: ServiceIndex, operation: Operation, paths: Sequence[Path]) -> bool:
+    def speaks_for_all(self, service: ServiceIndex, operation: Operation, paths: Iterable[Path]) -> bool:
         """As in the whole."""
         return self._whole.speaks_for_all(self._whole.named(service.name), operation, paths)

@@ -47,12 +47,12 @@ def is_expected(expected: Expectation, decision: Decision) -> bool:
     return (
         decision.allowed == (expected.decision == "allow")
         and expected.reason in (None, decision.reason)
-        and (expected.rule is None or _names(expected.rule, decision.rule))
+        and (expected.rule is None or names_rule(expected.rule, decision.rule))
         and expected.would_deny in (None, decision.would_deny)
     )
 
 
-def _names(rule: str, decided_by: str | None) -> bool:
+def names_rule(rule: str, decided_by: str | None) -> bool:
     """Whether an id or full id is that of the rule that decided."""
     return decided_by is not None and rule in (decided_by, decided_by.rpartition("/")[2])
 
