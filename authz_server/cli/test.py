@@ -56,11 +56,11 @@ def run_tests(
     ] = None,
     github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
 ) -> None:
-    """Run the tests beside the policies (*_test.yaml), and show what differs from what they expect.
+    """Run the tests of policies, and explain what fails.
 
-    Callers are who the tests say, without tokens and certificates; the rest is the engine that serves. Exit codes:
-    0 all good, 1 failures, survivors of --mutate, too little covered, or errors in policies, 2 wrong usage, or no
-    test.
+    Tests stand beside the policies (*_test.yaml). Callers are who the tests say, without tokens and certificates; the
+    rest is the engine that serves. Exit codes: 0 all good, 1 failures, survivors of --mutate, too little covered, or
+    errors in policies, 2 wrong usage, or no test.
 
     \b
     Examples:

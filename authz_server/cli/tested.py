@@ -127,7 +127,9 @@ def annotations(report: Report) -> Iterator[str]:
     for element in () if report.coverage is None else report.coverage.uncovered:
         yield _annotation("warning", element.position, element.rule, element.missing)
     for mutant in () if report.survivors is None else report.survivors.mutants:
-        yield _annotation("warning", mutant.position, mutant.rule, f"no test notices this change of the rule: {mutant.change}")
+        yield _annotation(
+            "warning", mutant.position, mutant.rule, f"no test notices this change of the rule: {mutant.change}"
+        )
 
 
 def _annotation(kind: str, position: Position, title: str, message: str) -> str:

@@ -11,7 +11,7 @@ from authz_server.control.settings import Settings
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler import KnownNames
 from authz_server.policy.files import PolicyFile, read_directory, revision
-from authz_server.policy.loader import load_files
+from authz_server.policy.loader import Judge, load_files
 from authz_server.policy.plan import Plan
 from authz_server.telemetry.control_metrics import ControlMetrics
 
@@ -20,13 +20,19 @@ class PolicyDirectory:
     """Remembers the last good policies. Its methods block."""
 
     def __init__(
-        self, directory: Path, known: KnownNames, metrics: ControlMetrics, last_good: LastGood | None = None
+        self,
+        directory: Path,
+        known: KnownNames,
+        metrics: ControlMetrics,
+        last_good: LastGood | None = None,
+        judge: Judge | None = None,
     ) -> None:
-        """`last_good` is what decides where the directory is broken at the start."""
+        """`last_good` is what decides where the directory is broken at the start; `judge` may refuse good policies."""
         self._directory = directory
         self._known = known
         self._metrics = metrics
         self._last_good = last_good
+        self._judge = judge
         self._seen: tuple[str, tuple[Problem, ...]] | None = None
         self.plan: Plan | None = None
         """The last good policies."""
@@ -47,7 +53,7 @@ class PolicyDirectory:
         if seen == self._seen and not (tell_again and self.problems):
             return False
         self._seen = seen
-        loaded = load_files(self._directory, files, problems, self._known)
+        loaded = load_files(self._directory, files, problems, self._known, self._judge)
         was_bad, self.problems = bool(self.problems), loaded.problems
         if loaded.plan is None:
             self._refuse()

@@ -37,9 +37,11 @@ from authz_server.control.supervisor import Supervisor
 from authz_server.control.takeover import take_over
 from authz_server.control.trust import Trust
 from authz_server.control.watcher import watch
-from authz_server.control.worker_settings import all_worker_settings
+from authz_server.control.worker_settings import all_worker_settings, identity_settings
 from authz_server.documents.instants import instant
+from authz_server.policy.loader import Judge
 from authz_server.telemetry.control_metrics import ControlMetrics
+from authz_server.testing.gate import Gate
 from authz_server.worker.address import Address
 from authz_server.worker.messages import WorkerSettings
 
@@ -119,7 +121,8 @@ class _Server:
         self._publisher = Publisher()
         self._trust = Trust(self._settings, self._metrics, lambda: self._reloader.request())
         directory, last_good = self._settings.policies.directory, self._last_good
-        self._policies = PolicyDirectory(directory, known_names(self._settings), self._metrics, last_good)
+        known, judge = known_names(self._settings), _judge(self._settings)
+        self._policies = PolicyDirectory(directory, known, self._metrics, last_good, judge)
         self._keeper = None if last_good is None else Keeper(last_good, self._metrics)
         self._reloader = Reloader(
             self._policies,
@@ -293,6 +296,13 @@ def _setting(key: str) -> Iterator[None]:
         raise CannotStart(f"{key}: {place}{error.strerror or error}") from None
     except (AddressTaken, Locked) as error:
         raise CannotStart(f"{key}: {error}") from None
+
+
+def _judge(settings: Settings) -> Judge | None:
+    """What policies have to pass beside having no error."""
+    if not settings.reload.require_tests:
+        return None
+    return Gate(identity_settings(settings), settings.bodies.max, settings.reload.tests_limit)
 
 
 def _last_good(settings: Settings) -> LastGood | None:

@@ -39,7 +39,12 @@ class BoundCase(Struct, frozen=True):
     @property
     def position(self) -> Position:
         """Where to look when it fails."""
-        return self.document.position(self.path, key=self.path[-2:-1] == ("requests",))
+        return self.document.position(self.path, key=self.at_key)
+
+    @property
+    def at_key(self) -> bool:
+        """Whether it is the name of a field that `path` leads to."""
+        return self.path[-2:-1] == ("requests",)
 
     @property
     def full_name(self) -> str:

@@ -85,21 +85,12 @@ class Mutation:
 
 
 class _OtherRules(PolicyIndex):
-    """The policies of an engine, but for the rules of one service."""
+    """The rules of one service alone, for requests that are known to be its."""
 
     def __init__(self, engine: Engine, service: plan.Service) -> None:
-        whole = engine.policies
-        alone = plan.Plan(whole.revision, (service,), whole.number)
-        super().__init__(alone, engine.runtime, engine.identity.identity_headers)
-        self.has_lenient = whole.has_lenient
-        self._whole = whole
-        self._name = service.name
-
-    def service(self, operation: Operation, named: str | None) -> ServiceIndex | None:
-        """As in the whole, with the rules of this service in place of its own."""
-        found = self._whole.service(operation, named)
-        return self.named(self._name) if found is not None and found.name == self._name else found
+        super().__init__(plan.Plan("", (service,)), engine.runtime, engine.identity.identity_headers)
+        self._whole = engine.policies
 
     def speaks_for_all(self, service: ServiceIndex, operation: Operation, paths: Iterable[Path]) -> bool:
-        """As in the whole."""
+        """As where the other services are as well."""
         return self._whole.speaks_for_all(self._whole.named(service.name), operation, paths)

@@ -37,6 +37,17 @@ class PolicySettings(Section):
     """Whether the policies that decide are kept in `run_directory`, for a start at which their directory is broken."""
 
 
+class ReloadSettings(Section):
+    """What an edit of the policies has to pass before it decides, beside having no error."""
+
+    noun: ClassVar[str] = "`reload`"
+
+    require_tests: bool = False
+    """Whether policies are refused whose [tests](policy-tests.md) fail, or that have none: the last good ones stay."""
+    tests_limit: Annotated[Duration, duration_from("100ms", "5m")] = Field(default="10s", validate_default=True)
+    """The CPU time that these tests may take; an edit whose tests take longer is refused."""
+
+
 class BodySettings(Section):
     """Bodies that the conditions of policies read (`body: json`)."""
 
@@ -129,6 +140,7 @@ class Settings(Section):
     admin: AdminSettings = Field(default={}, validate_default=True)
     probes: ProbeSettings | None = None
     policies: PolicySettings = Field(default={}, validate_default=True)
+    reload: ReloadSettings = Field(default={}, validate_default=True)
     workloads: WorkloadSettings = Field(default={}, validate_default=True)
     clients: ClientSettings = Field(default={}, validate_default=True)
     issuers: dict[Name, IssuerSettings] = Field(default_factory=dict)

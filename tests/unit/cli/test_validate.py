@@ -50,7 +50,7 @@ def test_what_was_not_checked_is_said() -> None:
     result = validate()
     assert result.exit_code == 0, result.output
     assert "  issuers and trust domains not checked: no configuration" in result.stdout
-    assert "  1 file of tests (*_test.yaml) read; this version does not run them yet" in result.stdout
+    assert "  1 file of tests (*_test.yaml) not run: `authz test` does" in result.stdout
     Path("authz.yaml").write_text(CONFIGURED % "corp")
     assert "not checked" not in validate().stdout
 
