@@ -180,6 +180,9 @@ def _check_matrix(tests: PolicyTests, matrix: Matrix, document: Document) -> Ite
         if plus:
             yield from _known(document, place, workload, tests.workloads, "workload")
             yield from _known(document, place, user, tests.users, "user")
+        elif caller in tests.workloads and caller in tests.users:
+            message = f"{quoted(caller)} is a workload and a user"
+            yield document.problem(place, "contradiction", message, "give one of them another name")
         else:
             yield from _known(document, place, caller, known, "caller")
     for caller, requests in matrix.allow.items():

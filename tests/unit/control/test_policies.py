@@ -10,8 +10,12 @@ from structlog.testing import capture_logs
 
 from authz_server.control.last_good import LastGood
 from authz_server.control.policies import PolicyDirectory
+from authz_server.identity.settings import IdentitySettings
 from authz_server.policy.compiler import KnownNames
+from authz_server.policy.loader import Judge
 from authz_server.telemetry.control_metrics import ControlMetrics
+from authz_server.testing.gate import Gate
+from tests.builders import write_policies
 
 GOOD = """
     kind: service
@@ -22,6 +26,10 @@ GOOD = """
         effect: allow
         from: anyone
         to: [{methods: [GET]}]
+"""
+TESTS = """
+    kind: tests
+    matrix: {callers: [anonymous], requests: {read: GET /, wipe: DELETE /}, allow: {anonymous: [read]}}
 """
 ACTIVATED = 1772442000.0
 
@@ -35,10 +43,10 @@ class Policies:
         self.last_good = LastGood(tmp_path / "kept", self.file.parent)
         self.restart()
 
-    def restart(self, *issuers: str) -> None:
+    def restart(self, *issuers: str, judge: Judge | None = None) -> None:
         """Begin again, with these issuers in the configuration."""
         known = KnownNames(frozenset(issuers), frozenset())
-        self.known = PolicyDirectory(self.file.parent, known, self.metrics, self.last_good)
+        self.known = PolicyDirectory(self.file.parent, known, self.metrics, self.last_good, judge)
 
     def keep(self) -> None:
         """As after an activation."""
@@ -93,6 +101,33 @@ def test_a_bad_edit_keeps_the_last_good_policies(
     assert not policies.edit(GOOD)
     assert policies.known.problems == ()
     assert policies.sample("authz_policy_problems 0.0")
+
+
+def test_an_edit_whose_tests_fail_is_a_bad_edit(policies: Policies, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last good policies stay; the problem is told with its place, and counted, like any other."""
+    policies.restart(judge=Gate(IdentitySettings(), 1024, 10.0))
+    write_policies(policies.file.parent, {"orders_test.yaml": TESTS})
+    assert policies.edit(GOOD)
+    plan = policies.known.plan
+    assert not policies.edit(GOOD.replace("GET", "GET, DELETE"))
+    assert policies.known.plan is plan
+    assert [problem.code for problem in policies.known.problems] == ["test_failed"]
+    assert policies.sample('authz_reloads_total{result="failed"} 1.0')
+    assert policies.sample("authz_policy_problems 1.0")
+    told = capsys.readouterr().out
+    assert f"{policies.file.parent}/orders_test.yaml:3:56: the test `anonymous: wipe` fails" in told
+    assert policies.edit(GOOD.replace("from: anyone", "from: [{anonymous: true}]"))
+    assert policies.known.problems == ()
+
+
+def test_tests_are_not_run_on_policies_with_errors(policies: Policies) -> None:
+    """What has an error has no plan to be run on."""
+    judged = []
+    policies.restart(judge=lambda plan, files: judged.append((plan, files)) or ())  # type: ignore[func-returns-value]
+    policies.edit(GOOD.replace("effect", "efect"))
+    assert (judged, len(policies.known.problems)) == ([], 1)
+    policies.edit(GOOD)
+    assert len(judged) == 1
 
 
 def test_only_a_revision_that_is_there_is_said_to_be_kept(policies: Policies) -> None:

@@ -19,6 +19,7 @@ from authz_server.dev.waiting import wait_until
 from authz_server.errors import GrpcCode
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from authz_server.worker.address import UnixAddress
+from tests.builders import write_policies
 from tests.unit.control.fleet import CHECK, request
 from tests.unit.control.server_process import PATIENCE_S, POLICY, Served, run_to_its_end
 
@@ -259,6 +260,21 @@ def test_a_start_with_broken_policies_serves_what_decided_last(other: Served) ->
         other.code()
         wait_until(lambda: len(other.decisions()) == 6, PATIENCE_S, "the records")
         assert [(record["revision"], record["stale"]) for record in other.decisions()[4:]] == [(revision, None)] * 2
+
+
+def test_policies_whose_tests_fail_do_not_decide(other: Served) -> None:
+    """Where the configuration asks for tests: readiness says which one fails, and an edit that mends it decides."""
+    other.prepare(reload={"require_tests": True}, workers=1)
+    tests = "kind: tests\nmatrix: {callers: [anonymous], requests: {wipe: DELETE /}, allow: {anonymous: [wipe]}}\n"
+    place = write_policies(other.policies.parent, {"orders_test.yaml": tests}) / "orders_test.yaml"
+    with other.running(ready=False):
+        wait_until(lambda: bool(other.events("policies_refused")), PATIENCE_S, "the refusal")
+        state = other.readiness()
+        assert state["status"] == "not_ready"
+        assert state["policies"]["first_problem"] == f"{place}:2:80: test_failed"
+        place.write_text(tests.replace("DELETE", "GET"))
+        wait_until(lambda: bool(other.events("policies_loaded")), PATIENCE_S, "the policies")
+        assert other.code() == {GrpcCode.OK}
 
 
 def test_what_a_killed_server_had_activated_is_kept(other: Served) -> None:
