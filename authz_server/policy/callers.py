@@ -125,7 +125,7 @@ def caller_match(item: CallerItem, effect: Effect) -> CallerMatch:
     """The item, ready to be asked. An unknown address fits the networks of deny rules only."""
     return CallerMatch(
         workloads=tuple(parse_spiffe_pattern(pattern) for pattern in item.workloads),
-        users=None if item.users is None else _user_match(item.users),
+        users=None if item.users is None else user_match(item.users),
         networks=tuple(ip_network(network) for network in item.networks),
         fits_unknown_address=effect == "deny",
         anonymous=item.anonymous,
@@ -133,7 +133,8 @@ def caller_match(item: CallerItem, effect: Effect) -> CallerMatch:
     )
 
 
-def _user_match(item: UserItem) -> UserMatch:
+def user_match(item: UserItem) -> UserMatch:
+    """The users of an item, ready to be asked about."""
     return UserMatch(
         issuer=item.issuer,
         subjects=frozenset(item.subjects),
@@ -141,11 +142,12 @@ def _user_match(item: UserItem) -> UserMatch:
         roles=frozenset(item.roles),
         groups=frozenset(item.groups),
         claims=item.claims,
-        actors=_actor_match(item.actors) if item.actors else None,
+        actors=actor_match(item.actors) if item.actors else None,
     )
 
 
-def _actor_match(actors: tuple[str, ...]) -> ActorMatch:
+def actor_match(actors: tuple[str, ...]) -> ActorMatch:
+    """Those who may act for a user, ready to be asked about."""
     return ActorMatch(
         subjects=frozenset(actor for actor in actors if not actor.startswith(SCHEME)),
         patterns=tuple(parse_spiffe_pattern(actor) for actor in actors if actor.startswith(SCHEME)),

@@ -38,9 +38,9 @@ class ExpressionCheck:
                 self._check_split(split)
 
     def _visit(self, expr: Expr, *, in_macro: bool) -> None:
-        chain = _chain(expr)
-        if chain is not None:
-            self._access(expr, *chain)
+        found = chain(expr)
+        if found is not None:
+            self._access(expr, *found)
             return
         kind = expr.WhichOneof("expr_kind")
         if kind == "select_expr":
@@ -68,7 +68,7 @@ class ExpressionCheck:
             self._splits.append(expr)
         self._check_constants(call)
         if call.function == "@in" and (key := literal_text(call.args[0])) is not None:
-            container = _chain(call.args[1])
+            container = chain(call.args[1])
             if container is not None and container[0] in (*MAPS, *DYNAMIC) and not container[1]:
                 self._access(call.args[0], container[0], (key,))
                 return
@@ -89,7 +89,7 @@ class ExpressionCheck:
 
     def _within(self, expr: Expr) -> None:
         call = expr.call_expr
-        subject = _chain(call.target)
+        subject = chain(call.target)
         if subject not in (("workload", ()), ("client", ())):
             hint = "write workload.within(…) or client.within(…)"
             raise self._error(expr, 1, "`within` is about `workload` or `client`", hint)
@@ -191,8 +191,8 @@ def _compared(call: Expr.Call) -> Iterator[tuple[str, Sequence[Expr]]]:
 
 
 def _attribute(expr: Expr) -> str | None:
-    chain = _chain(expr)
-    return f"{chain[0]}.{chain[1][0]}" if chain is not None and len(chain[1]) == 1 else None
+    found = chain(expr)
+    return f"{found[0]}.{found[1][0]}" if found is not None and len(found[1]) == 1 else None
 
 
 def member_read(variable: str, keys: tuple[str, ...]) -> str:
@@ -207,19 +207,19 @@ def dotted(keys: Sequence[str]) -> str:
     return "".join(f".{key}" for key in takewhile(_IDENTIFIER.fullmatch, keys))
 
 
-def _chain(expr: Expr) -> tuple[str, tuple[str, ...]] | None:
+def chain(expr: Expr) -> tuple[str, tuple[str, ...]] | None:
     """Variable and literal keys of `variable.key["key"]`; None for anything else."""
     kind = expr.WhichOneof("expr_kind")
     if kind == "ident_expr":
         name = expr.ident_expr.name.removeprefix(".")
         return (name, ()) if name in _VARIABLES else None
     if kind == "select_expr":
-        inner, key = _chain(expr.select_expr.operand), expr.select_expr.field
+        inner, key = chain(expr.select_expr.operand), expr.select_expr.field
     elif kind == "call_expr" and expr.call_expr.function == "_[_]":
         literal = literal_text(expr.call_expr.args[1])
         if literal is None:
             return None
-        inner, key = _chain(expr.call_expr.args[0]), literal
+        inner, key = chain(expr.call_expr.args[0]), literal
     else:
         return None
     return None if inner is None else (inner[0], (*inner[1], key))

@@ -1,0 +1,1 @@
+"""What can be said of policies without a request: where two of them decide differently, and what a linter finds."""
