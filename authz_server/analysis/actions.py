@@ -78,15 +78,18 @@ def _captured(rule: Rule, name: str, texts: Sequence[str]) -> Iterator[Pattern]:
             if template is None or name not in template.captures:
                 continue
             for text in texts:
-                segments = tuple(
-                    Literal(f"{part.prefix}{text}{part.suffix}") if isinstance(part, Capture) and part.name == name else part
-                    for part in template.segments
-                )
+                segments = tuple(_written(part, name, text) for part in template.segments)
                 if template.rest is not None and template.rest.name == name:
                     segments += tuple(Literal(part) for part in text.split("/") if part)
                     yield Pattern(segments, False, rule.effect == "deny")
                 else:
                     yield Pattern(segments, template.rest is not None, rule.effect == "deny")
+
+
+def _written(part: Literal | Capture, name: str, text: str) -> Literal | Capture:
+    if isinstance(part, Capture) and part.name == name:
+        return Literal(f"{part.prefix}{text}{part.suffix}")
+    return part
 
 
 def hosts(patterns: Iterable[str]) -> list[str]:

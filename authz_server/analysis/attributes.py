@@ -1,7 +1,7 @@
 """What conditions ask about: attributes, the values that their constants set apart, and what is left unknown.
 
-An expression that consists of comparisons of attributes with constants is `exact`: the values found here are one of each
-kind that it tells apart. Of any other the values are only worth a try.
+An expression that consists of comparisons of attributes with constants is `exact`: the values found here are one of
+each kind that it tells apart. Of any other the values are only worth a try.
 """
 
 from collections.abc import Iterable, Iterator
@@ -65,11 +65,13 @@ class _Walk:
         """Whether the part is a condition on attributes and constants alone."""
         kind = expr.WhichOneof("expr_kind")
         if kind == "call_expr" and expr.call_expr.function in _CONNECTIVES:
-            return all([self.condition(argument) for argument in expr.call_expr.args])
+            # Each of them, because of what they name.
+            parts = [self.condition(argument) for argument in expr.call_expr.args]
+            return all(parts)
         if kind == "call_expr" and (found := self._comparison(expr.call_expr)) is not None:
             return found
         if kind == "const_expr":
-            return expr.const_expr.WhichOneof("constant_kind") == "bool_value"
+            return isinstance(constant_of(expr), bool)
         if kind == "select_expr" and expr.select_expr.test_only:
             return self._attribute(expr, ())
         if self._attribute(expr, (True, False)):
@@ -141,8 +143,8 @@ def constant_of(expr: Expr) -> Any:  # noqa: ANN401  # any constant
     return getattr(expr.const_expr, kind)
 
 
-def _constants(expr: Expr) -> Iterator[str]:
-    """The texts anywhere in a part."""
+def _constants(expr: Expr) -> Iterator[str | int]:
+    """The texts and numbers anywhere in a part."""
     for part in parts_of(expr):
         constant = constant_of(part)
         if isinstance(constant, str | int):

@@ -61,7 +61,7 @@ def addresses(networks: Iterable[str]) -> list[str]:
     for network in parsed:
         first, last = int(network.network_address), int(network.broadcast_address)
         kind = type(network.network_address)
-        largest = 2 ** network.max_prefixlen - 1
+        largest = 2**network.max_prefixlen - 1
         # Each kind begins where a network does, or behind the end of one.
         candidates += [kind(number) for number in (first + 1, first, last + 1, first - 1) if 0 <= number <= largest]
     kinds: dict[tuple[bool, ...], str] = {}
@@ -116,7 +116,8 @@ def _ways(item: UserItem, acting: Sequence[str]) -> Iterator[_Wanted]:
     roles: Sequence[str | None] = item.roles or (None,)
     groups: Sequence[str | None] = item.groups or (None,)
     fitting = actor_match(item.actors) if item.actors else None
-    actors = [actor for actor in acting if fitting is not None and fitting.fits(_actor(actor))] or [None]
+    fits = [actor for actor in acting if fitting is not None and fitting.fits(_actor(actor))]
+    actors: Sequence[str | None] = fits or (None,)
     claims = [[(name, type(value), value) for value in values] for name, values in item.claims]
     for subject, role, group, actor, chosen in product(subjects, roles, groups, actors, product(*claims)):
         yield _Wanted(
@@ -186,4 +187,4 @@ def everybody(named: Named, issuers: Sequence[str]) -> tuple[list[Who], bool]:
         for workload in workloads(named.workloads)
         for address in addresses(named.networks)
     ]
-    return found, complete
+    return sorted(found, key=lambda who: who.weight), complete

@@ -67,7 +67,7 @@ def name_callers(asked: Asked, named: Named) -> None:
         if variable == "user" and keys[0] == "issuer":
             named.users += [UserItem(issuer=text) for text in texts]
         elif variable == "user" and keys[0] in _OF_USERS:
-            named.users += [UserItem(**{_OF_USERS[keys[0]]: (text,)}) for text in texts]
+            named.users += [replace(UserItem(), **{_OF_USERS[keys[0]]: (text,)}) for text in texts]
         elif variable == "workload" and keys[0] == "id":
             named.workloads += [text for text in texts if text.startswith("spiffe://") and "*" not in text]
         elif variable == "client":
@@ -159,7 +159,9 @@ def _edges(item: TimesItem, anchor: float) -> Iterator[float]:
     schedule = item.schedule
     if schedule is None:
         return
-    midnight = datetime.fromtimestamp(anchor, ZoneInfo(schedule.zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = datetime.fromtimestamp(anchor, ZoneInfo(schedule.zone)).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
     for days in range(-7, 9):
         day = midnight + timedelta(days=days)
         for minute in (schedule.begin, schedule.end):

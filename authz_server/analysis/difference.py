@@ -1,8 +1,8 @@
 """Where two policies decide differently: both are asked one request of each kind that either of them tells apart.
 
-Kinds of actions are found first, and most of them meet the same rules on both sides: nothing more is asked about those.
-For each other kind of action, the callers that the rules which fit it tell apart; and for each kind of caller that meets
-other rules on one side than on the other, the circumstances that those rules depend on.
+Kinds of actions are found first, and most of them meet the same rules on both sides: nothing more is asked about
+those. For each other kind of action, the callers that the rules which fit it tell apart; and for each kind of caller
+that meets other rules on one side than on the other, the circumstances that those rules depend on.
 """
 
 import time
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from authz_server.analysis.actions import actions, fits_host, hosts, vocabulary
 from authz_server.analysis.attributes import Asked, asked_by
@@ -19,6 +20,7 @@ from authz_server.analysis.judge import Action, Circumstances, Judge, Outcome, P
 from authz_server.analysis.meeting import Meeting, caller_of
 from authz_server.analysis.supposed import Question, SupposingRuntime, Suppositions, question
 from authz_server.errors import Refused
+from authz_server.policy.index import Candidate
 from authz_server.policy.patterns import parse_host_pattern
 from authz_server.policy.plan import CallerItem, Expression, Plan, Rule, Service
 from authz_server.request.operation import Operation
@@ -28,6 +30,7 @@ MAX_COMBINATIONS = 1_024
 MAX_SUPPOSED = 5
 """Conditions that are supposed to hold or not at the same time: three to the power of them."""
 MAX_FLIPS = 20_000
+_OF_CALLERS = ("user", "has_user", "workload", "has_workload", "client", "certificate")
 
 
 class Flip(Struct, frozen=True):
@@ -53,6 +56,10 @@ class Comparison(Struct):
     seconds: float = 0.0
 
 
+_Least = dict[object, list[Who]]
+"""Who was found already, by what is decided."""
+
+
 class _TooMuch(Exception):
     """The comparison takes too long, or finds too much."""
 
@@ -64,7 +71,7 @@ def compare(old: Plan, new: Plan, now: float, timeout_s: float) -> Comparison:
 
 class _Comparing:
     def __init__(self, old: Plan, new: Plan, now: float, timeout_s: float) -> None:
-        self._plans = (old, new)
+        old, new = self._plans = (_without_places(old), _without_places(new))
         self._now = now
         self._began = time.monotonic()
         self._timeout_s = timeout_s
@@ -83,7 +90,8 @@ class _Comparing:
                 self._compare_host(host)
         except _TooMuch as cut:
             self._found.cut[str(cut)] = None
-        for service in self._services():
+        old, new = (plan.services for plan in self._plans)
+        for service in {*old} ^ {*new}:
             if service.lenient:
                 self._found.cut["paths with several readings, of services with `paths: lenient`"] = None
         self._found.seconds = time.monotonic() - self._began
@@ -157,9 +165,9 @@ class _Comparing:
         if not complete:
             self._found.cut[f"all combinations of what users may have, for {action.method} {action.target}"] = None
         reads = {read for rule in rules for expression in rule.expressions() for read in expression.reads}
-        sees_callers = any(read.startswith(("user", "has_user", "workload", "has_w", "client", "cert")) for read in reads)
-        sees_callers = sees_callers or any(rule.requires for rule in rules)
+        sees_callers = any(read.startswith(_OF_CALLERS) for read in reads) or any(rule.requires for rule in rules)
         kinds: set[object] = set()
+        least: _Least = {}
         for who in callers:
             self._check_time()
             asking, _ = operation_of(Probe(action, who, Circumstances()))
@@ -170,9 +178,9 @@ class _Comparing:
             kind = (*met, who.workload, who.user is None)
             if sees_callers or kind not in kinds:
                 kinds.update(() if sees_callers else (kind,))
-                self._compare_circumstances(action, who, asking)
+                self._compare_circumstances(action, who, asking, least)
 
-    def _compare_circumstances(self, action: Action, who: Who, operation: Operation) -> None:
+    def _compare_circumstances(self, action: Action, who: Who, operation: Operation, least: _Least) -> None:
         caller = caller_of(who, operation)
         fitting = [found for meeting in self._meetings for found in meeting.candidates(operation, caller)]
         rules = [rule for rule, _ in fitting]
@@ -189,21 +197,23 @@ class _Comparing:
             old, new = (judge.outcome(probe) for judge in self._judges)
             if old.differs(new) and _key(old, new) not in known:
                 known.add(_key(old, new))
-                self._add(Flip(probe, old, new, conditions))
+                self._add(Flip(probe, old, new, conditions), least)
         if len(tried) > MAX_COMBINATIONS or not all(map(explored, asked)):
             self._suppose(fitting, Probe(action, who, Circumstances(self._now)), operation, known)
 
     def _suppose(
-        self, fitting: Sequence[tuple[Rule, object]], probe: Probe, operation: Operation, known: set[object]
+        self, fitting: Sequence[tuple[Rule, Candidate]], probe: Probe, operation: Operation, known: set[object]
     ) -> None:
         """What would be decided if conditions held, or did not, for which no request was found."""
         questions: dict[Question, None] = {}
         for rule, candidate in fitting:
             if rule.condition is not None:
-                for captures in candidate.captures(operation.path):  # type: ignore[attr-defined]
+                for captures in candidate.captures(operation.path):
                     questions[question(rule.condition.source, captures)] = None
         if len(questions) > MAX_SUPPOSED:
-            self._found.cut[f"combinations of {len(questions)} conditions, for {probe.action.method} {probe.action.target}"] = None
+            self._found.cut[
+                f"combinations of {len(questions)} conditions, for {probe.action.method} {probe.action.target}"
+            ] = None
         asked = list(questions)[:MAX_SUPPOSED]
         texts = tuple(dict.fromkeys(source for source, _ in asked))
         for outcomes in product((True, False, None), repeat=len(asked)):
@@ -212,10 +222,15 @@ class _Comparing:
             old, new = (judge.outcome(probe) for judge in self._supposing)
             if old.differs(new) and _key(old, new) not in known:
                 known.add(_key(old, new))
-                self._add(Flip(probe, old, new, texts, supposed=True))
+                self._add(Flip(probe, old, new, texts, supposed=True), {})
         self._suppositions.clear()
 
-    def _add(self, flip: Flip) -> None:
+    def _add(self, flip: Flip, least: _Least) -> None:
+        """Keep a difference, unless it is that of a caller who has less."""
+        callers = least.setdefault((_key(flip.old, flip.new), flip.conditions), [])
+        if any(flip.probe.who.has_all_of(one) for one in callers):
+            return
+        callers.append(flip.probe.who)
         self._found.flips.append(flip)
         if len(self._found.flips) == MAX_FLIPS:
             raise _TooMuch(f"more than {MAX_FLIPS:,} kinds of requests that are decided differently")
@@ -227,6 +242,15 @@ class _Comparing:
 
 def _key(old: Outcome, new: Outcome) -> object:
     return old.reason, old.rule, new.reason, new.rule
+
+
+def _without_places(plan: Plan) -> Plan:
+    """The plan without where rules stand and what they are for, so that equal services are equal."""
+    services = [
+        replace(service, rules=tuple([replace(rule, location="", description="") for rule in service.rules]))
+        for service in plan.services
+    ]
+    return replace(plan, services=tuple(services))
 
 
 def _is_host(text: str) -> bool:

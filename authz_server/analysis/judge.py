@@ -51,6 +51,31 @@ class Who(Struct, frozen=True):
     user: User | None = None
     address: str = ""
 
+    @property
+    def weight(self) -> int:
+        """How much the caller has."""
+        user = self.user
+        had = 0 if user is None else 1 + len(user.scopes) + len(user.roles) + len(user.groups) + len(user.claims)
+        return had + (self.workload is not None) + (self.address != "")
+
+    def has_all_of(self, other: "Who") -> bool:
+        """Whether the caller is the other one, but for having more."""
+        mine, theirs = self.user, other.user
+        return (
+            other.workload in (None, self.workload)
+            and other.address in ("", self.address)
+            and (theirs is None or (mine is not None and _has_all_of(mine, theirs)))
+        )
+
+
+def _has_all_of(user: User, other: User) -> bool:
+    return (
+        (user.issuer, user.subject, user.actor) == (other.issuer, other.subject, other.actor)
+        and other.scopes <= user.scopes
+        and other.roles <= user.roles
+        and other.groups <= user.groups
+    )
+
 
 class Circumstances(Struct, frozen=True):
     """Everything else that rules may ask about."""

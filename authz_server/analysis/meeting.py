@@ -5,8 +5,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from authz_server.identity.spiffe import parse_spiffe_id
 from authz_server.analysis.judge import Who
+from authz_server.identity.spiffe import parse_spiffe_id
 from authz_server.model import Workload
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import ConditionRuntime
@@ -53,7 +53,9 @@ class Meeting:
         found = self._by_action.service(operation, None)
         if found is None:
             return []
-        return list({c.rule.id: self._rules[found.name, c.rule.id].rule for c in _all(found, operation, NOBODY)}.values())
+        return list(
+            {c.rule.id: self._rules[found.name, c.rule.id].rule for c in _all(found, operation, NOBODY)}.values()
+        )
 
     def by_action(self, operation: Operation) -> Met:
         """What the rules say whose `to` fits."""
@@ -98,5 +100,7 @@ def _rule_of(rule: Rule) -> RuleOf:
 
 
 def _open_to_all(service: Service) -> Service:
-    bare = [replace(r, callers=None, condition=None, answer=AnswerItem(), times=None, requires=None) for r in service.rules]
+    bare = [
+        replace(r, callers=None, condition=None, answer=AnswerItem(), times=None, requires=None) for r in service.rules
+    ]
     return replace(service, rules=tuple(bare), set_headers=())

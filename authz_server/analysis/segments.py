@@ -93,7 +93,9 @@ def _step(patterns: Sequence[Pattern], state: _State, depth: int, segment: str) 
 
 def _letters(patterns: Sequence[Pattern], alive: frozenset[int], depth: int) -> list[str]:
     """Segments that differ to some of the patterns; what only deny rules take for the same comes last."""
-    parts = [(patterns[n].segments[depth], patterns[n].folds) for n in sorted(alive) if depth < len(patterns[n].segments)]
+    parts = [
+        (patterns[n].segments[depth], patterns[n].folds) for n in sorted(alive) if depth < len(patterns[n].segments)
+    ]
     literals = list(dict.fromkeys(part.text for part, _ in parts if isinstance(part, Literal)))
     captures = [part for part, _ in parts if isinstance(part, Capture)]
     prefixes = list(dict.fromkeys(["", *(capture.prefix for capture in captures)]))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from authz_server.cli import check, config, dev, doctor, envoy, keys, serve, test, validate
+from authz_server.cli import check, config, dev, diff, doctor, envoy, keys, serve, test, validate
 
 app = typer.Typer(
     name="authz",
@@ -22,6 +22,7 @@ app.command("serve")(serve.serve)
 app.command("validate")(validate.validate)
 app.command("test")(test.run_tests)
 app.command("check")(check.check)
+app.command("diff")(diff.diff)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(envoy.app, name="envoy")

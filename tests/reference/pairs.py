@@ -148,7 +148,11 @@ class Pair:
         if "anonymous" in chosen:
             return {"anonymous": True}
         users: Document = {"issuer": self._chance.choice(["corp", "corp", "partner"])}
-        users |= {"scopes": self._some(["r", "w"])} if self._maybe(0.6) else {"subjects": [self._chance.choice(["ann", "bob"])]}
+        users |= (
+            {"scopes": self._some(["r", "w"])}
+            if self._maybe(0.6)
+            else {"subjects": [self._chance.choice(["ann", "bob"])]}
+        )
         values: Document = {
             "workloads": self._some(PATTERNS),
             "users": "any" if self._maybe(0.3) else users,
