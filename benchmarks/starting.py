@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from functools import partial
 
 from authz_server.dev.waiting import wait_until
@@ -17,7 +18,7 @@ LARGE = Policies(10_000, users=True, conditions=1_000)
 LARGE_NAME = "10,000 rules with 1,000 conditions"
 START = f"{LARGE_NAME}: from the start of `authz serve` to serving"
 MEMORY = f"{LARGE_NAME}: resident memory of a worker that serves"
-_WORKER_START = f"{LARGE_NAME}: from the start of a worker to serving"
+_WORKER_BACK = f"{LARGE_NAME}: from the end of a worker to serving of the next"
 _TIMES = 3
 _REPLACED_S = 60.0
 
@@ -32,12 +33,13 @@ def measure_starting(bench: Bench) -> list[Measurement]:
         with bench.cores.shared(), authz_server(directory, setup, bench.identities, socket=True) as server:
             assert server.control_pid is not None
             starts_of_all.append(age_s(server.control_pid))
+            began = time.monotonic()
             worker = _replace(server, server.control_pid)
-            starts.append(age_s(worker))
+            starts.append(time.monotonic() - began)
             memory.append(resident_bytes(worker) / 2**20)
     return [
         Measurement(START, "s", starts_of_all),
-        Measurement(_WORKER_START, "s", starts),
+        Measurement(_WORKER_BACK, "s", starts),
         Measurement(MEMORY, "MiB", memory),
     ]
 
