@@ -1,8 +1,7 @@
 """Activates snapshots on the workers in two steps, so that all of them switch or none does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 import structlog
 from msgspec import Struct
@@ -84,12 +83,6 @@ class Publisher:
                 if not await self._activate_one(worker):
                     raise NotActivated(f"worker {worker.slot} did not switch to the snapshot")
             self._workers[worker.slot] = worker
-
-    @asynccontextmanager
-    async def paused(self) -> AsyncIterator[None]:
-        """Nothing is activated within: a worker that finishes its calls decides by what it has."""
-        async with self._lock:
-            yield
 
     def remove(self, worker: WorkerProcess) -> None:
         """Forget a worker that has ended or soon will; until then nothing newer than it has is reported."""

@@ -121,10 +121,8 @@ class Supervisor:
         await asyncio.gather(task, return_exceptions=True)
         worker = self._running.get(slot)
         if worker is not None:
-            # What is reported active meanwhile would not be what this worker decides by.
-            async with self._publisher.paused():
-                self._withdraw(worker)
-                await worker.drain(grace_s)
+            self._withdraw(worker)
+            await worker.drain(grace_s)
             del self._running[slot]
         self._settings[slot] = settings
         try:

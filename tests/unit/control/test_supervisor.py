@@ -4,25 +4,23 @@ import asyncio
 import json
 import os
 import signal
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-import grpc
 import pytest
 from msgspec import structs
 from structlog.testing import capture_logs
 
 from authz_server.control.addresses import bound_address, listen_on
 from authz_server.control.errors import CannotStart
+from authz_server.control.process import WorkerProcess
 from authz_server.control.publisher import NotActivated
 from authz_server.control.supervisor import Patience
 from authz_server.dev.issuer import create_issuer
 from authz_server.errors import GrpcCode
-from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from authz_server.worker.address import Address, TcpAddress
+from authz_server.worker.address import TcpAddress
 from authz_server.worker.messages import SPARE_NAME
-from tests.unit.control.fleet import CHECK, PATIENCE_S, Fleet, content, fleet, request, run
+from tests.unit.control.fleet import PATIENCE_S, Fleet, content, fleet, request, run
 
 
 def test_a_worker_serves_only_with_a_snapshot(tmp_path: Path) -> None:
@@ -182,35 +180,25 @@ def spares() -> list[int]:
     return [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() == SPARE_NAME]
 
 
-def test_nobody_reaches_a_successor_that_has_no_snapshot(tmp_path: Path) -> None:
-    """Whoever asked the one before, asks on at the same address, and is never told that it is not ready."""
+def test_a_successor_listens_only_with_a_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked the one before asks on at the same address, and must not be told that it is not ready."""
+    listened: list[bool] = []
 
-    async def scenario() -> None:
-        with listen_on(TcpAddress("127.0.0.1", 0)) as listener:
-            address = bound_address(listener, TcpAddress("127.0.0.1", 0))
-        patience = Patience(heartbeat=0.05, first_pause=0.01)
-        async with fleet(tmp_path, 1, address=address, patience=patience) as made:
-            await made.publisher.publish(content(tmp_path, "r1"))
-            asked = asyncio.create_task(asyncio.to_thread(codes_until_restarted, address, made.restarts, 3))
-            for count in range(3):
-                os.kill(made.supervisor.pids()[0], signal.SIGKILL)
-                await made.until(lambda: len(made.restarts) > count and made.publisher.serving == {0})  # noqa: B023
-            assert await asked == {GrpcCode.OK}
+    async def scenario(made: Fleet) -> None:
+        await made.publisher.publish(content(tmp_path, "r1"))
+        add = made.publisher.add
 
-    asyncio.run(scenario())
+        async def look_and_add(worker: WorkerProcess) -> None:
+            listened.append(worker.listens)
+            await add(worker)
+            listened.append(worker.listens)
 
+        monkeypatch.setattr(made.publisher, "add", look_and_add)
+        os.kill(made.supervisor.pids()[0], signal.SIGKILL)
+        await made.until(lambda: made.restarts == [0] and made.publisher.serving == {0})
 
-def codes_until_restarted(address: Address, restarts: list[int], times: int) -> set[int]:
-    """What is answered until the worker has been restarted so often; that nobody answers is no answer."""
-    codes: set[int] = set()
-    answered = 0
-    with grpc.insecure_channel(str(address), [("grpc.max_reconnect_backoff_ms", 10)]) as channel:
-        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CHECK)
-        while len(restarts) < times or not answered:
-            with suppress(grpc.RpcError):
-                codes.add(CheckResponse.FromString(call(request().SerializeToString(), timeout=1)).status.code)
-                answered += len(restarts) >= times
-    return codes
+    run(scenario, tmp_path, workers=1)
+    assert listened == [False, False]
 
 
 def test_a_worker_that_ends_again_and_again_is_told_of(tmp_path: Path) -> None:
@@ -347,10 +335,14 @@ def test_nothing_is_reported_active_while_a_worker_finishes_its_calls(tmp_path: 
     async def scenario(made: Fleet) -> None:
         await made.publisher.publish(content(tmp_path, "r1"))
         draining = made.supervisor.pids()[0]
+        os.kill(draining, signal.SIGSTOP)
         replacing = asyncio.create_task(made.supervisor.replace(made.settings[:1], PATIENCE_S))
         await made.until(lambda: made.publisher.serving == {1})
-        await made.publisher.publish(content(tmp_path, "r2"))
-        assert not Path(f"/proc/{draining}").exists()
+        publishing = asyncio.create_task(made.publisher.publish(content(tmp_path, "r2")))
+        reported, _ = await asyncio.wait([publishing], timeout=0.5)
+        assert not reported
+        os.kill(draining, signal.SIGCONT)
+        await publishing
         await replacing
         assert [await made.revision(slot) for slot in (0, 1)] == ["r2", "r2"]
 

@@ -25,6 +25,7 @@ from authz_server.worker.calls import Call as ServerCall
 from authz_server.worker.calls import Handler
 from authz_server.worker.credentials import Credentials
 from authz_server.worker.health import METHOD as HEALTH_CHECK
+from authz_server.worker.key_pair import read_key_pair
 from authz_server.worker.limits import MAX_MESSAGE_BYTES
 from authz_server.worker.messages import TransportName, WorkerSettings, WorkerTls
 from authz_server.worker.server import CannotListen, CheckServer
@@ -363,6 +364,24 @@ def test_a_renewed_certificate_that_has_expired_is_not_taken(identities: Identit
     assert credentials.good
     [line] = [line for line in logs if line["event"] == "certificate_kept"]
     assert "expired at" in line["problem"]
+
+
+def test_key_and_certificate_are_of_one_reading(identities: Identities, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been checked is what is used, however often the files are replaced meanwhile."""
+    certificate = (identities.directory / "server.pem").read_bytes()
+    key = (identities.directory / "server.key").read_bytes()
+    read, seen = Path.read_bytes, []
+
+    def read_and_replace(path: Path) -> bytes:
+        content = read(path)
+        seen.append(path)
+        if len(seen) > 1:
+            identities.renew(identities.ca)
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_replace)
+    pair = read_key_pair(identities.tls)
+    assert (pair.certificate, pair.key) == (certificate, key)
 
 
 def test_no_handshake_fails_while_certificates_rotate(identities: Identities) -> None:
