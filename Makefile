@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run valid-port test lint format proto schema envoy bench fuzz fuzz-lean soak h2spec reloads clean
+.PHONY: help install run valid-port test lint format proto schema envoy bench fuzz fuzz-lean soak h2spec reloads sbom audit-deps clean
 
 help:
 	@echo "make run      the demo: a real Envoy, sample services and this server"
@@ -30,6 +30,8 @@ help:
 	@echo "make soak     a server behind Envoy while all sorts of things happen to it: make soak ARGS='--seconds 3600'"
 	@echo "make h2spec   the conformance tests of HTTP/2 against the lean transport; needs Go"
 	@echo "make reloads  a thousand changes of policies under load"
+	@echo "make sbom     the locked run-time dependencies as CycloneDX: sbom.cdx.json"
+	@echo "make audit-deps  whether they have known vulnerabilities; asks the package index"
 	@echo "make clean    remove what was installed, generated caches and the demo's files"
 
 install: $(INSTALLED)
@@ -93,6 +95,12 @@ h2spec: $(INSTALLED)
 
 reloads: $(INSTALLED)
 	$(BIN)/python -m tests.steady.reloads $(ARGS)
+
+sbom: $(INSTALLED)
+	$(BIN)/python tools/write_sbom.py
+
+audit-deps: $(INSTALLED)
+	$(BIN)/python tools/audit_deps.py
 
 clean:
 	rm -rf $(VENV) run tests/oidc/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

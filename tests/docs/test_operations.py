@@ -16,7 +16,7 @@ FROM_ELSEWHERE = {
     "<file>: …",
     "the audit spool is full: …",
     "requests are denied because …",
-    "the certificate … has expired",
+    "the certificate of the Check listener expired at …",
 }
 """What other objects explain of themselves, and these functions pass on."""
 
