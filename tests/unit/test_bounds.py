@@ -12,6 +12,7 @@ from tools.generate_bounds_docs import PAGE, SOURCE, all_bounds, page
 CONTAINERS = {"deque", "Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "OrderedDict", "defaultdict", "Counter"}
 EMPTY = {"dict", "list", "set", "bytearray"}
 LIVES_NO_LONGER_THAN_A_CALL = (
+    "analysis",
     "cli",
     "dev",
     "doctor",
