@@ -21,7 +21,7 @@ class Usage(Struct, frozen=True):
 
 
 def workers_of(control: int) -> list[int]:
-    """The process ids of the workers of a control process; none where that has ended."""
+    """The process ids of the workers of a control process, the spare one with them; none where that has ended."""
     found: set[int] = set()
     for children in Path(f"/proc/{control}/task").glob("*/children"):
         try:

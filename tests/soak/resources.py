@@ -39,8 +39,9 @@ class Resources:
         """Look at everything; gives what is too much."""
         self.looks += 1
         workers = self._site.workers()
-        if len(workers) != WORKERS:
-            yield f"there are {len(workers)} workers"
+        # Perhaps with the spare one.
+        if len(workers) not in (WORKERS, WORKERS + 1):
+            yield f"there are {len(workers)} processes of {WORKERS} workers"
         yield from self._look_at_process("control", self._site.server.pid)
         for worker in workers:
             yield from self._look_at_process("worker", worker)

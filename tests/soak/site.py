@@ -70,7 +70,7 @@ class Site:
         return self.stack.directory
 
     def workers(self) -> list[int]:
-        """The process ids of the workers."""
+        """The process ids of the workers, and of the spare process that waits to be one."""
         pids = workers_of(self.server.pid)
         self.seen_workers |= set(pids)
         return pids
