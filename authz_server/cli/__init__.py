@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from authz_server.cli import check, config, dev, diff, doctor, envoy, keys, serve, test, validate
+from authz_server.cli import check, config, dev, diff, doctor, envoy, keys, revisions, serve, test, validate
 
 app = typer.Typer(
     name="authz",
@@ -23,6 +23,8 @@ app.command("validate")(validate.validate)
 app.command("test")(test.run_tests)
 app.command("check")(check.check)
 app.command("diff")(diff.diff)
+app.command("revisions")(revisions.revisions)
+app.command("rollback")(revisions.rollback)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(envoy.app, name="envoy")

@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import structlog
 
-from authz_server.control.last_good import LastGood, NothingKept
+from authz_server.control.kept_policies import KeptPolicies, NothingKept
 from authz_server.control.settings import Settings
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler import KnownNames
@@ -24,7 +24,7 @@ class PolicyDirectory:
         directory: Path,
         known: KnownNames,
         metrics: ControlMetrics,
-        last_good: LastGood | None = None,
+        last_good: KeptPolicies | None = None,
         judge: Judge | None = None,
     ) -> None:
         """`last_good` is what decides where the directory is broken at the start; `judge` may refuse good policies."""
@@ -79,7 +79,7 @@ class PolicyDirectory:
             return False
         log = structlog.get_logger()
         try:
-            activated, files = last_good.read()
+            activated, files, _ = last_good.read()
         except NothingKept as error:
             log.error("last_good_refused", file=str(last_good.path), problem=str(error))
             return False

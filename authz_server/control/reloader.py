@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from authz_server.control.keeping import Keeper
+from authz_server.control.kept_policies import size_of
 from authz_server.control.policies import PolicyDirectory
 from authz_server.control.publisher import Content, NotActivated, Publisher
 from authz_server.control.trust import Trust
@@ -145,8 +146,7 @@ class Reloader:
         plan, stale_from = content.plan, content.stale_from
         about: dict[str, object] = {
             "revision": plan.revision,
-            "services": len(plan.services),
-            "rules": sum(len(service.rules) for service in plan.services),
+            **size_of(plan)._asdict(),
             "generation": generation,
         }
         if stale_from is not None:
@@ -155,6 +155,6 @@ class Reloader:
             return
         files = self._policies.take_files()
         if self._keeper is not None:
-            await self._keeper.keep(files)
+            await self._keeper.keep(files, size_of(plan))
         self._metrics.policies_activated(plan.revision, time.time(), len(self._policies.problems))
         structlog.get_logger().info(event, **about)

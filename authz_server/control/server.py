@@ -22,7 +22,7 @@ from authz_server.control.audit import AuditTask
 from authz_server.control.endpoints import EndpointsFile
 from authz_server.control.errors import CannotStart
 from authz_server.control.keeping import Keeper
-from authz_server.control.last_good import FILE_NAME, LastGood
+from authz_server.control.kept_policies import LAST_GOOD, KeptPolicies
 from authz_server.control.listener_certificate import ListenerCertificate
 from authz_server.control.lock import DirectoryLock, Locked
 from authz_server.control.policies import PolicyDirectory, known_names
@@ -30,6 +30,7 @@ from authz_server.control.publisher import Publisher
 from authz_server.control.readiness import Policies, Readiness, Workers, readiness
 from authz_server.control.reconfiguration import Reconfiguration
 from authz_server.control.reloader import Reloader
+from authz_server.control.revisions import revisions_of
 from authz_server.control.settings import Settings
 from authz_server.control.settings.load import DEFAULT_FILE
 from authz_server.control.settings_check import unusable_group, unusable_tls
@@ -123,7 +124,7 @@ class _Server:
         directory, last_good = self._settings.policies.directory, self._last_good
         known, judge = known_names(self._settings), _judge(self._settings)
         self._policies = PolicyDirectory(directory, known, self._metrics, last_good, judge)
-        self._keeper = None if last_good is None else Keeper(last_good, self._metrics)
+        self._keeper = Keeper(last_good, self._metrics, revisions=revisions_of(self._settings))
         self._reloader = Reloader(
             self._policies,
             self._trust,
@@ -229,8 +230,8 @@ class _Server:
         bad = [problem for part in parts for problem in part.problems()]
         if self._reloader.activation_problem is not None:
             bad.append(f"the newest policies or keys could not be activated: {self._reloader.activation_problem}")
-        if self._keeper is not None and self._keeper.problem is not None:
-            bad.append(f"the policies that decide are not kept for a start: {self._keeper.problem}")
+        if self._keeper.problem is not None:
+            bad.append(f"the policies that decide are not kept: {self._keeper.problem}")
         bad += self._audit.problems()
         workers = Workers(len(self._publisher.serving), len(self._workers))
         missing = self._trust.missing() | self._certificate.missing()
@@ -305,9 +306,9 @@ def _judge(settings: Settings) -> Judge | None:
     return Gate(identity_settings(settings), settings.bodies.max, settings.reload.tests_limit)
 
 
-def _last_good(settings: Settings) -> LastGood | None:
+def _last_good(settings: Settings) -> KeptPolicies | None:
     """Where policies are kept; None, and nothing there, where they are not to be. Raises OSError."""
-    last_good = LastGood(settings.run_directory / FILE_NAME, settings.policies.directory)
+    last_good = KeptPolicies(settings.run_directory / LAST_GOOD, settings.policies.directory)
     if settings.policies.keep_last_good:
         return last_good
     # What is left there would be older than what decides meanwhile.

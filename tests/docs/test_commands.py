@@ -32,6 +32,12 @@ RUN_ELSEWHERE = {
     "authz keys create --owner nightly-report --scope orders:read --network 10.1.0.0/16 --expires 30d": (
         "tests/unit/cli/test_keys.py::test_a_key_is_printed_once"
     ),
+    "authz revisions --config authz.yaml": (
+        "tests/unit/cli/test_revisions.py::test_revisions_are_listed_with_the_latest_first"
+    ),
+    "authz rollback 15bee6dc --config authz.yaml": (
+        "tests/unit/cli/test_revisions.py::test_a_rollback_says_how_to_undo_it"
+    ),
     "pip install .": "tests/docs/test_commands.py::test_the_clone_can_be_installed",
     "docker build -f deploy/Dockerfile -t authz-server .": (
         "tests/compose/test_compose.py::test_a_request_through_envoy_is_answered_and_recorded_once"

@@ -23,6 +23,18 @@ from authz_server.worker.address import TcpAddress, UnixAddress
 from authz_server.worker.messages import TransportName
 
 
+class RevisionSettings(Section):
+    """The texts of policies that decided before, in `run_directory`: for `authz revisions`, `rollback` and
+    `explain`."""
+
+    noun: ClassVar[str] = "`revisions`"
+
+    keep: Annotated[int, Field(ge=0, le=1000)] = 20
+    """How many are kept at most, the latest; 0 keeps none."""
+    size: Annotated[Size, size_from("1MB", "100GB")] = Field(default="64MB", validate_default=True)
+    """Of all together, on disk. The latest is kept however large it is."""
+
+
 class PolicySettings(Section):
     """Where the policies are."""
 
@@ -35,6 +47,7 @@ class PolicySettings(Section):
     event told of."""
     keep_last_good: bool = True
     """Whether the policies that decide are kept in `run_directory`, for a start at which their directory is broken."""
+    revisions: RevisionSettings = Field(default={}, validate_default=True)
 
 
 class ReloadSettings(Section):
@@ -163,7 +176,7 @@ class Settings(Section):
     log: LogSettings = Field(default={}, validate_default=True)
     run_directory: FilePath = Field(default="run", validate_default=True)
     """Files of the running server: its lock, metrics, records on their way to the audit file, the last good
-    policies."""
+    policies and earlier revisions."""
 
     @property
     def transport(self) -> TransportName:

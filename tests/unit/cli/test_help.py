@@ -10,7 +10,19 @@ from authz_server.cli import app
 
 @pytest.mark.parametrize(
     "command",
-    ["serve", "validate", "check", "diff", "config show", "config schema", "envoy config", "dev ca", "dev keys"],
+    [
+        "serve",
+        "validate",
+        "check",
+        "diff",
+        "revisions",
+        "rollback",
+        "config show",
+        "config schema",
+        "envoy config",
+        "dev ca",
+        "dev keys",
+    ],
 )
 def test_help_has_examples(command: str) -> None:
     """As somebody would type them."""

@@ -8,13 +8,14 @@ from threading import Event
 from structlog.testing import capture_logs
 
 from authz_server.control.keeping import Keeper
-from authz_server.control.last_good import LastGood
-from authz_server.policy.files import PolicyFile, policy_file
+from authz_server.control.kept_policies import KeptPolicies, Size
+from authz_server.control.revisions import Revisions
+from authz_server.policy.files import PolicyFile, policy_file, revision
 from authz_server.telemetry.control_metrics import ControlMetrics
 from tests.unit.control.fleet import PATIENCE_S
 
 
-class Disk(LastGood):
+class Disk(KeptPolicies):
     """One that can be full, or stand still."""
 
     def __init__(self, directory: Path) -> None:
@@ -24,12 +25,12 @@ class Disk(LastGood):
         self.moves.set()
         self.written: list[bytes] = []
 
-    def write(self, files: Sequence[PolicyFile], activated: float) -> None:
+    def write(self, files: Sequence[PolicyFile], activated: float, size: Size | None = None) -> None:
         """Write, as soon as the disk moves."""
         self.moves.wait(PATIENCE_S)
         if self.full:
             raise OSError(28, "No space left on device")
-        super().write(files, activated)
+        super().write(files, activated, size)
         self.written.append(files[0].content)
 
 
@@ -109,3 +110,30 @@ def test_a_disk_that_stands_still_holds_nobody_up(tmp_path: Path) -> None:
         assert scene.keeper.problem is None
 
     asyncio.run(scenario())
+
+
+def test_a_revision_that_cannot_be_kept_is_told_and_tried_again(tmp_path: Path) -> None:
+    """What is kept for a start stays; without that, revisions are kept all the same."""
+
+    async def scenario(last_good: KeptPolicies | None) -> None:
+        directory = tmp_path / "revisions"
+        directory.write_text("in the way")
+        revisions = Revisions(directory, Path("/p"), 9, 1 << 20)
+        keeper = Keeper(last_good, ControlMetrics(tmp_path / "metrics"), PATIENCE_S, lambda: 5.0, revisions)
+        files = [policy_file(Path("/p"), "a.yaml", b"one")]
+        with capture_logs() as logs:
+            await keeper.keep(files, Size(1, 2))
+        assert [(line["event"], line["file"]) for line in logs] == [("revision_not_kept", str(directory))]
+        assert keeper.problem == "File exists"
+        directory.unlink()
+        await keeper.go_on()
+        assert keeper.problem is None
+        kept = revisions.read(revision(files))
+        assert (kept.activated, kept.size, list(kept.files)) == (5.0, (1, 2), files)
+        (directory / kept.revision).unlink()
+        directory.rmdir()
+
+    last_good = KeptPolicies(tmp_path / "kept", Path("/p"))
+    asyncio.run(scenario(last_good))
+    assert last_good.read().files
+    asyncio.run(scenario(None))

@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 from structlog.testing import capture_logs
 
-from authz_server.control.last_good import LastGood
+from authz_server.control.kept_policies import KeptPolicies
 from authz_server.control.policies import PolicyDirectory
 from authz_server.identity.settings import IdentitySettings
 from authz_server.policy.compiler import KnownNames
@@ -40,7 +40,7 @@ class Policies:
     def __init__(self, tmp_path: Path) -> None:
         self.metrics = ControlMetrics(tmp_path / "metrics")
         self.file = tmp_path / "policies" / "orders.yaml"
-        self.last_good = LastGood(tmp_path / "kept", self.file.parent)
+        self.last_good = KeptPolicies(tmp_path / "kept", self.file.parent)
         self.restart()
 
     def restart(self, *issuers: str, judge: Judge | None = None) -> None:

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authz_server.control.keeping import Keeper
-from authz_server.control.last_good import LastGood
+from authz_server.control.kept_policies import KeptPolicies, Size
 from authz_server.control.policies import PolicyDirectory, known_names
 from authz_server.control.reloader import Reloader
 from authz_server.control.settings import Settings
@@ -30,7 +30,7 @@ RESCAN_S = 5.0
 class Scene:
     """A fleet with policies and keys in files, and a clock that a test moves."""
 
-    def __init__(self, made: Fleet, directory: Path, disk: LastGood | None = None) -> None:
+    def __init__(self, made: Fleet, directory: Path, disk: KeptPolicies | None = None) -> None:
         self.now = 0.0
         self.file = directory / "policies" / "orders.yaml"
         self.file.parent.mkdir()
@@ -135,17 +135,17 @@ def test_what_could_not_be_activated_is_tried_again_after_a_pause(tmp_path: Path
     asyncio.run(scenario())
 
 
-class StillDisk(LastGood):
+class StillDisk(KeptPolicies):
     """One that stands still until it is told to move."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory / "kept", directory / "policies")
         self.moves = Event()
 
-    def write(self, files: Sequence[PolicyFile], activated: float) -> None:
+    def write(self, files: Sequence[PolicyFile], activated: float, size: Size | None = None) -> None:
         """Write, as soon as the disk moves."""
         self.moves.wait(PATIENCE_S)
-        super().write(files, activated)
+        super().write(files, activated, size)
 
 
 def test_a_change_decides_at_once_and_is_reported_when_it_is_kept(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The policies that decided last, on disk, for a start at which their directory is broken.
+"""Policies that decided, on disk: the last ones for a start with a broken directory, earlier ones as revisions.
 
-The file holds the texts, not what was made of them: whoever reads it compiles them again, with the program and the
+A file holds the texts, not what was made of them: whoever reads it compiles them again, with the program and the
 configuration of that moment. It is a line with the format, the SHA-256 of what follows, and that: a MessagePack object.
 """
 
@@ -17,8 +17,9 @@ from msgspec import Struct
 
 from authz_server.control.secret_file import write_secret_file
 from authz_server.policy.files import MAX_FILES, MAX_TOTAL_BYTES, PolicyFile, policy_file, revision
+from authz_server.policy.plan import Plan
 
-FILE_NAME = "policies.last-good"
+LAST_GOOD = "policies.last-good"
 _FORMAT = b"authz-server last good policies, format 1\n"
 _CHECKSUM_BYTES = sha256().digest_size
 # Paths are of the kernel's length at most.
@@ -37,6 +38,21 @@ class _Kept(Struct, frozen=True):
     """The version that wrote this."""
     files: tuple[tuple[bytes, bytes], ...]
     """Path below the directory, and content."""
+    services: int | None = None
+    rules: int | None = None
+    """How many there are, where somebody has counted."""
+
+
+class Size(NamedTuple):
+    """How much policies hold."""
+
+    services: int
+    rules: int
+
+
+def size_of(plan: Plan) -> Size:
+    """How much there is in these policies."""
+    return Size(len(plan.services), sum(len(service.rules) for service in plan.services))
 
 
 class Kept(NamedTuple):
@@ -45,21 +61,22 @@ class Kept(NamedTuple):
     activated: float
     """When they began to, in seconds since the epoch."""
     files: list[PolicyFile]
+    size: Size | None = None
 
 
 class NothingKept(Exception):
     """There is nothing that may be used; says why, for people."""
 
 
-class LastGood:
-    """The file of one server. Its methods block."""
+class KeptPolicies:
+    """One file, of one server. Its methods block."""
 
     def __init__(self, path: Path, directory: Path) -> None:
         """`directory` is the one of the policies: what was read elsewhere is never used."""
         self.path = path
         self._directory = directory.absolute()
 
-    def write(self, files: Sequence[PolicyFile], activated: float) -> None:
+    def write(self, files: Sequence[PolicyFile], activated: float, size: Size | None = None) -> None:
         """Replace what is kept in one step; after a crash it is whole, the one or the other. Raises OSError."""
         kept = _Kept(
             os.fsencode(self._directory),
@@ -67,6 +84,7 @@ class LastGood:
             activated,
             version("authz-server"),
             tuple([(os.fsencode(file.path), file.content) for file in files]),
+            *([] if size is None else size),
         )
         payload = msgspec.msgpack.encode(kept)
         write_secret_file(self.path, b"".join((_FORMAT, sha256(payload).digest(), payload)))
@@ -89,7 +107,8 @@ class LastGood:
         files = [policy_file(self._directory, os.fsdecode(path), content) for path, content in kept.files]
         if revision(files) != kept.revision:
             raise NothingKept(f"its files are not those of its revision {kept.revision!r}")
-        return Kept(kept.activated, files)
+        size = None if kept.services is None or kept.rules is None else Size(kept.services, kept.rules)
+        return Kept(kept.activated, files, size)
 
     def remove(self) -> None:
         """Keep nothing. Raises OSError."""
@@ -120,6 +139,6 @@ def _check_owner(info: os.stat_result) -> None:
     if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:
         raise NothingKept("it is no regular file of its own")
     if info.st_uid != os.geteuid():
-        raise NothingKept(f"it belongs to the user {info.st_uid}, and this server runs as {os.geteuid()}")
+        raise NothingKept(f"it belongs to the user {info.st_uid}, and this runs as {os.geteuid()}")
     if stat.S_IMODE(info.st_mode) & 0o077:
         raise NothingKept(f"others may use it: its mode is {stat.S_IMODE(info.st_mode):04o}, not 0600")

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from authz_server.control.last_good import LastGood, NothingKept
+from authz_server.control.kept_policies import KeptPolicies, NothingKept, Size
 from authz_server.policy.files import read_directory
 from tests.builders import write_policies
 from tests.unit.control.server_process import POLICY
@@ -18,18 +18,18 @@ FORMAT = b"authz-server last good policies, format 1\n"
 
 
 @pytest.fixture(name="last_good")
-def _last_good(tmp_path: Path) -> LastGood:
+def _last_good(tmp_path: Path) -> KeptPolicies:
     """With two files kept, one of them in a folder with a name that is no UTF-8."""
     directory = write_policies(tmp_path / "policies", {"orders.yaml": POLICY, "shop/more.yaml": "kind: roles"})
     (directory / os.fsdecode(b"\xff.yaml")).write_text("# odd\n")
-    kept = LastGood(tmp_path / "kept", directory)
-    kept.write(read_directory(directory)[0], ACTIVATED)
+    kept = KeptPolicies(tmp_path / "kept", directory)
+    kept.write(read_directory(directory)[0], ACTIVATED, Size(2, 3))
     return kept
 
 
-def test_what_was_kept_comes_back(last_good: LastGood, tmp_path: Path) -> None:
+def test_what_was_kept_comes_back(last_good: KeptPolicies, tmp_path: Path) -> None:
     """The very files, by path, folders and content, and when they began to decide; for the owner alone."""
-    assert last_good.read() == (ACTIVATED, read_directory(tmp_path / "policies")[0])
+    assert last_good.read() == (ACTIVATED, read_directory(tmp_path / "policies")[0], (2, 3))
     assert last_good.path.stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "policies"]
 
@@ -87,7 +87,7 @@ def into_directory(path: Path) -> None:
     ],
 )
 def test_what_may_not_be_used_is_refused_with_the_reason(
-    last_good: LastGood, damage: Callable[[Path], None], problem: str
+    last_good: KeptPolicies, damage: Callable[[Path], None], problem: str
 ) -> None:
     """Damaged, of another directory, or where somebody else could have put it."""
     damage(last_good.path)
@@ -95,7 +95,7 @@ def test_what_may_not_be_used_is_refused_with_the_reason(
         last_good.read()
 
 
-def test_the_file_of_another_user_is_refused(last_good: LastGood, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_of_another_user_is_refused(last_good: KeptPolicies, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a directory that others can write, the owner tells who made it."""
     owner = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
@@ -103,7 +103,7 @@ def test_the_file_of_another_user_is_refused(last_good: LastGood, monkeypatch: p
         last_good.read()
 
 
-def test_a_write_that_fails_leaves_what_was_there(last_good: LastGood, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_what_was_there(last_good: KeptPolicies, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole, and nothing beside it."""
     before = last_good.path.read_bytes()
 

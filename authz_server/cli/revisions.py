@@ -1,0 +1,128 @@
+"""`authz revisions` and `authz rollback`: the policies that decided before, and back to them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from authz_server.cli.configuration import ConfigOption, counted, load_with_file_or_exit, print_problems
+from authz_server.documents.instants import instant
+
+if TYPE_CHECKING:
+    from authz_server.control.revisions import Revision
+    from authz_server.control.rollback import RolledBack
+
+
+def revisions(
+    config: ConfigOption = None, as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False
+) -> None:
+    """List the policies that decided before, the latest first.
+
+    Each activation of policies is kept in the run directory, by its hash: see `policies.revisions` of the
+    configuration. Run it as the user of the server. Exit codes: 0 listed, 1 some cannot be used, 2 wrong usage.
+
+    \b
+    Examples:
+      authz revisions --config authz.yaml
+      authz revisions --json | jq '.revisions[0].revision'
+    """
+    from authz_server.control.revisions import NoRevision, revisions_of
+    from authz_server.policy.files import read_directory, revision
+
+    settings, _ = load_with_file_or_exit(config)
+    store, directory = revisions_of(settings), settings.policies.directory
+    here = revision(read_directory(directory)[0])
+    found: list[Revision] = []
+    problems: list[str] = []
+    for name in store.names():
+        try:
+            found.append(store.read(name))
+        except NoRevision as error:
+            problems.append(str(error))
+    if as_json:
+        rows = [_row(each, here) for each in found]
+        typer.echo(msgspec.json.encode({"revisions": rows, "problems": problems}).decode())
+    else:
+        for each in found:
+            typer.echo(_line(each, here))
+        if not found:
+            typer.echo(f"no revision is kept below {store.directory}")
+        elif here not in [each.revision for each in found]:
+            typer.echo(f"{directory} holds {here}, which is not kept")
+    for problem in problems:
+        typer.echo(f"authz: {problem}", err=True)
+    raise typer.Exit(1 if problems else 0)
+
+
+def _row(each: "Revision", here: str) -> dict[str, object]:
+    return {
+        "revision": each.revision,
+        "activated": instant(each.activated),
+        "services": each.size and each.size.services,
+        "rules": each.size and each.size.rules,
+        "files": len(each.files),
+        "in_directory": each.revision == here,
+    }
+
+
+def _line(each: "Revision", here: str) -> str:
+    size = "never decided" if each.size is None else f"{counted(each.size.services, 'service')}, "
+    if each.size is not None:
+        size += counted(each.size.rules, "rule")
+    mark = "  in the directory" if each.revision == here else ""
+    return f"{each.revision}  {instant(each.activated)}  {size}{mark}"
+
+
+def rollback(
+    revision: Annotated[str, typer.Argument(metavar="REV", help="The revision, or its first digits.")],
+    config: ConfigOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where the directory has changes that no server has activated.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Put policies that decided before back in place.
+
+    What the directory holds is kept as a revision first, so that this can be undone; files that are no policies are
+    left alone. A running server takes the policies up like any edit, all at once. Exit codes: 0 done, 1 not done,
+    2 wrong usage.
+
+    \b
+    Examples:
+      authz revisions                          what there is
+      authz rollback 3f6c1b0a
+      authz rollback 3f6c1b0a --force          also when an edit was never activated
+    """
+    from authz_server.control.policies import known_names
+    from authz_server.control.revisions import NoRevision, revisions_of
+    from authz_server.control.rollback import NotRolledBack, Unfinished, roll_back
+
+    settings, file = load_with_file_or_exit(config)
+    store, directory = revisions_of(settings), settings.policies.directory
+    known = None if file is None else known_names(settings)
+    try:
+        wanted = store.read(store.full_name(revision))
+        done = roll_back(store, directory, wanted, known, force=force)
+    except NoRevision as error:
+        typer.echo(f"authz: {error}; `authz revisions` lists them", err=True)
+        raise typer.Exit(1) from None
+    except NotRolledBack as error:
+        print_problems(error.problems)
+        hint = "" if force or error.problems else "; --force keeps them as a revision and goes on"
+        typer.echo(f"authz: nothing was changed: {error}{hint}", err=True)
+        raise typer.Exit(1) from None
+    except Unfinished as error:
+        typer.echo(f"authz: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(msgspec.json.encode(done).decode() if as_json else _in_words(done, directory))
+
+
+def _in_words(done: "RolledBack", directory: Path) -> str:
+    if not done.written and not done.removed:
+        return f"{directory} holds the revision {done.revision} already"
+    lines = [f"{directory} holds the revision {done.revision} again"]
+    lines += [f"  written  {path}" for path in done.written] + [f"  removed  {path}" for path in done.removed]
+    if done.before is not None:
+        lines.append(f"undo it with: authz rollback {done.before}")
+    return "\n".join(lines)

@@ -1,0 +1,124 @@
+"""`authz revisions` and `authz rollback`."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from authz_server.cli import app
+from authz_server.control.kept_policies import Size
+from authz_server.control.revisions import Revisions
+from authz_server.policy.files import read_directory, revision
+from tests.builders import write_policies
+from tests.unit.control.server_process import POLICY
+
+
+def run(*arguments: str) -> Result:
+    """Run the command in this directory, with its defaults."""
+    return CliRunner().invoke(app, list(arguments))
+
+
+class Scene:
+    """Two revisions that a server has kept; the later one is in the directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "policies" / "orders.yaml"
+        self.store = Revisions(directory / "run" / "revisions", self.file.parent, 9, 1 << 20)
+        self.first, self.second = [self.edit(text) for text in (POLICY, POLICY.replace("GET", "PUT"))]
+
+    def edit(self, text: str, *, activate: bool = True) -> str:
+        """Write the policies, which a server activates."""
+        write_policies(self.file.parent, {self.file.name: text})
+        files = read_directory(self.file.parent)[0]
+        if activate:
+            self.store.write(files, 1772442000.0, Size(1, 2))
+        return revision(files)
+
+
+@pytest.fixture(name="scene")
+def _scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """And there we are."""
+    monkeypatch.chdir(tmp_path)
+    return Scene(tmp_path)
+
+
+def test_revisions_are_listed_with_the_latest_first(scene: Scene) -> None:
+    """And which of them the directory holds."""
+    result = run("revisions")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == [
+        f"{scene.second}  2026-03-02T09:00:00Z  1 service, 2 rules  in the directory",
+        f"{scene.first}  2026-03-02T09:00:00Z  1 service, 2 rules",
+    ]
+    listed = json.loads(run("revisions", "--json").output)
+    assert listed["problems"] == []
+    assert listed["revisions"][1] == {
+        "revision": scene.first,
+        "activated": "2026-03-02T09:00:00Z",
+        "services": 1,
+        "rules": 2,
+        "files": 1,
+        "in_directory": False,
+    }
+
+
+def test_an_edit_that_is_not_kept_is_told(scene: Scene) -> None:
+    """Such as one that no server has taken yet."""
+    edited = scene.edit("kind: half", activate=False)
+    assert run("revisions").output.splitlines()[-1].endswith(f"holds {edited}, which is not kept")
+
+
+def test_a_revision_that_is_damaged_is_told(scene: Scene) -> None:
+    """Exit code 1; the others are listed."""
+    (scene.store.directory / scene.first).write_bytes(b"")
+    result = run("revisions")
+    assert result.exit_code == 1
+    assert result.stdout.count("\n") == 1
+    assert f"authz: the revision {scene.first} cannot be used" in result.stderr
+
+
+def test_a_rollback_says_how_to_undo_it(scene: Scene) -> None:
+    """And doing so brings everything back."""
+    result = run("rollback", scene.first[:8])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[1:] == ["  written  orders.yaml", f"undo it with: authz rollback {scene.second}"]
+    assert "GET" in scene.file.read_text()
+    undone = run("rollback", scene.second, "--json")
+    assert json.loads(undone.output) == {
+        "revision": scene.second,
+        "before": scene.first,
+        "written": ["orders.yaml"],
+        "removed": [],
+    }
+    assert run("rollback", scene.second).output.endswith(f"holds the revision {scene.second} already\n")
+
+
+def test_an_edit_that_never_decided_needs_force(scene: Scene) -> None:
+    """Then it is a revision that never decided."""
+    edited = scene.edit("kind: half", activate=False)
+    refused = run("rollback", scene.first)
+    assert refused.exit_code == 1
+    assert "authz: nothing was changed: the directory has changes" in refused.stderr
+    assert "--force" in refused.stderr
+    assert run("rollback", scene.first, "--force").exit_code == 0
+    assert f"{edited}  " in run("revisions").output
+    assert "never decided" in run("revisions").output
+
+
+def test_a_revision_that_is_not_kept_cannot_be_put_back(scene: Scene) -> None:
+    """Nor can what is none."""
+    assert "no revision that begins with" in run("rollback", "0" * 32).stderr
+    assert "is no revision" in run("rollback", "HEAD").stderr
+    assert run("rollback", "HEAD").exit_code == 1
+    assert scene.file.exists()
+
+
+def test_a_revision_that_this_version_refuses_is_not_put_back(scene: Scene) -> None:
+    """With its problems."""
+    bad = scene.edit("kind: servce\n")
+    scene.edit(POLICY)
+    result = run("rollback", bad)
+    assert result.exit_code == 1
+    assert "orders.yaml:1:7" in result.stderr
+    assert "does not fit this configuration or version any more" in result.stderr
