@@ -97,6 +97,8 @@ class _Measure:
             self._decided(facts, decision.rule)
         for rule in decision.audited:
             self._decided(facts, rule)
+        if decision.service is None:
+            return
         denied = decision.reason in _DENIALS_BY_RULES
         for candidate, evaluation in facts.fitting(facts.index):
             rule_of_service = self._rules[facts.service.name, candidate.rule.id]

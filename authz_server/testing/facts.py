@@ -6,19 +6,20 @@ from msgspec import Struct
 
 from authz_server.errors import Refused
 from authz_server.model import Decision
+from authz_server.pipeline import SERVICE_EXTENSION
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation
 from authz_server.policy.every_reading import operations_of
 from authz_server.policy.index import Candidate, ServiceIndex
 from authz_server.policy.operation_index import OperationIndex
 from authz_server.policy.plan import Service
-from authz_server.request.operation import Operation
+from authz_server.request.operation import Operation, canonical_operation
 from authz_server.testing.engine import Engine
 from authz_server.testing.runner import Outcome
 
 
 class Facts(Struct, frozen=True):
-    """A case that the rules of a service were asked about."""
+    """A case that the rules of a service have to do with."""
 
     outcome: Outcome
     service: Service
@@ -58,12 +59,13 @@ class Facts(Struct, frozen=True):
 
 
 def facts_of(outcome: Outcome, engine: Engine, services: dict[str, Service]) -> Facts | None:
-    """What a case has to do with rules; None where none was asked. `services` are those of the plan by name."""
+    """What a case has to do with rules; None where no rule can matter. `services` are those of the plan by name."""
     decision, request = outcome.decision, outcome.case.request
-    service = services.get(decision.service or "")
-    if service is None:
-        return None
     try:
+        name = decision.service or _audited(outcome, engine)
+        if name is None:
+            return None
+        service = services[name]
         operations: list[Operation] = [operation for operation, _ in operations_of(request, lenient=service.lenient)]
     except Refused:
         return None
@@ -72,6 +74,16 @@ def facts_of(outcome: Outcome, engine: Engine, services: dict[str, Service]) -> 
     evaluations = tuple([Evaluation(operation, *who) for operation in operations])
     caller = Caller(decision.workload, decision.user, operations[0].client_ip)
     return Facts(outcome, service, index, caller, evaluations)
+
+
+def _audited(outcome: Outcome, engine: Engine) -> str | None:
+    """The service in audit of a request that was refused before its rules were asked. Raises Refused.
+
+    Whether a bad credential is refused there depends on its guardrails.
+    """
+    request = outcome.case.request
+    found = engine.policies.service(canonical_operation(request), request.extensions.get(SERVICE_EXTENSION))
+    return found.name if found is not None and found.audit else None
 
 
 def _rules_that_apply(index: ServiceIndex) -> list[OperationIndex[Candidate]]:

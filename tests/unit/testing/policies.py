@@ -9,6 +9,7 @@ from authz_server.identity.settings import IdentitySettings
 from authz_server.policy.loader import load_policies
 from authz_server.policy.parsing import ParsedFile
 from authz_server.policy.plan import Plan
+from authz_server.testing.cases import BoundCase, cases_of
 from authz_server.testing.gate import Gate
 from authz_server.testing.runner import Outcome
 from authz_server.testing.session import Session
@@ -52,6 +53,11 @@ class Policies(Struct, frozen=True):
         """What a gate says, each with its place and code."""
         found = gate(self.plan, self.files)
         return [f"{each.position.line}:{each.position.column} {each.code} {each.message}" for each in found]
+
+
+def cases_of_files(policies: Policies) -> list[BoundCase]:
+    """All cases of the policies."""
+    return list(cases_of(policies.files, NOW))
 
 
 def loaded(directory: Path, files: Mapping[str, str]) -> Policies:

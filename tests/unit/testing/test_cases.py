@@ -94,7 +94,7 @@ CASES = {
     "{method: GET, path: /socket}": "{decision: deny}",
     "{method: GET, path: /a/../day}": "{decision: deny, reason: ambiguous_path}",
     "{method: GET, path: /day, headers: {authorization: Bearer forged}}": "{decision: deny, reason: token_invalid}",
-    "{as: ann, method: GET, path: /day, headers: {authorization: Bearer a}}": "{decision: deny}",
+    "{as: ann, method: GET, path: /, headers: {authorization: X a}}": "{decision: deny, reason: malformed_request}",
     "{method: GET, path: /day, service: orders}": "{decision: allow}",
     "{method: GET, path: /day, service: unknown}": "{decision: deny, reason: no_service}",
 }

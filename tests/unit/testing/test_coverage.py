@@ -33,7 +33,7 @@ rules:
     schedule: {days: [mon], zone: UTC}
   - id: never
     effect: deny
-    to: [{paths: [/never]}]
+    to: [{paths: [/never, "/never/**"]}]
     when: has_user
   - id: rehearsed
     effect: deny
@@ -130,6 +130,9 @@ def test_an_allow_rule_is_not_asked_where_a_deny_rule_decides(tmp_path: Path) ->
     """Its conditions make no difference there; those of the deny rule do."""
     assert covered(tmp_path, "as: ann, method: OPTIONS, path: /never") == [ALL[15], ALL[16]]
     assert covered(tmp_path, "method: OPTIONS, path: /never") == [ALL[17]]
+    unfit = 'method: POST, path: "/never/b?dry=no", headers: {x-tenant: other}'
+    assert covered(tmp_path, unfit) == [ALL[7], ALL[17]]
+    assert covered(tmp_path, f"as: ann, {unfit}") == [ALL[15], ALL[16]]
 
 
 def test_a_rule_in_audit_is_covered_where_it_would_decide(tmp_path: Path) -> None:
@@ -148,6 +151,35 @@ def test_a_guardrail_counts_once_however_many_services_it_guards(tmp_path: Path)
     ]
     files["a_test.yaml"] = "kind: tests\nmatrix: {host: a.example, callers: [anonymous], requests: {trace: TRACE /}}\n"
     assert loaded(tmp_path, files).uncovered() == []
+
+
+def test_a_request_that_was_refused_before_any_rule_was_asked_covers_nothing(tmp_path: Path) -> None:
+    """Such as one with a bad credential, of a service in audit whose guardrails ask who the user is."""
+    files = {
+        "guardrails.yaml": """
+            kind: guardrails
+            rules: [{id: no-bob, effect: deny, from: [{users: {issuer: corp, subjects: [bob]}}]}]
+        """,
+        "orders.yaml": """
+            kind: service
+            name: orders
+            hosts: [orders.shop.example]
+            mode: audit
+            rules: [{id: by-night, effect: deny, when: now.getHours() < 6}]
+        """,
+        "orders_test.yaml": """
+            kind: tests
+            now: "2026-03-02T10:00:00Z"
+            tests:
+              - name: forged
+                request: {method: GET, host: orders.shop.example, path: /, headers: {authorization: Bearer forged}}
+                expect: {decision: deny, reason: token_invalid}
+        """,
+    }
+    assert (
+        "6: orders/by-night: no test finds this condition false where all else fits"
+        in loaded(tmp_path, files).uncovered()
+    )
 
 
 def test_each_reading_of_a_lenient_path_counts(tmp_path: Path) -> None:
