@@ -1,6 +1,9 @@
 """`authz test`."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -158,6 +161,21 @@ def test_rules_are_not_changed_while_tests_fail() -> None:
     """Every change would look as if it were noticed."""
     result = run("--mutate", service=SERVICE.replace("orders:read", "orders:raed"))
     assert result.stdout.splitlines()[-1] == "mutation: not tried, because tests fail"
+
+
+def test_a_terminal_shows_how_far_it_is() -> None:
+    """On standard error; what is printed stays as it is."""
+    write_policies(Path("policies"), {"orders.yaml": SERVICE, "orders_test.yaml": TESTS})
+    terminal, theirs = os.openpty()
+    try:
+        command = [sys.executable, "-m", "authz_server", "test", "--mutate"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, text=True, timeout=60, check=False)
+        os.close(theirs)
+        shown = os.read(terminal, 65536).decode()
+    finally:
+        os.close(terminal)
+    assert done.stdout == run("--mutate").stdout
+    assert "12/12" in shown
 
 
 def test_json_is_for_machines() -> None:
