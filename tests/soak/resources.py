@@ -13,6 +13,8 @@ MORE_MEMORY = 32 * 1024 * 1024
 MORE_DESCRIPTORS = 12
 """Connections of Envoy, and of a fetch under way."""
 MORE_FILES = 4
+MOST_REVISIONS = 25
+"""What is kept of them by default, and what is being written."""
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -74,7 +76,10 @@ class Resources:
         if len(rings) > WORKERS:
             yield f"{len(rings)} rings of {WORKERS} workers"
         shared = list(SHARED_MEMORY.glob("*authz*")) if SHARED_MEMORY.is_dir() else []
-        files = len([*state.rglob("*"), *shared])
+        kept = list((state / "revisions").rglob("*"))
+        if len(kept) > MOST_REVISIONS:
+            yield f"{len(kept)} files of earlier revisions"
+        files = len([*state.rglob("*"), *shared]) - len(kept)
         self._files = self._files or files
         if files > self._files + MORE_FILES:
             yield f"files of the run directory have become {files}, from {self._files}"
