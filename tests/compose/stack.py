@@ -64,6 +64,10 @@ class Stack:
             self._containers[service] = self.compose("ps", "-q", service).strip()
         return _run(["docker", "exec", self._containers[service], *command])
 
+    def image_bytes(self, image: str) -> int:
+        """The size of an image."""
+        return int(_run(["docker", "image", "inspect", "--format", "{{.Size}}", image]))
+
     def port(self, service: str, port: int) -> int:
         """The port on this machine's loopback at which a service's port is published."""
         return int(self.compose("port", service, str(port)).strip().rpartition(":")[2])

@@ -2,6 +2,7 @@
 
 import shutil
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -160,6 +161,20 @@ def test_an_edited_policy_decides_within_a_second(stack: Stack, anybody: Caller)
     finally:
         policy.write_text(original, encoding="utf-8")
         status_becomes(200)
+
+
+def test_the_image_is_small(stack: Stack) -> None:
+    """Under 200 MB, as it lies on a disk; a package manager is nothing that the server needs."""
+    assert stack.image_bytes("authz-server") < 200_000_000
+    with pytest.raises(subprocess.CalledProcessError):
+        stack.inside("authz", "apt-get", "--version")
+
+
+def test_the_image_knows_authorities_and_time_zones(stack: Stack) -> None:
+    """What the interpreter takes from the system is there, and all libraries are found."""
+    script = "import ctypes, ssl, zoneinfo; print(len(ssl.create_default_context().get_ca_certs()) > 50)"
+    zone = "zoneinfo.ZoneInfo('Europe/Zurich')"
+    assert stack.inside("authz", "python", "-I", "-c", f"{script}; {zone}").strip() == b"True"
 
 
 def test_containers_can_do_no_more_than_they_must(stack: Stack) -> None:
