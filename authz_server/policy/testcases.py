@@ -15,7 +15,7 @@ from authz_server.documents.tree import Document, FieldPath
 from authz_server.errors import Reason
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
 from authz_server.policy.moments import Instant
-from authz_server.policy.values import ClaimName, Method, Name, Port, Text
+from authz_server.policy.values import ClaimName, HeaderName, Method, Name, Port, Text
 
 ANONYMOUS = "anonymous"
 
@@ -103,6 +103,10 @@ class Expectation(Model):
     """The rule that decides, by its id or full id."""
     would_deny: bool | None = Field(default=None, examples=[True])
     """Whether this is a denial that is not enforced, because the service or the rule is in audit."""
+    status: int | None = Field(default=None, ge=400, le=599, examples=[404])
+    """The HTTP status of the denial."""
+    set_headers: dict[HeaderName, str] = Field(default_factory=dict, examples=[{"x-user": "ann"}])
+    """Request headers that the upstream gets from the rule, by name."""
     reason: (
         Annotated[str, AfterValidator(_reason), WithJsonSchema({"type": "string", "enum": list(_REASONS)})] | None
     ) = Field(default=None, examples=["no_rule_allows"])
@@ -168,6 +172,14 @@ def check_tests(tests: PolicyTests, document: Document) -> Iterator[Problem]:
         if reason is not None and enforced and (reason == Reason.ALLOWED) != (case.expect.decision == "allow"):
             message = f"the decision {quoted(case.expect.decision)} never has the reason {quoted(reason)}"
             yield document.problem((*place, "expect", "reason"), "invalid_value", message)
+        status, headers = case.expect.status, case.expect.set_headers
+        if status is not None and case.expect.decision == "allow":
+            yield document.problem(
+                (*place, "expect", "status"), "contradiction", "only a denial has a status", key=True
+            )
+        if headers and case.expect.decision == "deny":
+            message = "of a denied request the upstream gets nothing"
+            yield document.problem((*place, "expect", "set_headers"), "contradiction", message, key=True)
     if tests.matrix is not None:
         yield from _check_matrix(tests, tests.matrix, document)
 

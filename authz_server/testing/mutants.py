@@ -47,6 +47,8 @@ def mutants_of(rule: Rule, source: RuleSource, compiler: ConditionCompiler) -> I
         place, number = source.position("to", index), index + 1
         yield mutant(place, f"`to`, item {number}: {change.what}", replace(rule, operations=change.value))
     yield from _conditions(rule, source, compiler)
+    if rule.answer != AnswerItem():
+        yield mutant(source.position("answer"), "without `answer`", replace(rule, answer=AnswerItem()))
     if rule.requires is not None:
         yield mutant(source.position("requires"), "without `requires`", replace(rule, requires=None))
     times = rule.times or TimesItem()

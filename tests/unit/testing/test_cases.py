@@ -18,6 +18,7 @@ SERVICE = """
           - workloads: ["spiffe://shop.example/ns/front/**"]
             users: {issuer: corp, scopes: [read], groups: [staff], roles: [buyer], claims: {customer: c7}}
         to: [{methods: [GET], paths: ["/orders/{id}"]}]
+        answer: {set_headers: {X-User: user.subject, x-by: "'authz'"}}
       - id: acts-for-somebody
         effect: allow
         from: [{users: {issuer: corp, actors: [helper]}}]
@@ -71,6 +72,9 @@ FIXTURES = """
 """
 CASES = {
     "{from: web, as: ann, method: GET, path: /orders/1}": "{decision: allow, reason: allowed, rule: reads}",
+    "{from: web, as: ann, method: GET, path: /orders/2}": "{decision: allow, set_headers: {X-User: ann}}",
+    "{from: web, as: ann, method: GET, path: /orders/3}": "{decision: allow, set_headers: {x-user: ann, x-by: authz}}",
+    "{method: GET, path: /nothing}": "{decision: deny, status: 403}",
     "{from: web, as: other, method: GET, path: /orders/1}": "{decision: deny, reason: no_rule_allows}",
     "{from: alien, as: ann, method: GET, path: /orders/1}": "{decision: deny, reason: no_rule_allows}",
     "{from: web, method: GET, path: /orders/1}": "{decision: deny, reason: unauthenticated}",
@@ -107,6 +111,30 @@ def test_a_case_is_decided_as_the_server_would(asked: str, expected: str, tmp_pa
     case = f"\n    tests: [{{name: case, request: {asked}, expect: {expected}}}]\n"
     outcomes = loaded(tmp_path, {"orders.yaml": SERVICE, "orders_test.yaml": FIXTURES + case}).outcomes()
     assert outcomes["case"].passed, outcomes["case"].actual
+
+
+WRONG_ANSWERS = {
+    "{decision: allow, set_headers: {x-user: bob}}": ("allow, x-user: bob", "allow by orders/reads, x-user: ann"),
+    "{decision: allow, set_headers: {x-other: ann}}": ("allow, x-other: ann", "allow by orders/reads"),
+    "{decision: deny, status: 404}": ("deny, status 404", "allow by orders/reads"),
+}
+
+
+@pytest.mark.parametrize(("expected", "said"), WRONG_ANSWERS.items())
+def test_what_the_answer_lacks_is_said(expected: str, said: tuple[str, str], tmp_path: Path) -> None:
+    """The expected headers and status beside those that there are."""
+    asked = "{from: web, as: ann, method: GET, host: orders.shop.example, path: /orders/1}"
+    case = f"\n    tests: [{{name: case, request: {asked}, expect: {expected}}}]\n"
+    outcome = loaded(tmp_path, {"orders.yaml": SERVICE, "orders_test.yaml": FIXTURES + case}).outcomes()["case"]
+    assert (outcome.passed, outcome.expected, outcome.actual) == (False, *said)
+
+
+def test_a_denial_with_another_status_is_not_the_expected_one(tmp_path: Path) -> None:
+    """The actual status is said."""
+    case = "\n    tests: [{name: case, request: {method: GET, host: orders.shop.example, path: /}, expect: %s}]\n"
+    tests = FIXTURES + case % "{decision: deny, status: 404}"
+    outcome = loaded(tmp_path, {"orders.yaml": SERVICE, "orders_test.yaml": tests}).outcomes()["case"]
+    assert (outcome.passed, outcome.actual) == (False, "deny (no_rule_allows), status 403")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ rules:
     requires: {acr: [mfa]}
     valid: {until: "2026-04-01T00:00:00Z"}
     schedule: {days: [mon], zone: UTC}
+    answer: {set_headers: {x-user: user.subject}}
 """
 
 
@@ -66,6 +67,7 @@ def test_every_demand_and_every_alternative_is_left_out_once(tmp_path: Path) -> 
         "14: with this condition inverted",
         "14: without this condition",
         "14: with this condition inverted",
+        "18: without `answer`",
         "15: without `requires`",
         "17: without `schedule`",
         "16: without `valid`",
