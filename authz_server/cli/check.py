@@ -54,10 +54,10 @@ def check(
     ] = None,
     config: ConfigOption = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say what came of each allow rule, however many there are.")
+        bool, typer.Option("--explain", help="Say why: phases, rules, and what would make it allow.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the decision as an audit record; with --explain, and all rules.")
+        bool, typer.Option("--json", help="Print the decision as an audit record; with --explain, and why.")
     ] = False,
 ) -> None:
     """Decide one request on the engine that serves, and say why.
@@ -72,6 +72,7 @@ def check(
       authz check --workload spiffe://shop.example/ns/front/sa/web --host orders.shop.example --path /orders/c7-1
       authz check --host web.shop.example --path /public/logo.svg --json
       authz check --host orders.shop.example --method POST --path /orders --body order.json
+      authz check --host orders.shop.example --path /orders/c7-1 --explain
       authz check --request check-request.json --config authz.yaml
     """
     # The engine takes a moment to import, which other commands need not wait for.

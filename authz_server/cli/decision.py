@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from secrets import token_bytes
+from typing import Any
 
 import msgspec
 import typer
@@ -11,8 +12,10 @@ from msgspec import Struct
 
 from authz_server.audit.record import encode
 from authz_server.audit.redaction import Redaction
+from authz_server.cli import account
+from authz_server.cli.account import account_of
 from authz_server.cli.configuration import print_problems
-from authz_server.cli.explained import Explained, ReadingOutcome, explained
+from authz_server.cli.explained import Explained, explained
 from authz_server.control.api_keys import parse_api_keys
 from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
 from authz_server.control.keys import NO_KEYS
@@ -72,36 +75,31 @@ def decided(request: Request, settings: Settings, identity: IdentitySettings, lo
 
 
 def record(decided: Decided, explain: bool) -> str:
-    """The decision as an audit record; `explain` adds what came of each rule, and of each of several readings."""
-    line = encode(decided.decision, worker=0, latency_us=0, redaction=Redaction((), token_bytes(32)))
-    if explain:
-        found = decided.explained()
-        more = {"rules": found.rules} | ({"readings": found.readings} if found.readings else {})
-        line = msgspec.json.encode(msgspec.json.decode(line, type=dict[str, object]) | more)
-    return line.decode()
+    """The decision as an audit record; `explain` adds why, as in `Account`."""
+    fields = _record(decided.decision)
+    more = msgspec.to_builtins(account_of(fields, decided.explained())) if explain else {}
+    return msgspec.json.encode(fields | more).decode()
+
+
+def _record(decision: Decision) -> dict[str, Any]:
+    line = encode(decision, worker=0, latency_us=0, redaction=Redaction((), token_bytes(32)))
+    fields: dict[str, Any] = msgspec.json.decode(line)
+    return fields
 
 
 def in_words(decided: Decided, explain: bool) -> str:
     """The decision for people: what, and why; where nothing allowed, what each allow rule lacked."""
-    lines = _facts(decided.decision)
-    if explain or decided.decision.reason is not Reason.ALLOWED:
+    decision = decided.decision
+    lines = _facts(decision)
+    if explain:
+        return "\n".join(lines + account.in_words(account_of(_record(decision), decided.explained()), all_rules=True))
+    if decision.reason is not Reason.ALLOWED:
         found = decided.explained()
-        lines += _readings(found.readings)
-        if explain or decided.decision.reason in NOTHING_ALLOWED:
+        lines += account.readings_in_words(found.readings)
+        if decision.reason in NOTHING_ALLOWED:
             allowing = [each for each in found.rules if each.effect == "allow"]
-            lines += _rules(allowing) if explain or len(allowing) <= FEW_RULES else [_how_to_see(len(allowing))]
+            lines += _rules(allowing) if len(allowing) <= FEW_RULES else [_how_to_see(len(allowing))]
     return "\n".join(lines)
-
-
-def _readings(outcomes: Sequence[ReadingOutcome]) -> list[str]:
-    if not outcomes:
-        return []
-    width, how_width = max(len(each.path) for each in outcomes), max(len(each.how) for each in outcomes)
-    lines = [
-        f"    {each.path:<{width}}  {each.how:<{how_width}}  {each.reason}{f': {each.rule}' if each.rule else ''}"
-        for each in outcomes
-    ]
-    return ["", "  readings of the path", *lines]
 
 
 def _rules(outcomes: Sequence[RuleOutcome]) -> list[str]:

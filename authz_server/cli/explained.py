@@ -9,9 +9,12 @@ from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import ConditionRuntime, Evaluation
 from authz_server.policy.decide import decide
 from authz_server.policy.every_reading import denial_to_tell, operations_of
-from authz_server.policy.explain import Explanation, RuleOutcome
+from authz_server.policy.explain import Explanation, NearRule, RuleOutcome
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.plan import Plan
+
+NEAREST = 3
+"""So many of the rules that lack least are told with everything that they lack."""
 
 
 class ReadingOutcome(Struct, frozen=True):
@@ -28,6 +31,8 @@ class Explained(Struct, frozen=True):
 
     rules: list[RuleOutcome] = []
     readings: list[ReadingOutcome] = []
+    nearest: list[NearRule] = []
+    """Allow rules that lack least, and do not fit."""
 
 
 def explained(decision: Decision, request: Request, plan: Plan, identity: IdentitySettings, max_body: int) -> Explained:
@@ -48,13 +53,10 @@ def explained(decision: Decision, request: Request, plan: Plan, identity: Identi
     came = decision.user is not None
     verdicts = [decide(index, each.operation, caller, each, came) for each in evaluations]
     chosen = evaluations[denial_to_tell(verdicts) or 0]
-    rules = Explanation(service, runtime, headers, chosen.operation, caller, chosen).outcomes()
-    if len(read) == 1:
-        return Explained(rules)
-    return Explained(
-        rules,
-        [
-            ReadingOutcome(operation.path_text, how, verdict.reason, verdict.rule)
-            for (operation, how), verdict in zip(read, verdicts, strict=True)
-        ],
-    )
+    explanation = Explanation(service, runtime, headers, chosen.operation, caller, chosen)
+    of_readings = [
+        ReadingOutcome(operation.path_text, how, verdict.reason, verdict.rule)
+        for (operation, how), verdict in zip(read, verdicts, strict=True)
+    ]
+    readings = of_readings if len(read) > 1 else []
+    return Explained(explanation.outcomes(), readings, explanation.nearest(NEAREST))

@@ -4,7 +4,7 @@ Nothing here knows when a demand is met. A rule is taken apart into rules that d
 them the rule itself, and the engine is asked about each; so what is said cannot disagree with what is decided.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -14,30 +14,16 @@ from authz_server.errors import Reason
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import ConditionRuntime, Evaluation
 from authz_server.policy.decide import Verdict, decide
+from authz_server.policy.demands import Demand, ways, without_demands
 from authz_server.policy.index import PolicyIndex
-from authz_server.policy.misfits import (
-    actor_misfit,
-    anonymous_misfit,
-    claim_misfit,
-    group_misfit,
-    host_misfit,
-    issuer_misfit,
-    method_misfit,
-    network_misfit,
-    path_misfit,
-    port_misfit,
-    protocol_misfit,
-    role_misfit,
-    scope_misfit,
-    subject_misfit,
-    user_misfit,
-    workload_misfit,
-)
-from authz_server.policy.plan import AnswerItem, CallerItem, Effect, OperationItem, Plan, Rule, Service, UserItem
+from authz_server.policy.plan import AnswerItem, Effect, Plan, Rule, Service
 from authz_server.request.operation import Operation
 
 FITS = "fits"
 _APPLIES = (Reason.ALLOWED, Reason.DENIED_BY_RULE)
+_ABOUT_OPERATION = frozenset({"upgrade", "paths", "grpc", "methods", "hosts", "ports"})
+_KNOWN_BY = {"paths": ("path.", "path["), "users": ("user.",), "workloads": ("workload.", "certificate.")}
+"""What conditions read that nobody can tell where a demand is not met, such as captures of a path."""
 
 
 class RuleOutcome(Struct, frozen=True):
@@ -48,16 +34,30 @@ class RuleOutcome(Struct, frozen=True):
     outcome: str
 
 
-class _Step(NamedTuple):
-    """A rule that demands one thing more than the step before, and what to say when it no longer applies."""
+class Lack(Struct, frozen=True):
+    """One thing that a rule demands and a request does not meet."""
 
-    rule: Rule
-    misfit: str
+    demand: str
+    """The key of the policy language: `scopes`."""
+    found: str
+    """What came, and what is wanted."""
 
 
-class _CallerStep(NamedTuple):
-    item: CallerItem
-    misfit: str
+class NearRule(Struct, frozen=True):
+    """An allow rule, and everything that it lacks in the way that lacks least."""
+
+    rule: str
+    location: str
+    """`file:line:column`."""
+    lacks: tuple[Lack, ...]
+    condition: str | None = None
+    """Where that is false or cannot be evaluated: what `when` says."""
+
+
+class _Misfit(NamedTuple):
+    reached: int
+    """How many demands came before it."""
+    lack: Lack
 
 
 class Explanation:
@@ -85,49 +85,59 @@ class Explanation:
 
     def outcome(self, rule: Rule) -> str:
         """`fits`, or the first thing that does not; of several ways to fit, that of the way that came furthest."""
-        furthest, said = -1, FITS
-        for operation in rule.operations or (OperationItem(),):
-            for caller in rule.callers or (None,):
-                for reached, misfit in self._ways(rule, operation, caller):
-                    if misfit is None:
-                        return FITS
-                    if reached > furthest:
-                        furthest, said = reached, misfit
-        return said
+        furthest: _Misfit | None = None
+        for way in ways(rule, self._operation, self._caller):
+            first = next(self._misfits(rule, way), None)
+            if first is None:
+                return FITS
+            if furthest is None or first.reached > furthest.reached:
+                furthest = first
+        return FITS if furthest is None else furthest.lack.found
 
-    def _ways(
-        self, rule: Rule, operation: OperationItem, caller: CallerItem | None
-    ) -> Iterator[tuple[int, str | None]]:
-        """For each way through the roles of a caller: how many steps fit, and what the next one lacks."""
-        bare = replace(
-            rule,
-            callers=None,
-            operations=None,
-            condition=None,
-            answer=AnswerItem(),
-            times=None,
-            requires=None,
-            audit=False,
-        )
-        operations = list(_operation_steps(bare, operation, self._operation))
-        for callers in [[]] if caller is None else _caller_ways(caller, self._caller):
-            steps = [
-                *operations,
-                *(_Step(replace(operations[-1].rule, callers=(item,)), misfit) for item, misfit in callers),
-            ]
-            complete = replace(steps[-1].rule, times=rule.times)
-            steps.append(_Step(complete, "it does not exist at this time: see its `schedule` and `valid`"))
-            steps.append(_Step(replace(complete, condition=rule.condition), "the condition is false"))
-            steps.append(_Step(replace(complete, condition=rule.condition, answer=rule.answer), "the answer fails"))
-            steps.append(_Step(replace(steps[-1].rule, requires=rule.requires), "requires: a stronger authentication"))
-            yield self._first_misfit(steps)
+    def nearest(self, number: int) -> list[NearRule]:
+        """The allow rules that lack least: those for another operation last, and none that fits."""
+        found = []
+        for rule in self._service.rules:
+            lacks = self._lacks(rule) if rule.effect == "allow" and not rule.audit else ()
+            if lacks:
+                on_condition = any(lack.demand == "when" for lack in lacks) and rule.condition is not None
+                condition = rule.condition.source if on_condition and rule.condition is not None else None
+                found.append((_distance(lacks), NearRule(rule.id, rule.location, lacks, condition)))
+        # Sorted by distance alone, so that rules keep their order.
+        return [near for _, near in sorted(found, key=lambda pair: pair[0])[:number]]
 
-    def _first_misfit(self, steps: list[_Step]) -> tuple[int, str | None]:
-        for reached, step in enumerate(steps):
-            verdict = self._verdict(step.rule)
-            if verdict.reason not in _APPLIES:
-                return reached, step.misfit if verdict.detail is None else _not_evaluated(step, verdict.detail)
-        return len(steps), None
+    def _lacks(self, rule: Rule) -> tuple[Lack, ...]:
+        """Everything that the way lacks which lacks least; nothing where the rule fits."""
+        each_way = [
+            tuple(misfit.lack for misfit in self._misfits(rule, way))
+            for way in ways(rule, self._operation, self._caller)
+        ]
+        return min(each_way, key=_distance, default=())
+
+    def _misfits(self, rule: Rule, way: Iterable[Demand]) -> Iterator[_Misfit]:
+        """What is not met, as if it were not demanded for what comes after it."""
+        so_far, unknown = without_demands(rule), list[str]()
+        for reached, demand in enumerate(way):
+            wanted = demand.add(so_far)
+            if not demand.stated or any(read.startswith(tuple(unknown)) for read in _reads(wanted)):
+                continue
+            found = self._misfit(wanted, demand)
+            if found is None:
+                so_far = wanted
+                continue
+            yield _Misfit(reached, Lack(demand.name, found))
+            if demand.name == "upgrade":
+                # No rule fits an upgrade that it does not name, so nothing can be told of the rest.
+                return
+            if demand.name != "workloads" or self._caller.workload is None:
+                unknown += _KNOWN_BY.get(demand.name, ())
+
+    def _misfit(self, rule: Rule, demand: Demand) -> str | None:
+        """What to say of the last demand of a rule; None where it is met."""
+        verdict = self._verdict(rule)
+        if verdict.reason in _APPLIES:
+            return None
+        return demand.misfit() if verdict.detail is None else _not_evaluated(rule, verdict.detail)
 
     def _verdict(self, rule: Rule) -> Verdict:
         """What the engine would decide if this were the only rule."""
@@ -138,63 +148,16 @@ class Explanation:
         return decide(service, self._operation, self._caller, self._evaluation, credential_came=True)
 
 
-def _not_evaluated(step: _Step, detail: str) -> str:
-    what = "condition" if step.rule.answer == AnswerItem() else "answer"
-    return f"the {what} could not be evaluated: {detail.removeprefix(f'{step.rule.id}: ')}"
+def _distance(lacks: tuple[Lack, ...]) -> tuple[int, int]:
+    about_operation = sum(lack.demand in _ABOUT_OPERATION for lack in lacks)
+    return about_operation, len(lacks) - about_operation
 
 
-def _operation_steps(bare: Rule, item: OperationItem, operation: Operation) -> Iterator[_Step]:
-    """What an item of `to` demands, one after the other; that of the protocol stands even where nothing is named."""
-    so_far = OperationItem(upgrade=item.upgrade, connect=item.connect)
-    yield _Step(replace(bare, operations=(so_far,)), protocol_misfit(item, operation))
-    demands: list[tuple[Callable[[OperationItem, Operation], str], dict[str, object]]] = [
-        (path_misfit, {"paths": item.paths, "grpc": item.grpc}),
-        (method_misfit, {"methods": item.methods}),
-        (host_misfit, {"hosts": item.hosts}),
-        (port_misfit, {"ports": item.ports}),
-    ]
-    for misfit, fields in demands:
-        so_far = replace(so_far, **fields)
-        yield _Step(replace(bare, operations=(so_far,)), misfit(item, operation))
+def _reads(rule: Rule) -> Iterator[str]:
+    for expression in rule.expressions():
+        yield from expression.reads
 
 
-def _caller_ways(item: CallerItem, caller: Caller) -> list[list[_CallerStep]]:
-    """What an item of `from` demands, one after the other: one list for each way through its roles."""
-    own = list(_own_steps(replace(item, any_of=()), caller))
-    if not item.any_of:
-        return [own]
-    return [
-        own + [_CallerStep(replace(item, any_of=(step.item,)), f"role: {step.misfit}") for step in way]
-        for nested in item.any_of
-        for way in _caller_ways(nested, caller)
-    ]
-
-
-def _own_steps(item: CallerItem, caller: Caller) -> Iterator[_CallerStep]:
-    so_far = CallerItem(workloads=item.workloads)
-    yield _CallerStep(so_far, workload_misfit(item, caller))
-    for user, misfit in () if item.users is None else _user_steps(item.users, caller):
-        so_far = replace(so_far, users=user)
-        yield _CallerStep(so_far, misfit)
-    so_far = replace(so_far, networks=item.networks)
-    yield _CallerStep(so_far, network_misfit(item, caller))
-    yield _CallerStep(replace(so_far, anonymous=item.anonymous), anonymous_misfit())
-
-
-def _user_steps(item: UserItem, caller: Caller) -> Iterator[tuple[UserItem, str]]:
-    so_far = UserItem()
-    yield so_far, user_misfit()
-    demands: list[tuple[Callable[[UserItem, Caller], str], dict[str, object]]] = [
-        (issuer_misfit, {"issuer": item.issuer}),
-        (subject_misfit, {"subjects": item.subjects}),
-        (scope_misfit, {"scopes": item.scopes}),
-        (role_misfit, {"roles": item.roles}),
-        (group_misfit, {"groups": item.groups}),
-    ]
-    for misfit, fields in demands:
-        so_far = replace(so_far, **fields)
-        yield so_far, misfit(item, caller)
-    for number, (name, _) in enumerate(item.claims, 1):
-        yield replace(so_far, claims=item.claims[:number]), claim_misfit(name)
-    if item.actors:
-        yield replace(so_far, claims=item.claims, actors=item.actors), actor_misfit(item, caller)
+def _not_evaluated(rule: Rule, detail: str) -> str:
+    what = "condition" if rule.answer == AnswerItem() else "answer"
+    return f"the {what} could not be evaluated: {detail.removeprefix(f'{rule.id}: ')}"

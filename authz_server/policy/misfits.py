@@ -1,9 +1,9 @@
 """What to say about a demand of a rule that a request does not meet: what came, and what is wanted.
 
-Subjects and claims are the user's own and are not repeated; the rule's side is shown, and shortened where it is long.
+Subjects and claims are the user's own and are not repeated. What is shown is shortened where it is long.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from authz_server.policy.callers import Caller
 from authz_server.policy.plan import CallerItem, OperationItem, UserItem
@@ -68,17 +68,19 @@ def subject_misfit(item: UserItem, _caller: Caller) -> str:
 def scope_misfit(item: UserItem, caller: Caller) -> str:
     """Scopes, all of which are wanted."""
     had = frozenset[str]() if caller.user is None else caller.user.scopes
-    return f"user: the scopes lack {_some(scope for scope in item.scopes if scope not in had)}"
+    return f"user: the scopes lack {_some(scope for scope in item.scopes if scope not in had)}{_has(had)}"
 
 
-def role_misfit(item: UserItem, _caller: Caller) -> str:
+def role_misfit(item: UserItem, caller: Caller) -> str:
     """Roles, one of which is wanted."""
-    return f"user: the roles have none of {_some(item.roles)}"
+    return f"user: the roles have none of {_some(item.roles)}{_has(() if caller.user is None else caller.user.roles)}"
 
 
-def group_misfit(item: UserItem, _caller: Caller) -> str:
+def group_misfit(item: UserItem, caller: Caller) -> str:
     """Groups, one of which is wanted."""
-    return f"user: the groups have none of {_some(item.groups)}"
+    return (
+        f"user: the groups have none of {_some(item.groups)}{_has(() if caller.user is None else caller.user.groups)}"
+    )
 
 
 def claim_misfit(name: str) -> str:
@@ -102,6 +104,10 @@ def network_misfit(item: CallerItem, caller: Caller) -> str:
 def anonymous_misfit() -> str:
     """That the caller has said who it is."""
     return "anonymous: the caller has an identity"
+
+
+def _has(names: Collection[str]) -> str:
+    return f" (has {_some(sorted(names)) or 'none'})"
 
 
 def _some(wanted: Iterable[str]) -> str:

@@ -94,7 +94,37 @@ def test_many_rules_are_explained_only_when_asked(directory: Path) -> None:
     request = ("--workload", WEB, "--host", "orders.shop.example", "--method", "POST")
     result = run(*request)
     assert "--explain says what each of the 12 allow rules lacked" in result.output
-    assert run(*request, "--explain").output.count("method: POST is none of") == 12
+    assert run(*request, "--explain").output.count("allow orders/r") == 12
+
+
+def test_a_denial_is_explained_with_phases_nearest_rules_and_what_would_allow_it(directory: Path) -> None:
+    """In words, and the same for machines."""
+    request = ("--workload", WEB, "--host", "orders.shop.example", "--header", "X-Debug: 1", "--explain")
+    said = run(*request).output
+    assert said.partition("\n\n")[2].splitlines() == [
+        "  phases",
+        "    request     GET orders.shop.example /",
+        f"    workload    {WEB}, known by its name",
+        "    user        none",
+        "    service     orders",
+        "    rules     ! none allows",
+        "",
+        "  rules",
+        "    allow orders/read  the condition is false",
+        "",
+        "  nearest allow rules",
+        f"    orders/read  ({directory}/policies/orders.yaml:5:9)",
+        "      the condition is false",
+        '      when: !("x-debug" in request.headers)',
+        "",
+        "  what would make it allow",
+        "    make one of the allow rules fit",
+        "    orders/read: send what the condition wants, or change it (`when`)",
+    ]
+    told = json.loads(run(*request, "--json").output)
+    assert [phase["name"] for phase in told["phases"] if phase["failed"]] == ["rules"]
+    assert told["nearest"][0]["lacks"] == [{"demand": "when", "found": "the condition is false"}]
+    assert len(told["changes"]) == 2
 
 
 @pytest.mark.usefixtures("directory")

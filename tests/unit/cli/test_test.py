@@ -76,7 +76,7 @@ def test_a_failure_is_explained() -> None:
         "policies/orders_test.yaml:5:11: hers\n"
         "    expected  allow by buyers-read\n"
         "    was       deny (no_rule_allows)\n"
-        "      orders/buyers-read  user: the scopes lack `orders:raed`\n"
+        "      orders/buyers-read  user: the scopes lack `orders:raed` (has `orders:read`)\n"
         "\n"
         "2 tests in 1 file: 1 failed\n"
     )

@@ -81,8 +81,8 @@ def test_a_rule_that_applies_fits(effect: str, tmp_path: Path) -> None:
         ({"user": None}, "user: no token came"),
         ({"user": User("partner", "ann")}, "user: the issuer is `partner`, not `corp`"),
         ({"user": User("corp", "bob")}, "user: the subject is none of `ann`"),
-        ({"user": User("corp", "ann", frozenset(["read"]))}, "user: the scopes lack `write`"),
-        ({"user": User("corp", "ann", ANN.scopes)}, "user: the groups have none of `staff`"),
+        ({"user": User("corp", "ann", frozenset(["read"]))}, "user: the scopes lack `write` (has `read`)"),
+        ({"user": User("corp", "ann", ANN.scopes)}, "user: the groups have none of `staff` (has none)"),
         (
             {"user": User("corp", "ann", ANN.scopes, groups=ANN.groups, claims={"customer": "c7", "level": 3})},
             "user: the claim `level` has none of the values wanted",
@@ -125,4 +125,54 @@ def test_of_several_ways_the_nearest_is_named(tmp_path: Path) -> None:
         return of_rule.outcome
 
     assert said("/b") == "method: GET is none of `PUT`"
-    assert said("/a") == "role: user: the groups have none of `support`"
+    assert said("/a") == "role: user: the groups have none of `support` (has none)"
+
+
+def nearest(directory: Path, policy: str, **changes: Any) -> list[tuple[str, list[tuple[str, str]], str | None]]:
+    """The nearest allow rules: their names, what they lack, and their conditions."""
+    [service] = plan_of(directory, orders=policy).services
+    operation = canonical_operation(request(**(FITTING | changes)))
+    caller, evaluation = Caller(None, ANN, operation.client_ip), Evaluation(operation, None, ANN, 0.0)
+    found = Explanation(service, ConditionRuntime(), (), operation, caller, evaluation).nearest(2)
+    return [(each.rule, [(lack.demand, lack.found) for lack in each.lacks], each.condition) for each in found]
+
+
+NEAR = """\
+    kind: service
+    name: orders
+    hosts: [orders.shop.example]
+    rules:
+      - {id: elsewhere, effect: allow, from: anyone, to: [{paths: [/stock]}]}
+      - id: three
+        effect: allow
+        from: [{users: {issuer: corp, scopes: [pay], claims: {level: [2], customer: c7}}, networks: [192.0.2.0/24]}]
+      - {id: fits, effect: allow, from: anyone, to: [{methods: [GET]}]}
+      - {id: rehearsed, effect: allow, mode: audit, from: anyone, to: [{methods: [PUT]}]}
+      - {id: wrong, effect: allow, from: anyone, to: [{paths: ["/{id}/a"]}], when: path.id == "x"}
+      - {id: denies, effect: deny, from: anyone, to: [{methods: [PUT]}]}
+"""
+
+
+def test_the_nearest_rules_lack_least_and_tell_all_of_it(tmp_path: Path) -> None:
+    """Those about the operation first; neither deny rules, nor rules in audit, nor what fits."""
+    assert nearest(tmp_path, NEAR) == [
+        ("orders/wrong", [("when", "the condition is false")], 'path.id == "x"'),
+        (
+            "orders/three",
+            [
+                ("scopes", "user: the scopes lack `pay` (has `read`, `write`)"),
+                ("claims", "user: the claim `level` has none of the values wanted"),
+                ("networks", "network: 10.1.1.1 is in none of `192.0.2.0/24`"),
+            ],
+            None,
+        ),
+    ]
+    # A condition on a capture cannot be asked where no path has it.
+    found = nearest(tmp_path, NEAR.replace("elsewhere, effect: allow", "elsewhere, effect: deny"), path="/b/c/d")
+    assert found[1] == ("orders/wrong", [("paths", "path: `/b/c/d` fits none of `/{id}/a`")], None)
+
+
+def test_an_upgrade_that_a_rule_does_not_name_is_all_that_is_told(tmp_path: Path) -> None:
+    """Nothing else can fit either."""
+    [first, _] = nearest(tmp_path, NEAR, headers={"upgrade": "websocket"})
+    assert first[1] == [("upgrade", "upgrade: `websocket` came, the rule names none")]
