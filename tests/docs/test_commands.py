@@ -29,6 +29,7 @@ RUN_ELSEWHERE = {
     "tail -n 1 run/demo/decisions.jsonl": "tests/envoy/test_demo.py::test_every_decision_is_on_record",
     "authz serve --config authz.yaml": "tests/unit/control/test_server.py::test_it_is_alive_and_ready",
     "authz validate --config authz.yaml": "tests/docs/test_commands.py::test_a_configuration_of_the_pages_is_good",
+    "authz config show --config authz.yaml": "tests/unit/cli/test_config.py::test_what_is_shown_is_what_is_in_effect",
     "authz keys create --owner nightly-report --scope orders:read --network 10.1.0.0/16 --expires 30d": (
         "tests/unit/cli/test_keys.py::test_a_key_is_printed_once"
     ),
