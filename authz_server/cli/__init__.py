@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from authz_server.cli import check, config, dev, diff, doctor, envoy, keys, revisions, serve, test, validate
+from authz_server.cli import check, config, dev, diff, doctor, envoy, keys, policy, revisions, serve, test, validate
 
 app = typer.Typer(
     name="authz",
@@ -26,6 +26,7 @@ app.command("diff")(diff.diff)
 app.command("revisions")(revisions.revisions)
 app.command("rollback")(revisions.rollback)
 app.command("doctor")(doctor.doctor)
+app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")
 app.add_typer(envoy.app, name="envoy")
 app.add_typer(keys.app, name="keys")

@@ -203,6 +203,8 @@ class _RuleFields(Model):
     """Names the rule in decisions, records and metrics."""
     description: str = ""
     """What the rule is for, shown in explanations."""
+    effect: Literal["allow", "deny"] = Field(examples=["allow"])
+    """A deny rule that fits always wins."""
     callers: Literal["anyone"] | Annotated[list[Caller], NOT_EMPTY] | None = Field(
         default=None, alias="from", examples=[[{"workloads": ["spiffe://shop.example/ns/front/**"]}]]
     )
@@ -233,9 +235,6 @@ class Rule(_RuleFields):
 
     noun: ClassVar[str] = "a rule"
 
-    effect: Literal["allow", "deny"] = Field(examples=["allow"])
-    """A deny rule that fits always wins."""
-
 
 class Guardrail(_RuleFields):
     """A deny rule for all services of its folder and below."""
@@ -243,6 +242,7 @@ class Guardrail(_RuleFields):
     noun: ClassVar[str] = "a guardrail"
 
     effect: Literal["deny"] = Field(examples=["deny"])
+    """No allow rule can undo it."""
 
 
 class Service(Model):

@@ -99,17 +99,17 @@ class Expectation(Model):
     noun: ClassVar[str] = "`expect`"
 
     decision: Literal["allow", "deny"] = Field(examples=["allow"])
-    rule: Text | None = Field(default=None, examples=["customers-read-their-orders"])
-    """The rule that decides, by its id or full id."""
     would_deny: bool | None = Field(default=None, examples=[True])
     """Whether this is a denial that is not enforced, because the service or the rule is in audit."""
+    reason: (
+        Annotated[str, AfterValidator(_reason), WithJsonSchema({"type": "string", "enum": list(_REASONS)})] | None
+    ) = Field(default=None, examples=["no_rule_allows"])
+    rule: Text | None = Field(default=None, examples=["customers-read-their-orders"])
+    """The rule that decides, by its id or full id."""
     status: int | None = Field(default=None, ge=400, le=599, examples=[404])
     """The HTTP status of the denial."""
     set_headers: dict[HeaderName, str] = Field(default_factory=dict, examples=[{"x-user": "ann"}])
     """Request headers that the upstream gets from the rule, by name."""
-    reason: (
-        Annotated[str, AfterValidator(_reason), WithJsonSchema({"type": "string", "enum": list(_REASONS)})] | None
-    ) = Field(default=None, examples=["no_rule_allows"])
 
 
 class Case(Model):
@@ -127,14 +127,14 @@ class Matrix(Model):
 
     noun: ClassVar[str] = "`matrix`"
 
+    host: Text | None = Field(default=None, examples=["orders.shop.example"])
+    """Of all requests; without it the only host of the only service of the folder."""
     callers: Annotated[list[Text], Field(min_length=1)] = Field(examples=[["web", "web+ann", ANONYMOUS]])
     """Names of `workloads` and `users`, joined by `+` for both, and `anonymous`."""
     requests: Annotated[dict[Text, Annotated[str, AfterValidator(_request_line)]], Field(min_length=1)] = Field(
         examples=[{"list": "GET /orders"}]
     )
     """Name -> method and path."""
-    host: Text | None = Field(default=None, examples=["orders.shop.example"])
-    """Of all requests; without it the only host of the only service of the folder."""
     allow: dict[Text, Annotated[list[Text], Field(min_length=1)]] = Field(
         default_factory=dict, examples=[{"web+ann": ["read"]}]
     )

@@ -39,6 +39,11 @@ RUN_ELSEWHERE = {
     "authz rollback 15bee6dc --config authz.yaml": (
         "tests/unit/cli/test_revisions.py::test_a_rollback_says_how_to_undo_it"
     ),
+    "authz policy fmt policies": "tests/unit/cli/test_policy_fmt.py::test_files_are_formatted",
+    "authz policy fmt --check --diff policies": "tests/unit/cli/test_policy_fmt.py::test_a_check_writes_nothing",
+    "authz policy fmt - <policies/web.yaml": (
+        "tests/unit/cli/test_policy_fmt.py::test_standard_input_goes_to_standard_output"
+    ),
     "pip install .": "tests/docs/test_commands.py::test_the_clone_can_be_installed",
     "docker build -f deploy/Dockerfile -t authz-server .": (
         "tests/compose/test_compose.py::test_a_request_through_envoy_is_answered_and_recorded_once"

@@ -22,6 +22,7 @@ from authz_server.cli import app
         "envoy config",
         "dev ca",
         "dev keys",
+        "policy fmt",
     ],
 )
 def test_help_has_examples(command: str) -> None:

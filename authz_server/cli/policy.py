@@ -1,0 +1,9 @@
+"""`authz policy`: write policy files."""
+
+import typer
+
+from authz_server.cli import policy_fmt
+
+app = typer.Typer(help="Policy files: start and format them.", no_args_is_help=True)
+
+app.command("fmt")(policy_fmt.fmt)

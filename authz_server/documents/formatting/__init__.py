@@ -1,0 +1,1 @@
+"""Documents in one canonical form, with the comments of their authors."""
