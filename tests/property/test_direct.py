@@ -29,12 +29,19 @@ texts: st.SearchStrategy[str] = st.deferred(
         | st.sampled_from(["request.headers['x-a']", "request.headers['x-b']", "request.id"])
         | anything
         | st.tuples(texts, texts).map("({0[0]} + {0[1]})".format)
+        | st.tuples(lists, st.sampled_from(["0", "1", "-1", "true"])).map("{0[0]}[{0[1]}]".format)
+        | st.tuples(texts, st.sampled_from(["lowerAscii", "upperAscii"])).map("{0[0]}.{0[1]}()".format)
         | st.tuples(bools, texts, texts).map("({0[0]} ? {0[1]} : {0[2]})".format)
     )
 )
-lists = st.sampled_from(
-    ["user.scopes", "user.groups", "request.query['page']", "request.header_values['x-a']", "workload.segments"]
-) | st.lists(quoted, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+lists: st.SearchStrategy[str] = st.deferred(
+    lambda: (
+        st.sampled_from(["user.scopes", "user.groups", "request.query['page']", "request.header_values['x-a']"])
+        | st.just("workload.segments")
+        | st.lists(quoted, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.tuples(texts, quoted).map("{0[0]}.split({0[1]})".format)
+    )
+)
 integers: st.SearchStrategy[str] = st.deferred(
     lambda: (
         numbers

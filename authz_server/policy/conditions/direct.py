@@ -139,15 +139,24 @@ def _member(operand: Expr, key: str) -> Part:
     return Part(Kind.ANY, lambda data: _map(read(data))[key])
 
 
+def _element(owner: Part, index: object) -> Part:
+    """An element of a list of texts."""
+    # To Python a negative index has a meaning, and a bool is one.
+    if owner.kind is not Kind.TEXTS or type(index) is not int or index < 0:
+        raise ForTheEngine
+    read = owner.read
+    return Part(Kind.TEXT, lambda data: read(data)[index])
+
+
 def _called(call: Expr.Call) -> Part:
     function = call.function
     if function == "@in":
         return _contained(*call.args)
     if function == "_[_]":
-        key = _part(call.args[1])
-        if not isinstance(key.constant, str):
-            raise ForTheEngine
-        return _member(call.args[0], key.constant)
+        key = _part(call.args[1]).constant
+        if isinstance(key, str):
+            return _member(call.args[0], key)
+        return _element(_part(call.args[0]), key)
     arguments = [*([call.target] if call.HasField("target") else []), *call.args]
     make = _FUNCTIONS.get((function, len(arguments)))
     if make is None:
@@ -181,6 +190,29 @@ def _either(condition: Part, then: Part, otherwise: Part) -> Part:
 def _joined(left: Part, right: Part) -> Part:
     a, b = _as_text(left), _as_text(right)
     return Part(Kind.TEXT, lambda data: a(data) + b(data))
+
+
+def _split(subject: Part, separator: Part) -> Part:
+    a, by = _as_text(subject), separator.constant
+    if not isinstance(by, str) or not by:
+        raise ForTheEngine
+    return Part(Kind.TEXTS, lambda data: a(data).split(by))
+
+
+def _in_case(change: Callable[[str], str]) -> Callable[[Part], Part]:
+    def make(operand: Part) -> Part:
+        a = _as_text(operand)
+
+        def read(data: Data) -> str:
+            text = a(data)
+            # The engine changes the letters of ASCII alone.
+            if not text.isascii():
+                raise ForTheEngine
+            return change(text)
+
+        return Part(Kind.TEXT, read)
+
+    return make
 
 
 def _size(operand: Part) -> Part:
@@ -253,6 +285,9 @@ _FUNCTIONS: dict[tuple[str, int], Callable[..., Part]] = {
     ("_>=_", 2): _order(ge),
     ("_+_", 2): _joined,
     ("size", 1): _size,
+    ("split", 2): _split,
+    ("lowerAscii", 1): _in_case(str.lower),
+    ("upperAscii", 1): _in_case(str.upper),
     ("startsWith", 2): _of_text(str.startswith),
     ("endsWith", 2): _of_text(str.endswith),
     ("contains", 2): _of_text(str.__contains__),

@@ -19,6 +19,8 @@ def read(source: str) -> Read | None:
     [
         'path.id.startsWith(user.claims.customer + "-") && path.id != "00199"',
         "path.id == user.subject",
+        "user.claims.customer == path.id.split('-')[0]",
+        "request.host.lowerAscii() == 'a'",
         "request.method in ['GET', 'HEAD'] || 'orders:write' in user.scopes",
         "request.headers['x-team'] == user.claims.team",
         "'x-team' in request.headers && has(user.claims.address.city)",
@@ -43,7 +45,9 @@ def test_usual_conditions_need_no_engine(source: str) -> None:
         "user.claims.level + 1 == 4",
         "user.claims.level > 2.5",
         "user.claims.nothing == null",
-        "path.id.lowerAscii() == 'a'",
+        "user.scopes[-1] == 'a'",
+        "path.id.split('') == ['a']",
+        "path.id.split('-', 2)[0] == 'a'",
         "user.scopes == ['a']",
         "user.claims.address[path.id] == 'Bern'",
         "path.id in ['a', user.subject]",
@@ -71,6 +75,7 @@ def test_what_has_any_other_part_is_the_engines(source: str) -> None:
         ("has(user.claims.a.b)", {"a": "b"}),
         ("size(user.claims.a) == 1", {"a": 7}),
         ("user.claims.a && false", {"a": "true"}),
+        ("user.claims.a.lowerAscii() == 'k'", {"a": "\u212a"}),
     ],
 )
 def test_values_of_other_types_are_the_engines(source: str, claims: dict[str, object]) -> None:
