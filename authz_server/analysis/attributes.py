@@ -4,7 +4,7 @@ An expression that consists of comparisons of attributes with constants is `exac
 each kind that it tells apart. Of any other the values are only worth a try.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -15,7 +15,6 @@ from authz_server.policy.conditions.environment import SCALARS, WITHIN
 from authz_server.policy.conditions.reads import chain
 from authz_server.policy.plan import Expression
 
-OTHER = "x"
 _CONNECTIVES = frozenset({"_&&_", "_||_", "!_", "_?_:_"})
 _ORDERS = frozenset({"_<_", "_<=_", "_>_", "_>=_"})
 _OF_TEXT = frozenset({"startsWith", "endsWith", "contains"})
@@ -115,6 +114,11 @@ class _Walk:
         known = self.values.setdefault(attribute, [])
         known += [value for value in values if not any(_same(value, one) for one in known)]
         return attribute[0] != "now"
+
+
+def another(known: Sequence[Any]) -> str:
+    """A text that is none of the known values."""
+    return next(text for text in ("x", "y", "z", "another value") if text not in known)
 
 
 def _same(one: object, other: object) -> bool:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 from msgspec.structs import replace
 
-from authz_server.analysis.attributes import OTHER, Asked, Attribute
+from authz_server.analysis.attributes import Asked, Attribute, another
 from authz_server.analysis.callers import Named
 from authz_server.analysis.judge import Circumstances, Who
 from authz_server.policy.plan import RequiresItem, Rule, TimesItem, UserItem
@@ -115,6 +115,10 @@ def dimensions(
                 _add(values, attribute, [*known, *([True] if attribute[0] in ("body",) else [])])
     for required in requires:
         _require(values, required, now)
+    for attribute, tried in values.items():
+        if attribute not in (BOUND, ("body", ())):
+            # Second, because examples are the first that are found: something, but nothing in particular.
+            tried.insert(1, another(tried))
     moments = _moments(list(times), now)
     if reads_now:
         moments += [now + 3600 * hour for hour in range(_HOURS)]
@@ -123,7 +127,7 @@ def dimensions(
 
 
 def _add(values: dict[Attribute, list[Any]], attribute: Attribute, known: Iterable[Any]) -> None:
-    tried = values.setdefault(attribute, [_MISSING, OTHER])
+    tried = values.setdefault(attribute, [_MISSING])
     tried += [value for value in known if not any(type(value) is type(one) and value == one for one in tried)]
 
 

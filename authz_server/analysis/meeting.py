@@ -33,33 +33,39 @@ def caller_of(who: Who, operation: Operation) -> Caller:
     return Caller(workload, who.user, operation.client_ip)
 
 
+class ByAction:
+    """One plan's rules, found by action alone."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._rules = {(s.name, rule.id): rule for s in plan.services for rule in s.rules}
+        self.index = PolicyIndex(
+            replace(plan, services=tuple(map(_open_to_all, plan.services))), ConditionRuntime(), ()
+        )
+
+    def rules(self, operation: Operation, service: str | None = None) -> list[Rule]:
+        """The rules whose `to` fits; with `service` none where the operation is of another one."""
+        found = self.index.service(operation, None)
+        if found is None or service not in (None, found.name):
+            return []
+        ids = dict.fromkeys(candidate.rule.id for candidate in _all(found, operation, NOBODY))
+        return [self._rules[found.name, each] for each in ids]
+
+
 class Meeting:
     """One plan's rules, to be found by action alone, or by action and caller."""
 
     def __init__(self, plan: Plan, index: PolicyIndex) -> None:
-        self.services = {service.name: service for service in plan.services}
         self._rules = {(s.name, rule.id): _rule_of(rule) for s in plan.services for rule in s.rules}
         self._index = index
-        open_to_all = replace(plan, services=tuple(map(_open_to_all, plan.services)))
-        self._by_action = PolicyIndex(open_to_all, ConditionRuntime(), ())
-
-    def service(self, operation: Operation) -> Service | None:
-        """The service that speaks for host and path."""
-        found = self._index.service(operation, None)
-        return None if found is None else self.services[found.name]
+        self._by_action = ByAction(plan)
 
     def rules(self, operation: Operation) -> list[Rule]:
         """The rules whose `to` fits."""
-        found = self._by_action.service(operation, None)
-        if found is None:
-            return []
-        return list(
-            {c.rule.id: self._rules[found.name, c.rule.id].rule for c in _all(found, operation, NOBODY)}.values()
-        )
+        return self._by_action.rules(operation)
 
     def by_action(self, operation: Operation) -> Met:
         """What the rules say whose `to` fits."""
-        return self._met(self._by_action, operation, NOBODY)
+        return self._met(self._by_action.index, operation, NOBODY)
 
     def by_caller(self, operation: Operation, caller: Caller) -> Met:
         """What the rules say whose `to` and `from` fit, or would with a user."""

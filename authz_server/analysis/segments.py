@@ -14,7 +14,7 @@ from authz_server.policy.folding import fold_capture, fold_case, fold_segment
 from authz_server.policy.patterns import Capture, Literal, PathTemplate
 
 UUID = "0a1b2c3d-0a1b-4c3d-8e5f-0a1b2c3d4e5f"
-_SAMPLES = {"text": ("x", "y"), "int": ("7",), "uuid": (UUID,)}
+SAMPLES = {"text": ("x", "y"), "int": ("7",), "uuid": (UUID,)}
 _DOTS = "..."
 """A segment that deny rules ignore at the end of a path."""
 
@@ -101,8 +101,8 @@ def _letters(patterns: Sequence[Pattern], alive: frozenset[int], depth: int) -> 
     prefixes = list(dict.fromkeys(["", *(capture.prefix for capture in captures)]))
     suffixes = list(dict.fromkeys(["", *(capture.suffix for capture in captures)]))
     kinds = dict.fromkeys(["text", *(capture.kind for capture in captures)])
-    values = [next(s for s in (*_SAMPLES["text"], "other") if s not in literals)]
-    values += [sample for kind in kinds if kind != "text" for sample in _SAMPLES[kind]]
+    values = [next(s for s in (*SAMPLES["text"], "other") if s not in literals)]
+    values += [sample for kind in kinds if kind != "text" for sample in SAMPLES[kind]]
     letters = [*(p + v + s for v, p, s in product(values, prefixes, suffixes)), *literals]
     if any(folds for _, folds in parts):
         letters += [variant for letter in list(letters) for variant in (letter.upper(), f"{letter}.")]

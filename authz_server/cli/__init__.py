@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from authz_server.cli import check, config, dev, diff, doctor, envoy, keys, policy, revisions, serve, test, validate
+from authz_server.cli import check, config, dev, diff, doctor, envoy, keys, lint, policy, revisions, serve, test, validate
 
 app = typer.Typer(
     name="authz",
@@ -22,6 +22,7 @@ app.command("serve")(serve.serve)
 app.command("validate")(validate.validate)
 app.command("test")(test.run_tests)
 app.command("check")(check.check)
+app.command("lint")(lint.lint)
 app.command("diff")(diff.diff)
 app.command("revisions")(revisions.revisions)
 app.command("rollback")(revisions.rollback)

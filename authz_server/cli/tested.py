@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
+from authz_server.cli.annotations import annotation
 from authz_server.cli.configuration import counted
 from authz_server.documents.problem import Position
 from authz_server.documents.source import printable
@@ -123,26 +124,13 @@ def annotations(report: Report) -> Iterator[str]:
     """Errors and warnings that GitHub Actions shows beside the lines that they are about."""
     for failure in report.failures:
         case = failure.outcome.case
-        yield _annotation("error", case.position, case.name, _text(failure))
+        yield annotation("error", case.position, case.name, _text(failure))
     for element in () if report.coverage is None else report.coverage.uncovered:
-        yield _annotation("warning", element.position, element.rule, element.missing)
+        yield annotation("warning", element.position, element.rule, element.missing)
     for mutant in () if report.survivors is None else report.survivors.mutants:
-        yield _annotation(
+        yield annotation(
             "warning", mutant.position, mutant.rule, f"no test notices this change of the rule: {mutant.change}"
         )
-
-
-def _annotation(kind: str, position: Position, title: str, message: str) -> str:
-    place = f"file={_property(position.file)},line={position.line},col={position.column}"
-    return f"::{kind} {place},title={_property(printable(title))}::{_escaped(message)}"
-
-
-def _property(text: str) -> str:
-    return _escaped(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _place(position: Position) -> str:

@@ -1,14 +1,17 @@
 """`authz validate`: check policies, and the configuration, without serving."""
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from authz_server.cli.configuration import ConfigOption, counted, load, policies_in_words, print_problems
+from authz_server.cli.lint import as_fields, in_words
 from authz_server.control.settings import Settings
-from authz_server.documents.problem import to_json
+from authz_server.documents.problem import fields_of
 
 TEST_SUFFIXES = ("_test.yaml", "_test.yml")
 
@@ -26,8 +29,8 @@ def validate(
     """Check policies, and show every error with its place.
 
     With a configuration that is checked too, and its issuers and trust domains are known: a policy that names another
-    is an error. Files of tests (*_test.yaml) are checked like the rest; `authz test` runs them. Exit codes: 0 all
-    good, 1 errors, 2 wrong usage.
+    is an error. What `authz lint` finds is shown as well, and is no error. Files of tests (*_test.yaml) are checked
+    like the rest; `authz test` runs them. Exit codes: 0 all good, 1 errors, 2 wrong usage.
 
     \b
     Examples:
@@ -36,18 +39,19 @@ def validate(
       authz validate --json | jq '.errors[].message'
     """
     # Compiling conditions takes a moment to import, which other commands need not wait for.
+    from authz_server.analysis.linted import load_and_lint
     from authz_server.control.policies import known_names
     from authz_server.control.settings_check import check_files
-    from authz_server.policy.loader import load_policies
 
     configured = load(config)
     settings = configured.settings or Settings()
     # Without a configuration nothing is known of issuers and trust domains, and so none of them is an error.
     known = known_names(settings) if configured.file is not None and configured.settings is not None else None
-    loaded = load_policies(directory or settings.policies.directory, known)
+    loaded, found = load_and_lint(directory or settings.policies.directory, known, time.time())
     problems = [*configured.problems, *check_files(configured), *loaded.problems]
     if as_json:
-        typer.echo(to_json(problems))
+        warnings = [as_fields(each) for each in found]
+        typer.echo(msgspec.json.encode({"errors": list(map(fields_of, problems)), "warnings": warnings}))
     elif problems:
         print_problems(problems)
     elif loaded.plan is not None:
@@ -55,6 +59,8 @@ def validate(
         typer.echo(policies_in_words(len(loaded.plan.services), rules, loaded.plan.revision) + ": no errors")
         for gap in _not_checked(loaded.files, known is not None):
             typer.echo(f"  {gap}")
+        if found:
+            typer.echo(f"\n{in_words(found)}; see `authz lint`")
     raise typer.Exit(1 if problems else 0)
 
 

@@ -1,6 +1,5 @@
 """What is wrong with a file that somebody wrote: where, what, and what to write instead."""
 
-import msgspec
 from msgspec import Struct
 
 
@@ -49,20 +48,13 @@ class Problem(Struct, frozen=True):
         return f"line {place.line}, column {place.column}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
-def to_json(problems: list[Problem]) -> bytes:
-    """The errors as `{"errors": [{"file", "line", "column", "code", "message", "hint"}]}`."""
-    return msgspec.json.encode(
-        {
-            "errors": [
-                {
-                    "file": p.position.file,
-                    "line": p.position.line,
-                    "column": p.position.column,
-                    "code": p.code,
-                    "message": p.message,
-                    "hint": p.hint,
-                }
-                for p in problems
-            ]
-        }
-    )
+def fields_of(problem: Problem) -> dict[str, str | int]:
+    """A problem for JSON."""
+    return {
+        "file": problem.position.file,
+        "line": problem.position.line,
+        "column": problem.position.column,
+        "code": problem.code,
+        "message": problem.message,
+        "hint": problem.hint,
+    }

@@ -14,6 +14,7 @@ from authz_server.policy.values import (
     AuthenticationClass,
     ClaimName,
     Expression,
+    FindingCode,
     GrpcMethod,
     GrpcService,
     HeaderName,
@@ -228,6 +229,10 @@ class _RuleFields(Model):
     """With `audit` the rule changes nothing: where it would have decided, the record says so."""
     record: RecordClass | None = Field(default=None, examples=["never_lose"])
     """Of decisions by this rule, in place of what the service says: see there."""
+    accepts: Annotated[dict[FindingCode, Text], NOT_EMPTY] = Field(
+        default_factory=dict, examples=[{"wide_grant": "The batch job writes everywhere."}]
+    )
+    """What `authz lint` need not say about this rule: the code of a finding -> why that is meant."""
 
 
 class Rule(_RuleFields):

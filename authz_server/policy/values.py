@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from authz_server.documents.invalid import InvalidValue
-from authz_server.documents.suggest import quoted
+from authz_server.documents.suggest import did_you_mean, listing, quoted
 from authz_server.identity.spiffe import InvalidSpiffeId, InvalidSpiffePattern, parse_spiffe_id, parse_spiffe_pattern
+from authz_server.policy.findings import OF_RULES
 from authz_server.policy.methods import checked_method
 from authz_server.policy.patterns import Literal, parse_host_pattern, parse_path_template
 
@@ -169,6 +170,13 @@ def _grpc_method(text: str) -> str:
     return text
 
 
+def _finding_code(text: str) -> str:
+    if text not in OF_RULES:
+        hint = did_you_mean(text, OF_RULES, f"codes are {listing(OF_RULES)}")
+        raise InvalidValue(f"no finding about a rule has the code {quoted(text)}", hint=hint)
+    return text
+
+
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9-]+$"})]
 Text = Annotated[str, AfterValidator(_some_text), WithJsonSchema({"type": "string", "minLength": 1})]
 Expression = Annotated[
@@ -241,5 +249,6 @@ HeaderName = Annotated[str, AfterValidator(_header), WithJsonSchema({"type": "st
 Upgrade = Annotated[str, AfterValidator(_upgrade), WithJsonSchema({"type": "string", "examples": ["websocket"]})]
 GrpcService = Annotated[str, AfterValidator(_grpc_service), WithJsonSchema({"type": "string", "minLength": 1})]
 GrpcMethod = Annotated[str, AfterValidator(_grpc_method), WithJsonSchema({"type": "string", "minLength": 1})]
+FindingCode = Annotated[str, AfterValidator(_finding_code), WithJsonSchema({"type": "string", "enum": list(OF_RULES)})]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Scalar = str | int | float | bool

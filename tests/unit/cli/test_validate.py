@@ -75,7 +75,7 @@ def test_json_is_for_machines() -> None:
     assert set(error) == {"file", "line", "column", "code", "message", "hint"}
     assert (error["file"].rpartition("/")[2], error["line"], error["column"]) == ("orders.yaml", 2, 7)
     write_policies(Path("policies"), {"orders.yaml": GOOD})
-    assert json.loads(validate("--json").stdout) == {"errors": []}
+    assert json.loads(validate("--json").stdout) == {"errors": [], "warnings": []}
 
 
 @pytest.mark.parametrize(("issuer", "exit_code"), [("corp", 0), ("partner", 1)])
