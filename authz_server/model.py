@@ -195,6 +195,10 @@ class Decision(Struct, frozen=True, kw_only=True):
     trace_id: str | None = None
     inputs: Mapping[str, Any] = {}
     """What else the service's rules read: dotted name -> value."""
+    absent: tuple[str, ...] = ()
+    """The names of those inputs that the request does not have."""
+    traits: Mapping[str, Any] | None = None
+    """What is unusual about the request; None where it was not read."""
     answer: Answer = Answer()
     with_proof: bool = False
     """The client used the scheme `DPoP`, and reads its challenge."""

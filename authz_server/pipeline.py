@@ -2,9 +2,6 @@
 
 import random
 import re
-from collections.abc import Mapping
-from typing import Any
-
 from msgspec.structs import replace
 
 from authz_server.errors import Reason, Refused
@@ -16,7 +13,7 @@ from authz_server.policy.decide import NO_ANSWER, Verdict, decide
 from authz_server.policy.demand import MIN_REVISION_EXTENSION, unmet_demand
 from authz_server.policy.every_reading import decide_every
 from authz_server.policy.index import ServiceIndex
-from authz_server.policy.inputs import read_inputs
+from authz_server.policy.inputs import NO_INPUTS, read_inputs
 from authz_server.policy.rehearse import Rehearsed, rehearse
 from authz_server.request.accept import accepted_format, denial_format
 from authz_server.request.address import client_ip_text
@@ -26,6 +23,7 @@ from authz_server.request.headers import Authorization
 from authz_server.request.jwt_svid import AUTHORIZATION, shown_svid
 from authz_server.request.operation import Operation, canonical_operation
 from authz_server.request.readings import Reading, has_several, readings
+from authz_server.request.traits import traits
 from authz_server.snapshot import Snapshot, Verifiers
 
 # Written plainly or with escapes, which a lenient service takes.
@@ -46,7 +44,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
     token: VerifiedToken | None = None
     service: ServiceIndex | None = None
     obeyed: str | None = None
-    inputs: Mapping[str, Any] = {}
+    inputs = NO_INPUTS
     upstream_token: UpstreamToken | None = None
     if snapshot.verifiers.proxies is not None:
         request = snapshot.verifiers.proxies.behind(request)
@@ -103,7 +101,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
             upstream_token = snapshot.upstream_tokens.sign(id, service.name, workload, user, *about, now)
     except Refused as refusal:
         rehearsed = Rehearsed(Verdict(refusal.reason, detail=refusal.detail))
-    verdict = rehearsed.verdict
+    verdict, path = rehearsed.verdict, _recorded_path(operation)
     # 6 Shape the answer.
     return Decision(
         id=id,
@@ -122,11 +120,13 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         token_hash=None if token is None else token.token_hash,
         method=operation.method,
         host=operation.host,
-        path=_recorded_path(operation),
+        path=path,
         client_ip=client_ip_text(request.client_address),
         request_id=operation.id or None,
         trace_id=operation.trace_id,
-        inputs=inputs,
+        inputs=inputs.found,
+        absent=inputs.absent,
+        traits=traits(operation, routed=SERVICE_EXTENSION in request.extensions, cut=path != operation.path_text),
         answer=verdict.answer,
         with_proof=credential is not None and credential.scheme == DPOP,
         body_format="problem" if verdict.reason is Reason.ALLOWED else _body_format(operation),

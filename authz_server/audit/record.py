@@ -77,6 +77,10 @@ class Record(Struct, kw_only=True):
     """Of a gap: how many records are lost, null where nobody knows."""
     calls: int | None = None
     """Of a decision: how many calls it is about."""
+    absent: tuple[str, ...] | None = None
+    """Which of the inputs the request does not have."""
+    traits: Mapping[str, Any] | None = None
+    """What is unusual about the request; null where it was not read."""
 
 
 def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redaction) -> bytes:
@@ -112,6 +116,8 @@ def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redac
         audited=decision.audited or None,
         stale=decision.stale or None,
         calls=decision.shed or 1,
+        absent=decision.absent or None,
+        traits=decision.traits,
     )
     try:
         line = _json(record)

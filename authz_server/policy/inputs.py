@@ -38,6 +38,8 @@ RECORDED = frozenset(
 _FROM_RECORDED = frozenset({"path", "workload.within", "client.within"})
 
 _ABSENT = object()
+_UNREADABLE = object()
+"""There may be a value, of which nobody can tell."""
 
 
 class Input(NamedTuple):
@@ -47,20 +49,35 @@ class Input(NamedTuple):
     read: Callable[[Evaluation], object]
 
 
+class Inputs(NamedTuple):
+    """What was read of one request."""
+
+    found: Mapping[str, object]
+    """Name -> value, as JSON can hold it."""
+    absent: tuple[str, ...] = ()
+    """What the request does not have. What can be had and not be read, such as a body, is in neither."""
+
+
+NO_INPUTS = Inputs({})
+
+
 def inputs_of(names: Iterable[str]) -> tuple[Input, ...]:
     """How to read what `Service.inputs` names; made once for a snapshot. Beyond 32 names the last are left out."""
     found = [Input(name, reader) for name in names if (reader := _reader(name)) is not None]
     return tuple(found[:MAX_NAMES])
 
 
-def read_inputs(evaluation: Evaluation, inputs: Iterable[Input]) -> dict[str, object]:
+def read_inputs(evaluation: Evaluation, inputs: Iterable[Input]) -> Inputs:
     """The values that can be had, as JSON can hold them; long ones are cut, and say so."""
     values: dict[str, object] = {}
+    absent: list[str] = []
     for name, read in inputs:
         value = read(evaluation)
-        if value is not _ABSENT:
+        if value is _ABSENT:
+            absent.append(name)
+        elif value is not _UNREADABLE:
             values[name] = value if type(value) is str and len(value) <= MAX_CHARACTERS else _bounded(value)
-    return values
+    return Inputs(values, tuple(absent))
 
 
 def _reader(name: str) -> Callable[[Evaluation], object] | None:
@@ -101,14 +118,14 @@ def _header(name: str, evaluation: Evaluation) -> object:
     try:
         return headers.values(name)
     except HeaderUnusable:
-        return _ABSENT
+        return _ABSENT if headers.raw(name) is None else _UNREADABLE
 
 
 def _query(name: str, evaluation: Evaluation) -> object:
     try:
         return evaluation.query().get(name, _ABSENT)
     except Unusable:
-        return _ABSENT
+        return _UNREADABLE
 
 
 def _claim(name: str, evaluation: Evaluation) -> object:
@@ -125,19 +142,19 @@ def _has_body(evaluation: Evaluation) -> object:
     try:
         return evaluation.has_body
     except Unusable:
-        return _ABSENT
+        return _UNREADABLE
 
 
 def _body(keys: Sequence[str], evaluation: Evaluation) -> object:
     """A member of the body, where a rule has read it."""
-    return _member(evaluation.body(), keys) if evaluation.body_was_read else _ABSENT
+    return _member(evaluation.body(), keys) if evaluation.body_was_read else _UNREADABLE
 
 
 def _metadata(namespace: str, keys: Sequence[str], evaluation: Evaluation) -> object:
     try:
         written = evaluation.metadata(namespace)
     except Unusable:
-        return _ABSENT
+        return _UNREADABLE
     return _ABSENT if written is None else _member(written, keys)
 
 

@@ -71,7 +71,7 @@ class Engine:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(json.dumps(document))
             loaded = load_policies(Path(directory))
-        self.problems = loaded.problems
+        self.problems, self.plan = loaded.problems, loaded.plan
         if loaded.plan is not None:
             keys = {name: parse_jwks(jwks(KEY.jwk())) for name in ISSUERS}
             verifiers = build_verifiers(

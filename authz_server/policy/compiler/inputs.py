@@ -20,6 +20,8 @@ def set_headers_of(rules: Iterable[Rule]) -> tuple[str, ...]:
 def _reads(rule: Rule) -> Iterator[str]:
     for item in rule.callers or ():
         yield from _read_of_caller(item)
+    if any(item.ports for item in rule.operations or ()):
+        yield "destination.port"
     if rule.requires is not None:
         yield from _read_of_requirements(rule.requires)
     for expression in rule.expressions():

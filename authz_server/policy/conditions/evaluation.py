@@ -41,9 +41,17 @@ class Needs:
     """The variables that an expression reads; expressions that read the same share one, and their activations."""
 
     def __init__(
-        self, environment: cel.Env, bindings: Mapping[str, Binding], *, iterates: bool, reads_path: bool
+        self,
+        environment: cel.Env,
+        bindings: Mapping[str, Binding],
+        reads: tuple[str, ...] = (),
+        *,
+        iterates: bool,
+        reads_path: bool,
     ) -> None:
         self.environment = environment
+        self.reads = reads
+        """What the expression reads, by name."""
         self.bindings = bindings
         self.items = tuple(bindings.items())
         self.reads_captures = "path" in bindings
@@ -54,6 +62,9 @@ class Needs:
 
 class Evaluation:
     """One request, for any number of expressions; for one thread."""
+
+    unusable: tuple[type[Exception], ...] = (Unusable,)
+    """What leaves a variable unbound, so that only what uses it fails."""
 
     def __init__(
         self,
@@ -174,8 +185,7 @@ class Evaluation:
         for name, binding in needs.items:
             try:
                 data[name] = binding(self, captures)
-            except Unusable:
-                # Not bound, so that only what uses it fails.
+            except self.unusable:
                 continue
             if needs.iterates:
                 _check_size(name, data[name])

@@ -94,6 +94,9 @@ class Program:
 class ConditionRuntime:
     """Loads the expressions of one snapshot; the same expression is loaded once."""
 
+    program: type[Program] = Program
+    """What expressions become."""
+
     def __init__(self) -> None:
         self._environment = evaluating_environment()
         self._needs: dict[tuple[tuple[str, ...], bool], Needs] = {}
@@ -103,7 +106,7 @@ class ConditionRuntime:
         """Make a checked expression ready. Raises RuntimeError where another version's compiler made it."""
         program = self._programs.get(expression.source)
         if program is None:
-            program = self._programs[expression.source] = Program(expression, self._needs_of(expression))
+            program = self._programs[expression.source] = self.program(expression, self._needs_of(expression))
         return program
 
     def _needs_of(self, expression: Expression) -> Needs:
@@ -111,5 +114,7 @@ class ConditionRuntime:
         if key not in self._needs:
             variables = bindings(expression.reads)
             reads_path = any(read.startswith(("request.path", "path.", "path[")) for read in expression.reads)
-            self._needs[key] = Needs(self._environment, variables, iterates=expression.iterates, reads_path=reads_path)
+            self._needs[key] = Needs(
+                self._environment, variables, expression.reads, iterates=expression.iterates, reads_path=reads_path
+            )
         return self._needs[key]

@@ -35,7 +35,7 @@ from tests.expressions import ANN, evaluation, request, with_claims
 )
 def test_values_are_as_json_has_them(name: str, value: object) -> None:
     """Names are those under which expressions read."""
-    assert read_inputs(evaluation(), inputs_of([name])) == {name: value}
+    assert read_inputs(evaluation(), inputs_of([name])).found == {name: value}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_values_are_as_json_has_them(name: str, value: object) -> None:
 )
 def test_what_is_absent_or_unreadable_is_left_out(name: str) -> None:
     """Null is a value that a claim can have; absence is not."""
-    assert read_inputs(evaluation(), inputs_of([name])) == {}
+    assert read_inputs(evaluation(), inputs_of([name])).found == {}
 
 
 def test_metadata_is_recorded_by_name_and_never_whole() -> None:
@@ -63,17 +63,17 @@ def test_metadata_is_recorded_by_name_and_never_whole() -> None:
     asked = request(metadata={"a.b": written})
     known = Evaluation(evaluation().operation, None, None, 0.0, asked)
     names = ["metadata[a.b].sub", "metadata[a.b].in.city", "metadata[a.b]", "metadata[*]", "metadata[a.b].none.x"]
-    assert read_inputs(known, inputs_of(names)) == {"metadata[a.b].sub": "ann", "metadata[a.b].in.city": "Bern"}
-    assert read_inputs(evaluation(), inputs_of(names)) == {}
+    assert read_inputs(known, inputs_of(names)).found == {"metadata[a.b].sub": "ann", "metadata[a.b].in.city": "Bern"}
+    assert read_inputs(evaluation(), inputs_of(names)).found == {}
     written.update({"nul": "\0"})
-    assert read_inputs(known, inputs_of(names)) == {}
+    assert read_inputs(known, inputs_of(names)).found == {}
 
 
 def test_without_a_user_nothing_of_a_user_is_there() -> None:
     """Readers of absent callers find nothing."""
     nobody = evaluation(request(target="/a?x=%zz"), workload=None, user=None)
     names = ["user.scopes", "user.claims.customer", "user.claims[*]", "certificate.serial", "request.query[x]"]
-    assert read_inputs(nobody, inputs_of([*names, "has_user"])) == {"has_user": False}
+    assert read_inputs(nobody, inputs_of([*names, "has_user"])).found == {"has_user": False}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_the_record_says_anyhow_and_what_nobody_named_is_left_out(name: str
 def test_a_dotted_claim_is_looked_up_by_its_whole_name_first() -> None:
     """As rules look it up."""
     asked = evaluation(user=with_claims(**{"a.b": "whole", "a": {"b": "path"}}))
-    assert read_inputs(asked, inputs_of(["user.claims.a.b"])) == {"user.claims.a.b": "whole"}
+    assert read_inputs(asked, inputs_of(["user.claims.a.b"])).found == {"user.claims.a.b": "whole"}
 
 
 def test_long_values_are_cut_and_say_so() -> None:
@@ -112,7 +112,8 @@ def test_long_values_are_cut_and_say_so() -> None:
         "map": {f"k{number:02}": number for number in range(40)},
         "deep": {"list": ["y" * 257]},
     }
-    found = read_inputs(evaluation(user=with_claims(**claims)), inputs_of([f"user.claims.{name}" for name in claims]))
+    read = read_inputs(evaluation(user=with_claims(**claims)), inputs_of([f"user.claims.{name}" for name in claims]))
+    found = read.found
     assert found["user.claims.text"] == "x" * 256 + "[+44 characters]"
     assert found["user.claims.list"] == [*range(32), "[+8 elements]"]
     assert found["user.claims.map"] == {f"k{number:02}": number for number in range(32)} | {"cut": "[+8 entries]"}

@@ -1,0 +1,165 @@
+"""What one audit record says of the request that it is about, and what it leaves open."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from authz_server.errors import Reason
+
+ASKED = frozenset(
+    {
+        Reason.ALLOWED,
+        Reason.BODY_INCOMPLETE,
+        Reason.UNAUTHENTICATED,
+        Reason.STEP_UP_REQUIRED,
+        Reason.NO_SERVICE,
+        Reason.DENIED_BY_RULE,
+        Reason.DENY_RULE_ERROR,
+        Reason.NO_RULE_ALLOWS,
+    }
+)
+"""The reasons of decisions that were made when workload and user were known."""
+
+# What the record has cut says so; what it could not hold as it was is escaped; what is secret is hashed.
+_NOT_WHOLE = re.compile(r"\[\+\d+ (?:characters|elements|entries|inputs)\]\Z|\[cut\]\Z|\\ud[89a-f][0-9a-f]{2}|\Akeyed-hash:")
+
+
+class Undecidable(Exception):
+    """The record does not suffice; `why` is a stable code, and `missing` the name of what it leaves open."""
+
+    def __init__(self, why: str, missing: str = "") -> None:
+        super().__init__(f"{why}: {missing}" if missing else why)
+        self.why = why
+        self.missing = missing
+
+
+class NotRecorded(Undecidable):
+    """The policies read an attribute of the request that is not on record."""
+
+    def __init__(self, missing: str) -> None:
+        super().__init__("not_recorded", missing)
+
+
+class RecordedUser(Struct, frozen=True):
+    """Who the user was."""
+
+    issuer: str
+    subject: str
+
+
+class Recorded(Struct, frozen=True):
+    """One line of the audit, as far as it is of use here. What is nested stays JSON, so that equal ones are found."""
+
+    time: str
+    type: str
+    decision_id: str | None = None
+    decision: str | None = None
+    reason: str | None = None
+    rule: str | None = None
+    service: str | None = None
+    mode: str | None = None
+    would_deny: bool | None = None
+    workload: str | None = None
+    user: RecordedUser | None = None
+    method: str | None = None
+    host: str | None = None
+    path: str | None = None
+    client_ip: str | None = None
+    request_id: str | None = None
+    inputs: msgspec.Raw = msgspec.Raw(b"null")
+    via: str | None = None
+    workload_by: str | None = None
+    actor: str | None = None
+    dropped: int | None = None
+    calls: int | None = None
+    absent: msgspec.Raw = msgspec.Raw(b"null")
+    traits: msgspec.Raw = msgspec.Raw(b"null")
+
+    def sameness(self) -> tuple[object, ...]:
+        """Equal for records that say the same but for time and request; what comes of them differs by these alone."""
+        who = (self.workload, self.user, self.via, self.workload_by, self.actor, self.client_ip, self.method)
+        what = (self.host, self.path, bytes(self.inputs), bytes(self.absent), bytes(self.traits), self.calls)
+        return (*who, *what, self.type, self.decision, self.reason, self.rule, self.service, self.mode, self.would_deny)
+
+
+_decoder = msgspec.json.Decoder(Recorded)
+
+
+def read_record(line: bytes) -> Recorded:
+    """A line of the audit. Raises Undecidable (`unreadable`)."""
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Undecidable("unreadable") from None
+
+
+class Facts:
+    """What the rules may ask of the request of one record. Raises Undecidable for a record that tells too little."""
+
+    def __init__(self, record: Recorded) -> None:
+        if record.type != "decision":
+            raise Undecidable("gap" if record.type == "gap" else "unreadable")
+        if record.calls is not None and record.calls != 1:
+            raise Undecidable("shed")
+        if record.reason not in ASKED or record.method is None or record.host is None or record.path is None:
+            raise Undecidable("denied_before_rules")
+        if record.mode == "audit" and record.decision == "deny" and record.user is None:
+            # A guardrail denies here whether there was no credential or a bad one.
+            raise Undecidable("user_not_known")
+        traits = _json(bytes(record.traits))
+        if not isinstance(traits, dict):
+            raise Undecidable("older_record")
+        if traits.get("cut"):
+            raise Undecidable("path_cut")
+        user = record.user
+        texts = (record.method, record.host, record.path, record.workload, record.client_ip, record.actor, record.via)
+        if not all(map(_is_whole, (*texts, user and user.issuer, user and user.subject, traits))):
+            raise Undecidable("cut")
+        self.record = record
+        self.method: str = record.method
+        self.host: str = record.host
+        self.path: str = record.path
+        self.traits: Mapping[str, Any] = traits
+        self._inputs: Mapping[str, Any] = _json(bytes(record.inputs)) or {}
+        self._absent: frozenset[str] = frozenset(_json(bytes(record.absent)) or ())
+
+    def value(self, name: str) -> Any:  # noqa: ANN401 - any value of JSON
+        """The value of an input by the name under which rules read it; raises KeyError where the request had none.
+
+        Raises NotRecorded.
+        """
+        if name in self._absent:
+            raise KeyError(name)
+        value = self._inputs.get(name, _NOTHING)
+        if value is _NOTHING or not _is_whole(value):
+            raise NotRecorded(name)
+        return value
+
+    def present(self, name: str) -> Any:  # noqa: ANN401 - any value of JSON
+        """The same of what every request has, or whose absence does not tell enough. Raises NotRecorded."""
+        try:
+            return self.value(name)
+        except KeyError:
+            raise NotRecorded(name) from None
+
+
+_NOTHING = object()
+
+
+@lru_cache(maxsize=4096)
+def _json(raw: bytes) -> Any:  # noqa: ANN401 - any value of JSON
+    return msgspec.json.decode(raw)
+
+
+def _is_whole(value: object) -> bool:
+    if isinstance(value, str):
+        return _NOT_WHOLE.search(value) is None
+    if isinstance(value, Mapping):
+        return all(map(_is_whole, value)) and all(map(_is_whole, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_whole, value))
+    return True

@@ -1,0 +1,53 @@
+"""What a recorded request was about, without the ids in its path, so that many have the same."""
+
+import re
+
+from authz_server.errors import Refused
+from authz_server.policy.operation_index import templates
+from authz_server.policy.patterns import Literal, PathTemplate
+from authz_server.policy.plan import Plan
+from authz_server.replay.recorded import Recorded
+from authz_server.request.path import canonical_path
+
+_ID = re.compile("[^/]*[0-9][^/]*")
+MAX_REMEMBERED = 100_000
+
+
+class Routes:
+    """Names the routes of requests by the templates of policies."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._templates: dict[str, list[tuple[str, PathTemplate]]] = {}
+        for service in plan.services:
+            items = [item for rule in service.rules for item in rule.operations or () if item.grpc is None]
+            texts = {text: template for item in items for text, template in zip(item.paths, templates(item), strict=False)}
+            self._templates[service.name] = sorted(
+                [(text, template) for text, template in texts.items() if template is not None], key=_vagueness
+            )
+        self._known: dict[tuple[str | None, str], str] = {}
+
+    def of(self, record: Recorded) -> str:
+        """Method, host, and the template that says most of the path; without one, the path with `*` for its ids."""
+        key = (record.service, record.path or "")
+        path = self._known.get(key)
+        if path is None:
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            path = self._known[key] = self._path(*key)
+        return f"{record.method} {record.host}{path}"
+
+    def _path(self, service: str | None, text: str) -> str:
+        try:
+            path = canonical_path(text, allow_empty=True).path
+        except Refused:
+            return _ID.sub("*", text)
+        for name, template in self._templates.get(service or "", ()):
+            if template.match(path) is not None:
+                return name
+        return _ID.sub("*", text)
+
+
+def _vagueness(named: tuple[str, PathTemplate]) -> tuple[bool, int, int, str]:
+    name, template = named
+    literals = sum(isinstance(segment, Literal) for segment in template.segments)
+    return template.rest is not None, -literals, -len(template.segments), name
