@@ -2,6 +2,7 @@
 
 import random
 import re
+
 from msgspec.structs import replace
 
 from authz_server.errors import Reason, Refused

@@ -5,7 +5,22 @@ from typing import Annotated
 
 import typer
 
-from authz_server.cli import check, config, dev, diff, doctor, envoy, keys, lint, policy, revisions, serve, test, validate
+from authz_server.cli import (
+    check,
+    config,
+    dev,
+    diff,
+    doctor,
+    envoy,
+    keys,
+    lint,
+    policy,
+    replay,
+    revisions,
+    serve,
+    test,
+    validate,
+)
 
 app = typer.Typer(
     name="authz",
@@ -26,6 +41,7 @@ app.command("lint")(lint.lint)
 app.command("diff")(diff.diff)
 app.command("revisions")(revisions.revisions)
 app.command("rollback")(revisions.rollback)
+app.command("replay")(replay.replay)
 app.command("doctor")(doctor.doctor)
 app.add_typer(policy.app, name="policy")
 app.add_typer(config.app, name="config")

@@ -103,9 +103,7 @@ class ServiceIndex(Struct, frozen=True):
         """That of a decision by this rule; None where policies do not say."""
         return self.record_classes.get(rule, self.record_class)
 
-    def fitting(
-        self, index: OperationIndex[Candidate], operation: Operation, caller: Caller
-    ) -> Iterable[Candidate]:
+    def fitting(self, index: OperationIndex[Candidate], operation: Operation, caller: Caller) -> Iterable[Candidate]:
         """The candidates of one of the indexes that fit, in the order of their rules."""
         found: list[Candidate] = []
         for callers in index.find(operation):

@@ -12,7 +12,7 @@ from authz_server.policy.conditions import ConditionRuntime, Evaluation, Evaluat
 from authz_server.policy.conditions.evaluation import Needs
 from authz_server.policy.conditions.values import Unusable
 from authz_server.replay.recorded import Facts, NotRecorded
-from authz_server.replay.unknowns import RecordedOperation, RecordedQuery
+from authz_server.replay.unknowns import RecordedMembers, RecordedOperation
 from authz_server.request.operation import Operation
 
 
@@ -44,7 +44,7 @@ class RecordedEvaluation(Evaluation):
 
     def query(self) -> Any:  # noqa: ANN401 - a mapping that raises
         """The parameters of the query, as far as they are on record."""
-        return RecordedQuery(self._facts)
+        return RecordedMembers(self._facts, "request.query")
 
     @property
     def has_body(self) -> bool:

@@ -48,9 +48,12 @@ class Tally:
     def flips(self) -> list[Flips]:
         """Those that close first, then those that open; the most frequent first."""
         order = ["closed", "opened", "other"]
-        return sorted(
-            self._flips.values(), key=lambda each: (order.index(each.kind.change), -each.count, each.first, each.kind)
-        )
+
+        def place(flips: Flips) -> tuple[object, ...]:
+            kind = flips.kind
+            return order.index(kind.change), -flips.count, flips.first, kind.caller, kind.route, kind.after.reason
+
+        return sorted(self._flips.values(), key=place)
 
     def flipped(self, kind: Kind, record: Recorded) -> None:
         """Count one record."""

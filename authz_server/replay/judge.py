@@ -22,7 +22,6 @@ from authz_server.request.operation import Operation
 from authz_server.request.path import canonical_path
 from authz_server.request.readings import has_several, lenient_target, readings
 
-
 MAX_REMEMBERED = 100_000
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -25,13 +25,30 @@ ASKED = frozenset(
 """The reasons of decisions that were made when workload and user were known."""
 
 # What the record has cut says so; what it could not hold as it was is escaped; what is secret is hashed.
-_NOT_WHOLE = re.compile(r"\[\+\d+ (?:characters|elements|entries|inputs)\]\Z|\[cut\]\Z|\\ud[89a-f][0-9a-f]{2}|\Akeyed-hash:")
+_NOT_WHOLE = re.compile(
+    r"\[\+\d+ (?:characters|elements|entries|inputs)\]\Z|\[cut\]\Z|\\ud[89a-f][0-9a-f]{2}|\Akeyed-hash:"
+)
+
+
+Why = Literal[
+    "not_recorded",
+    "denied_before_rules",
+    "user_not_known",
+    "service_not_known",
+    "path_cut",
+    "cut",
+    "shed",
+    "gap",
+    "older_record",
+    "unreadable",
+]
+WHYS: tuple[Why, ...] = get_args(Why)
 
 
 class Undecidable(Exception):
     """The record does not suffice; `why` is a stable code, and `missing` the name of what it leaves open."""
 
-    def __init__(self, why: str, missing: str = "") -> None:
+    def __init__(self, why: Why, missing: str = "") -> None:
         super().__init__(f"{why}: {missing}" if missing else why)
         self.why = why
         self.missing = missing
@@ -103,7 +120,7 @@ class Facts:
     def __init__(self, record: Recorded) -> None:
         if record.type != "decision":
             raise Undecidable("gap" if record.type == "gap" else "unreadable")
-        if record.calls is not None and record.calls != 1:
+        if (record.calls or 1) != 1:
             raise Undecidable("shed")
         if record.reason not in ASKED or record.method is None or record.host is None or record.path is None:
             raise Undecidable("denied_before_rules")
@@ -127,17 +144,21 @@ class Facts:
         self._inputs: Mapping[str, Any] = _json(bytes(record.inputs)) or {}
         self._absent: frozenset[str] = frozenset(_json(bytes(record.absent)) or ())
 
-    def value(self, name: str) -> Any:  # noqa: ANN401 - any value of JSON
-        """The value of an input by the name under which rules read it; raises KeyError where the request had none.
+    def has(self, name: str) -> bool:
+        """Whether an input is on record, whole, by the name under which rules read it."""
+        return name in self._inputs and _is_whole(self._inputs[name])
+
+    def value(self, *names: str) -> Any:  # noqa: ANN401 - any value of JSON
+        """The value of an input that has any of these names; raises KeyError where the request had none.
 
         Raises NotRecorded.
         """
-        if name in self._absent:
-            raise KeyError(name)
-        value = self._inputs.get(name, _NOTHING)
-        if value is _NOTHING or not _is_whole(value):
-            raise NotRecorded(name)
-        return value
+        for name in names:
+            if name in self._absent:
+                raise KeyError(name)
+            if self.has(name):
+                return self._inputs[name]
+        raise NotRecorded(names[0])
 
     def present(self, name: str) -> Any:  # noqa: ANN401 - any value of JSON
         """The same of what every request has, or whose absence does not tell enough. Raises NotRecorded."""
@@ -145,9 +166,6 @@ class Facts:
             return self.value(name)
         except KeyError:
             raise NotRecorded(name) from None
-
-
-_NOTHING = object()
 
 
 @lru_cache(maxsize=4096)

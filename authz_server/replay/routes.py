@@ -17,13 +17,11 @@ class Routes:
     """Names the routes of requests by the templates of policies."""
 
     def __init__(self, plan: Plan) -> None:
-        self._templates: dict[str, list[tuple[str, PathTemplate]]] = {}
+        self._templates: dict[str, list[PathTemplate]] = {}
         for service in plan.services:
             items = [item for rule in service.rules for item in rule.operations or () if item.grpc is None]
-            texts = {text: template for item in items for text, template in zip(item.paths, templates(item), strict=False)}
-            self._templates[service.name] = sorted(
-                [(text, template) for text, template in texts.items() if template is not None], key=_vagueness
-            )
+            found = {template for item in items for template in templates(item) if template is not None}
+            self._templates[service.name] = sorted(found, key=_vagueness)
         self._known: dict[tuple[str | None, str], str] = {}
 
     def of(self, record: Recorded) -> str:
@@ -41,13 +39,12 @@ class Routes:
             path = canonical_path(text, allow_empty=True).path
         except Refused:
             return _ID.sub("*", text)
-        for name, template in self._templates.get(service or "", ()):
+        for template in self._templates.get(service or "", ()):
             if template.match(path) is not None:
-                return name
+                return template.text
         return _ID.sub("*", text)
 
 
-def _vagueness(named: tuple[str, PathTemplate]) -> tuple[bool, int, int, str]:
-    name, template = named
+def _vagueness(template: PathTemplate) -> tuple[bool, int, int, str]:
     literals = sum(isinstance(segment, Literal) for segment in template.segments)
-    return template.rest is not None, -literals, -len(template.segments), name
+    return template.rest is not None, -literals, -len(template.segments), template.text

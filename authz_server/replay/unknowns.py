@@ -49,59 +49,41 @@ class RecordedHeaders:
         raise NotRecorded("request.headers[*]")
 
     def _value(self, name: str) -> Any:  # noqa: ANN401 - a text or a list of them
-        try:
-            return self._facts.value(f"request.headers[{name}]")
-        except NotRecorded:
-            return self._facts.value(f"request.header_values[{name}]")
+        return self._facts.value(f"request.headers[{name}]", f"request.header_values[{name}]")
 
 
 class RecordedMembers(Mapping[str, Any]):
     """Claims, or parameters of the query, as far as they are on record."""
 
-    def __init__(self, facts: Facts, name: str, whole: str) -> None:
-        """`name` is that of one member, with `{}` for its key; `whole` that of all of them."""
+    def __init__(self, facts: Facts, variable: str) -> None:
         self._facts = facts
-        self._name = name
-        self._whole = whole
+        self._variable = variable
 
-    def __getitem__(self, key: str) -> Any:
-        try:
-            return self._facts.value(self._name.format(key))
-        except NotRecorded:
-            return self._all()[key]
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - any value of JSON
+        whole = f"{self._variable}[*]"
+        if self._facts.has(whole):
+            return self._facts.present(whole)[key]
+        return self._facts.value(*self._names(key))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        return iter(self._facts.present(f"{self._variable}[*]"))
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(self._facts.present(f"{self._variable}[*]"))
 
-    def _all(self) -> Mapping[str, Any]:
-        whole: Mapping[str, Any] = self._facts.present(self._whole)
-        return whole
+    def _names(self, key: str) -> tuple[str, ...]:
+        return (f"{self._variable}[{key}]",)
 
 
 class RecordedClaims(RecordedMembers):
     """The claims of the user's token."""
 
     def __init__(self, facts: Facts) -> None:
-        super().__init__(facts, "user.claims.{}", "user.claims[*]")
+        super().__init__(facts, "user.claims")
 
-    def __getitem__(self, key: str) -> Any:
-        try:
-            return super().__getitem__(key)
-        except NotRecorded:
-            if "." in key:
-                raise
-            # So conditions name a claim whose name is no identifier.
-            return self._facts.value(f"user.claims[{key}]")
-
-
-class RecordedQuery(RecordedMembers):
-    """The parameters of the query."""
-
-    def __init__(self, facts: Facts) -> None:
-        super().__init__(facts, "request.query[{}]", "request.query[*]")
+    def _names(self, key: str) -> tuple[str, ...]:
+        # Conditions name a claim whose name is no identifier in brackets, and mean no path.
+        return (f"user.claims.{key}",) if "." in key else (f"user.claims.{key}", f"user.claims[{key}]")
 
 
 class RecordedUser:
@@ -148,7 +130,7 @@ class RecordedCertificate:
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
 
-    def __getattr__(self, field: str) -> Any:
+    def __getattr__(self, field: str) -> Any:  # noqa: ANN401 - any value of JSON
         name = f"certificate.{field}"
         value = self._facts.present(name)
         return _seconds(value, name) if field in ("not_before", "not_after") else value

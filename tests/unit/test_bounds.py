@@ -18,6 +18,7 @@ LIVES_NO_LONGER_THAN_A_CALL = (
     "doctor",
     "documents",
     "policy/compiler",
+    "replay",
     "testing",
     "pb",
     "identity/cache.py",
@@ -77,6 +78,7 @@ FIXED = {
         "_Node.holes": "the rules of the policies",
     },
     "request/headers.py": {"_NOTHING_REPEATED": "always empty"},
+    "request/traits.py": {"ORDINARY": "always empty"},
     "worker/lean/call.py": {"LeanCall.message": "one request, counted with `calls that wait`"},
     "worker/lean/connection.py": {"Connection._rest": "less than a frame, counted with `connections`"},
     "worker/lean/outgoing.py": {

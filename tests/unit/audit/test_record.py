@@ -15,7 +15,7 @@ NAMES = [
     *("time", "type", "decision_id", "revision", "decision", "reason", "rule", "service", "mode", "would_deny"),
     *("workload", "user", "token_hash", "method", "host", "path", "client_ip", "request_id", "trace_id"),
     *("latency_us", "worker", "inputs", "detail", "via", "workload_by", "actor", "audited", "stale", "dropped"),
-    "calls",
+    *("calls", "absent", "traits"),
 ]
 BASE = Decision(id="0190a5b1-1111-7abc-8abc-0123456789ab", time=1772442000.25, revision="r1", reason=Reason.NO_SERVICE)
 REDACTION = Redaction(["user.claims.email"], b"k" * 32)
@@ -57,6 +57,8 @@ def test_a_record_says_everything_about_a_decision() -> None:
         audited=("shop/orders/soon",),
         stale=True,
         inputs={"user.scopes": ["read"], "user.claims.level": 9007199254740993},
+        absent=("user.claims.team",),
+        traits={"port": 8443},
     )
     record = parsed(made)
     assert list(record) == NAMES
@@ -91,6 +93,8 @@ def test_a_record_says_everything_about_a_decision() -> None:
         "stale": True,
         "dropped": None,
         "calls": 1,
+        "absent": ["user.claims.team"],
+        "traits": {"port": 8443},
     }
 
 

@@ -18,6 +18,7 @@ from authz_server.cli import app
         "lint",
         "revisions",
         "rollback",
+        "replay",
         "config show",
         "config schema",
         "envoy config",
