@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from authz_server.cli.configuration import ConfigOption, load_or_exit, print_problems
+from authz_server.cli.values import valid
 from authz_server.control.api_key_file import ApiKeyFile, RevokedKey, UnknownKeyId, UnusableKeyFile
 from authz_server.control.api_keys import Owner, Scope
 from authz_server.documents.instants import instant
@@ -52,9 +52,9 @@ def create(
       authz keys create --owner nightly-report --scope orders:read --expires 30d
       authz keys create --owner scanner --network 10.1.0.0/16 --config authz.yaml --json
     """
-    _valid(Owner, owner, "--owner")
-    scopes = frozenset(_valid(Scope, text, "--scope") for text in scope or ())
-    networks = tuple(_valid(Network, text, "--network") for text in network or ())
+    valid(Owner, owner, "--owner")
+    scopes = frozenset(valid(Scope, text, "--scope") for text in scope or ())
+    networks = tuple(valid(Network, text, "--network") for text in network or ())
     lifetime_s = _life(expires)
     with _told_errors():
         text, key = _file(file, config).create(owner, scopes=scopes, networks=networks, lifetime_s=lifetime_s)
@@ -141,15 +141,6 @@ def _told_errors() -> Iterator[None]:
     else:
         return
     raise typer.Exit(1)
-
-
-def _valid(kind: Any, text: str, option: str) -> str:  # noqa: ANN401 - an annotated type
-    try:
-        return str(TypeAdapter(kind).validate_python(text))
-    except ValidationError as error:
-        cause = error.errors()[0].get("ctx", {}).get("error")
-        message = f"{cause.message}; {cause.hint}" if isinstance(cause, InvalidValue) else error.errors()[0]["msg"]
-        raise typer.BadParameter(message, param_hint=option) from None
 
 
 def _duration(text: str, option: str) -> float:

@@ -33,11 +33,11 @@ def fmt(
     diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Format policy files: one order of fields, one indentation, one way to quote. Comments and empty lines stay.
+    """Format policy files, comments included.
 
-    What a file means stays the same: both forms are compiled and compared before one is written. Files with errors
-    are left alone, and their errors shown. Exit codes: 0 all good, 1 errors or (--check) files that are not formatted,
-    2 wrong usage.
+    There is one order of fields, one indentation, one way to quote. What a file means stays the same: both forms are
+    compiled and compared before one is written. Files with errors are left alone, and their errors shown. Exit codes:
+    0 all good, 1 errors or (--check) files that are not formatted, 2 wrong usage.
 
     \b
     Examples:

@@ -22,6 +22,7 @@ from authz_server.policy.schema import KINDS
 _LISTS = frozenset({"rules", "tests"})
 """Fields of documents whose items are set apart."""
 _TABLES = frozenset({"roles", "workloads", "users", "matrix"})
+_SET_APART = frozenset({"rules", "roles", "workloads", "tests", "matrix"})
 _TABLES_OF_MATRICES = (("matrix", "requests"), ("matrix", "allow"))
 _PATTERNS = frozenset({"paths", "workloads", "networks"})
 
@@ -94,7 +95,7 @@ def _always_block(path: FieldPath) -> bool:
 
 
 def _set_apart(path: FieldPath) -> bool:
-    return (len(path) == 2 and path[0] in _LISTS) or path in (("rules",), ("roles",), ("tests",), ("matrix",))
+    return (len(path) == 2 and path[0] in _LISTS) or (len(path) == 1 and path[0] in _SET_APART)
 
 
 def _value(document: Document) -> bytes:

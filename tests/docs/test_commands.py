@@ -39,6 +39,19 @@ RUN_ELSEWHERE = {
     "authz rollback 15bee6dc --config authz.yaml": (
         "tests/unit/cli/test_revisions.py::test_a_rollback_says_how_to_undo_it"
     ),
+    **dict.fromkeys(
+        (
+            "authz policy new service policies/shop/orders.yaml",
+            "authz policy new service policies/shop/orders.yaml --host orders.shop.example "
+            '--workload "spiffe://shop.example/ns/front/sa/web" --method GET --path "/orders/{order_id}"',
+            "authz policy new roles policies/shop/roles.yaml --role support --issuer corp --group support",
+            "authz policy new guardrails policies/guardrails.yaml --method TRACE",
+            "authz policy new namespace policies/shop/namespace.yaml "
+            '--host "*.shop.example" --trust-domain shop.example',
+            "authz policy new tests policies/shop/more_test.yaml --host orders.shop.example",
+        ),
+        "tests/docs/test_policy_writing.py::test_the_commands_that_start_files_write_what_the_page_shows",
+    ),
     "authz policy fmt policies": "tests/unit/cli/test_policy_fmt.py::test_files_are_formatted",
     "authz policy fmt --check --diff policies": "tests/unit/cli/test_policy_fmt.py::test_a_check_writes_nothing",
     "authz policy fmt - <policies/web.yaml": (

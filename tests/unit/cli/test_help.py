@@ -25,6 +25,7 @@ from authz_server.cli import app
         "dev ca",
         "dev keys",
         "policy fmt",
+        "policy new",
     ],
 )
 def test_help_has_examples(command: str) -> None:
@@ -34,7 +35,7 @@ def test_help_has_examples(command: str) -> None:
     assert f"\n    authz {command}" in result.stdout
 
 
-@pytest.mark.parametrize("group", [[], ["config"], ["envoy"], ["dev"]])
+@pytest.mark.parametrize("group", [[], ["config"], ["envoy"], ["dev"], ["policy"]])
 def test_no_sentence_of_a_list_of_commands_is_cut(group: list[str]) -> None:
     """On a terminal of 80 columns."""
     result = CliRunner().invoke(app, [*group, "--help"], terminal_width=80)

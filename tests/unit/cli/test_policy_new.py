@@ -1,0 +1,191 @@
+"""`authz policy new`."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from authz_server.cli import app
+from authz_server.policy.starters import example_host, example_path, example_workload
+from tests.builders import write_policies
+
+SERVICE = "policies/shop/orders.yaml"
+WEB = ["--workload", "spiffe://shop.example/ns/front/sa/web"]
+USERS = ["--issuer", "corp", "--scope", "orders:read"]
+HOST = ["--host", "orders.shop.example"]
+
+
+@pytest.fixture(autouse=True)
+def _working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AUTHZ_CONFIG", raising=False)
+
+
+def authz(*arguments: str, stdin: str | None = None) -> Result:
+    """Run a command."""
+    return CliRunner().invoke(app, list(arguments), input=stdin)
+
+
+def new(*arguments: str, stdin: str | None = None) -> Result:
+    """Run the command."""
+    return authz("policy", "new", *arguments, stdin=stdin)
+
+
+def assert_good(*, tests: bool = True) -> None:
+    """What was written is valid and formatted, and its tests pass."""
+    valid = authz("validate", "policies")
+    assert valid.exit_code == 0, valid.output
+    formatted = authz("policy", "fmt", "--check", "--diff", "policies")
+    assert formatted.exit_code == 0, formatted.output
+    if tests:
+        tested = authz("test", "policies")
+        assert tested.exit_code == 0, tested.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        WEB,
+        USERS,
+        ["--issuer", "corp", "--group", "a", "--group", "b"],
+        [*WEB, *USERS, "--method", "GET", "--method", "HEAD", "--path", "/orders/{id:int}/**"],
+        ["--workload", "spiffe://shop.example/ns/*/**", "--path", "/**"],
+        [*WEB, "--method", "DELETE"],
+        [*WEB, "--path-prefix", "/api", "--path", "/api/{id:uuid}.json", "--name", "other"],
+    ],
+    ids=" ".join,
+)
+def test_a_service_comes_with_tests_that_pass(options: list[str]) -> None:
+    """Whoever calls whatever; without callers nobody may anything."""
+    result = new("service", SERVICE, *HOST, *options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "policies/shop/orders.yaml\npolicies/shop/orders_test.yaml\n"
+    assert_good()
+
+
+def test_a_service_reads_as_one_would_write_it() -> None:
+    """The folder is the namespace, the name of the file the service."""
+    new("service", SERVICE, *HOST, *WEB, *USERS, "--method", "GET", "--path", "/orders/{id}")
+    assert Path(SERVICE).read_text() == (
+        "kind: service\n"
+        "name: orders\n"
+        "hosts: [orders.shop.example]\n"
+        "\n"
+        "rules:\n"
+        "  - id: web-may-read\n"
+        "    effect: allow\n"
+        "    from:\n"
+        '      - workloads: ["spiffe://shop.example/ns/front/sa/web"]\n'
+        '        users: {issuer: corp, scopes: ["orders:read"]}\n'
+        '    to: [{methods: [GET], paths: ["/orders/{id}"]}]\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "shown"),
+    [
+        ("guardrails", ["--method", "TRACE"], "id: no-trace"),
+        ("guardrails", ["--path", "/internal/**"], "id: no-internal"),
+        ("roles", ["--role", "support", "--issuer", "corp", "--group", "support"], "support: [{users: {issuer: corp"),
+        ("namespace", ["--host", "*.shop.example", "--trust-domain", "shop.example"], 'hosts: ["*.shop.example"]'),
+        ("namespace", ["--trust-domain", "shop.example"], "trust_domains: [shop.example]"),
+    ],
+)
+def test_other_kinds_fit_beside_a_service(kind: str, options: list[str], shown: str) -> None:
+    """They are valid and formatted, and let the service's tests pass."""
+    new("service", SERVICE, *HOST, *WEB, "--method", "GET")
+    result = new(kind, f"policies/shop/{kind}.yaml", *options)
+    assert result.exit_code == 0, result.output
+    assert shown in Path(f"policies/shop/{kind}.yaml").read_text()
+    assert_good()
+
+
+def test_tests_can_be_started_alone() -> None:
+    """For a service that is there; which rule decides is not known."""
+    new("service", SERVICE, *HOST, *WEB)
+    result = new("tests", "policies/shop/more_test.yaml", *HOST, *WEB)
+    assert result.exit_code == 0, result.output
+    assert "rule:" not in Path("policies/shop/more_test.yaml").read_text()
+    assert_good()
+
+
+def test_nothing_is_overwritten() -> None:
+    """Neither of the two files, if one of them is there."""
+    write_policies(Path("policies"), {"shop/orders_test.yaml": "mine\n"})
+    result = new("service", SERVICE, *HOST)
+    assert result.exit_code == 1
+    assert result.stderr == "authz: policies/shop/orders_test.yaml: there already; nothing was written\n"
+    assert [path.name for path in Path("policies/shop").iterdir()] == ["orders_test.yaml"]
+    assert Path("policies/shop/orders_test.yaml").read_text() == "mine\n"
+
+
+def test_the_line_for_editors_is_that_of_the_other_files() -> None:
+    """As seen from the folder of the new file."""
+    line = "# yaml-language-server: $schema=../schema/policy.schema.json\n"
+    write_policies(Path("policies"), {"guardrails.yaml": f"{line}kind: guardrails\n"})
+    new("service", SERVICE, *HOST)
+    first = "# yaml-language-server: $schema=../../schema/policy.schema.json"
+    assert Path(SERVICE).read_text().splitlines()[0] == first
+    assert Path("policies/shop/orders_test.yaml").read_text().splitlines()[0] == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["service", SERVICE], "--host"),
+        (["service", SERVICE, *HOST, "--method", "get"], "--method"),
+        (["service", SERVICE, *HOST, "--path", "orders"], "--path"),
+        (["service", SERVICE, *HOST, "--workload", "web"], "--workload"),
+        (["service", SERVICE, *HOST, "--scope", "a"], "--issuer"),
+        (["service", SERVICE, *HOST, "--role", "a"], "--role"),
+        (["service", "policies/Orders.yaml", *HOST], "--name"),
+        (["service", "policies/orders", *HOST], "FILE"),
+        (["service", "policies/orders_test.yaml", *HOST], "FILE"),
+        (["tests", "policies/orders.yaml", *HOST], "FILE"),
+        (["guardrails", "policies/a.yaml"], "--method"),
+        (["roles", "policies/a.yaml", "--role", "a"], "--workload"),
+        (["roles", "policies/a.yaml", *WEB], "--role"),
+        (["namespace", "policies/a.yaml"], "--trust-domain"),
+        (["shop", "policies/a.yaml"], "'service'"),
+    ],
+)
+def test_wrong_usage_names_the_option(arguments: list[str], message: str) -> None:
+    """Exit code 2, and nothing is written."""
+    result = new(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not Path("policies").exists()
+
+
+def test_what_does_not_fit_together_is_not_written() -> None:
+    """Such as a path that is not below the prefix."""
+    result = new("service", SERVICE, *HOST, *WEB, "--path-prefix", "/api", "--path", "/orders")
+    assert result.exit_code == 1
+    assert "/orders" in result.stderr
+    assert not Path(SERVICE).exists()
+
+
+def test_on_a_terminal_what_is_missing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty answer leaves out what may be missing; what must not is asked again."""
+    runner = CliRunner()
+    answers = "\norders.shop.example\nspiffe://shop.example/ns/front/sa/web\n\nGET HEAD\n\n"
+    with runner.isolation(input=answers):
+        monkeypatch.setattr(type(sys.stdin), "isatty", lambda _: True, raising=False)
+    result = runner.invoke(app, ["policy", "new", "service", SERVICE], input=answers)
+    assert result.exit_code == 0, result.output
+    assert "Which host does it speak for" in result.output
+    text = Path(SERVICE).read_text()
+    assert "to: [{methods: [GET, HEAD]}]" in text
+    assert "users" not in text
+    assert_good()
+
+
+def test_examples_fit_their_patterns() -> None:
+    """For the tests."""
+    assert example_path("/a/{x}/{n:int}.txt/{r...}") == "/a/x/7.txt/x/y"
+    assert example_path("/a/**") == "/a/x"
+    assert example_workload("spiffe://a.b/*/c/**") == "spiffe://a.b/x/c/x"
+    assert example_host("*.shop.example:8443") == "a.shop.example:8443"
+    assert example_host("*") == "a.example"
