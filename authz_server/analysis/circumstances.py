@@ -1,6 +1,5 @@
 """What else a decision may depend on: times, headers, claims and the rest of what conditions read."""
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice, product
@@ -13,7 +12,7 @@ from msgspec.structs import replace
 from authz_server.analysis.attributes import Asked, Attribute, another
 from authz_server.analysis.callers import Named
 from authz_server.analysis.judge import Circumstances, Who
-from authz_server.policy.plan import RequiresItem, Rule, TimesItem, UserItem
+from authz_server.policy.plan import RequiresItem, TimesItem, UserItem
 from authz_server.policy.times import Times
 
 _MISSING = object()
@@ -213,13 +212,3 @@ def _put(target: dict[str, Any], keys: Sequence[str], value: object) -> None:
         target[key] = inner = dict(inner) if isinstance(inner, dict) else {}
         target = inner
     target[keys[-1]] = value
-
-
-def times_of(rules: Iterable[Rule]) -> list[TimesItem]:
-    """When some rules exist."""
-    return [rule.times for rule in rules if rule.times is not None]
-
-
-def current_time() -> float:
-    """Now, in seconds since the epoch."""
-    return time.time()

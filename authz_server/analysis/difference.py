@@ -71,7 +71,7 @@ def compare(old: Plan, new: Plan, now: float, timeout_s: float) -> Comparison:
 
 class _Comparing:
     def __init__(self, old: Plan, new: Plan, now: float, timeout_s: float) -> None:
-        old, new = self._plans = (_without_places(old), _without_places(new))
+        old, new = self._plans = _what_matters(_without_places(old), _without_places(new))
         self._now = now
         self._began = time.monotonic()
         self._timeout_s = timeout_s
@@ -251,6 +251,18 @@ def _without_places(plan: Plan) -> Plan:
         for service in plan.services
     ]
     return replace(plan, services=tuple(services))
+
+
+def _what_matters(old: Plan, new: Plan) -> tuple[Plan, Plan]:
+    """The plans without the services that are the same in both, and share no host with one that is not."""
+    changed = {parse_host_pattern(text) for service in {*old.services} ^ {*new.services} for text in service.hosts}
+
+    def matters(service: Service) -> bool:
+        patterns = map(parse_host_pattern, service.hosts)
+        return any(pattern.meets(other.name) for pattern in patterns for other in changed)
+
+    left = [replace(plan, services=tuple(filter(matters, plan.services))) for plan in (old, new)]
+    return left[0], left[1]
 
 
 def _is_host(text: str) -> bool:

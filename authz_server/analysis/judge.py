@@ -1,7 +1,7 @@
 """Requests that nobody has sent, decided by the engine that serves."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +9,7 @@ import msgspec
 from google.protobuf.struct_pb2 import Struct as Metadata
 from msgspec import Struct
 
-from authz_server.errors import AUDITABLE, OUTCOMES, Reason, Refused
+from authz_server.errors import AUDITABLE, OUTCOMES, Reason
 from authz_server.identity.spiffe import parse_spiffe_id
 from authz_server.model import Answer, Request, User, Workload
 from authz_server.policy.callers import Caller
@@ -175,16 +175,6 @@ def operation_of(probe: Probe) -> tuple[Operation, Request]:
         metadata={name: _metadata(members) for name, members in given.metadata.items()},
     )
     return canonical_operation(request), request
-
-
-def possible(probes: Iterable[Probe]) -> Iterable[Probe]:
-    """Those that are not refused before any policy is asked."""
-    for probe in probes:
-        try:
-            operation_of(probe)
-        except Refused:
-            continue
-        yield probe
 
 
 def _metadata(members: Mapping[str, Any]) -> Metadata:

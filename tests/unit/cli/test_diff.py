@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from authz_server.analysis.difference import compare
 from authz_server.cli import app
+from authz_server.policy.loader import load_policies
 from tests.builders import write_policies
 
 SHIPPED = Path(__file__).parents[3] / "policies"
@@ -199,6 +201,25 @@ def test_what_was_not_compared_is_said() -> None:
     result = diff(lenient, lenient.replace("id: readers", "id: others"))
     assert result.exit_code == 1
     assert "as far as was compared\n  not compared: paths with several readings" in result.stdout
+
+
+def test_a_service_that_takes_a_host_from_another_is_shown() -> None:
+    """The other one has not changed, and no longer speaks for the host."""
+    wide = OPEN.replace("hosts: [orders.shop.example]", 'hosts: ["*.shop.example"]')
+    other = "kind: service\nname: other\nhosts: [orders.shop.example]\nrules: []\n"
+    write_policies(Path("new"), {"other.yaml": other})
+    result = diff(wide, wide)
+    assert "ALLOW → DENY  GET orders.shop.example/orders/{order_id}\n  user of corp\n" in result.stdout
+
+
+def test_a_comparison_that_takes_too_long_is_cut() -> None:
+    """What was found until then is shown, and that it is not all."""
+    plans = []
+    for name, text in (("old", ORDERS), ("new", OPEN)):
+        loaded = load_policies(write_policies(Path(name), {"orders.yaml": text}))
+        assert loaded.plan is not None
+        plans.append(loaded.plan)
+    assert list(compare(plans[0], plans[1], 0.0, timeout_s=0.0).cut) == ["what was left after 0 s (--timeout)"]
 
 
 def test_wrong_policies_are_wrong_usage() -> None:
