@@ -12,6 +12,7 @@ from authz_server.cli import (
     diff,
     doctor,
     envoy,
+    explain,
     keys,
     lint,
     policy,
@@ -39,6 +40,7 @@ app.command("test")(test.run_tests)
 app.command("check")(check.check)
 app.command("lint")(lint.lint)
 app.command("diff")(diff.diff)
+app.command("explain")(explain.explain)
 app.command("revisions")(revisions.revisions)
 app.command("rollback")(revisions.rollback)
 app.command("replay")(replay.replay)

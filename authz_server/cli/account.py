@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from authz_server.cli.explained import Explained, ReadingOutcome
 from authz_server.cli.phases import ADVICE, Fields, Phase, phases_of
 from authz_server.errors import Reason
-from authz_server.policy.explain import NearRule, RuleOutcome
+from authz_server.policy.explain import Explained, NearRule, ReadingOutcome, RuleOutcome
 
 _BY_RULES = (Reason.NO_RULE_ALLOWS, Reason.UNAUTHENTICATED, Reason.STEP_UP_REQUIRED, Reason.BODY_INCOMPLETE)
 _OF_RULE = {
@@ -52,7 +51,7 @@ def account_of(record: Fields, found: Explained) -> Account:
     reason = Reason(record["reason"])
     changes = [] if reason is Reason.ALLOWED else [_change(reason, record, found)]
     if reason in _BY_RULES:
-        changes += [f"{near.rule}: {_steps(near)}" for near in found.nearest]
+        changes += [f"{near.rule}: {steps}" for near in found.nearest if (steps := _steps(near))]
     nearest = found.nearest if reason is not Reason.ALLOWED else []
     return Account(phases_of(record), found.rules, found.readings, nearest, changes)
 
@@ -72,7 +71,7 @@ def _change(reason: Reason, record: Fields, found: Explained) -> str:
 
 
 def _steps(near: NearRule) -> str:
-    return "; ".join(dict.fromkeys(_OF_RULE[lack.demand] for lack in near.lacks))
+    return "; ".join(dict.fromkeys(_OF_RULE[lack.demand] for lack in near.lacks if lack.known))
 
 
 def in_words(account: Account, *, all_rules: bool) -> list[str]:

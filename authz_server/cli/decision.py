@@ -15,7 +15,7 @@ from authz_server.audit.redaction import Redaction
 from authz_server.cli import account
 from authz_server.cli.account import account_of
 from authz_server.cli.configuration import print_problems
-from authz_server.cli.explained import Explained, explained
+from authz_server.cli.explained import explained
 from authz_server.control.api_keys import parse_api_keys
 from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
 from authz_server.control.keys import NO_KEYS
@@ -34,7 +34,7 @@ from authz_server.identity.settings import IdentitySettings
 from authz_server.model import Decision, Request
 from authz_server.pipeline import check
 from authz_server.policy.conditions import ConditionRuntime
-from authz_server.policy.explain import RuleOutcome
+from authz_server.policy.explain import Explained, RuleOutcome
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.loader import Loaded
 from authz_server.policy.plan import Plan

@@ -1,38 +1,18 @@
 """Why one request was decided as it was: what came of each rule, and of each reading of its path."""
 
-from msgspec import Struct
-
-from authz_server.errors import Reason, Refused
+from authz_server.errors import Refused
 from authz_server.identity.settings import IdentitySettings
 from authz_server.model import Decision, Request
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import ConditionRuntime, Evaluation
 from authz_server.policy.decide import decide
 from authz_server.policy.every_reading import denial_to_tell, operations_of
-from authz_server.policy.explain import Explanation, NearRule, RuleOutcome
+from authz_server.policy.explain import Explained, Explanation, ReadingOutcome
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.plan import Plan
 
 NEAREST = 3
 """So many of the rules that lack least are told with everything that they lack."""
-
-
-class ReadingOutcome(Struct, frozen=True):
-    """What is decided about one reading of a path; `how` is what a backend has done to it."""
-
-    path: str
-    how: str
-    reason: Reason
-    rule: str | None
-
-
-class Explained(Struct, frozen=True):
-    """What came of the rules in the reading that decided, and of all readings, where there are several."""
-
-    rules: list[RuleOutcome] = []
-    readings: list[ReadingOutcome] = []
-    nearest: list[NearRule] = []
-    """Allow rules that lack least, and do not fit."""
 
 
 def explained(decision: Decision, request: Request, plan: Plan, identity: IdentitySettings, max_body: int) -> Explained:

@@ -52,7 +52,7 @@ ADVICE: dict[Reason, str] = {
     Reason.UNAUTHENTICATED: "send a token",
     Reason.STEP_UP_REQUIRED: "have the user authenticate again, as the rule's `requires` says",
     Reason.ISSUER_UNAVAILABLE: "see in `/readyz` and the log why the issuer cannot be asked",
-    Reason.WORKLOAD_REFUSED: "give the caller a certificate of a trust domain that the configuration has, and is valid",
+    Reason.WORKLOAD_REFUSED: "give the caller a valid certificate, of a trust domain that the configuration has",
     Reason.NO_SERVICE: "add the host, or the path, to a service (`hosts`, `path_prefix`), or ask for one that is there",
     Reason.DENIED_BY_RULE: "change the request, or the rule, so that the rule does not fit",
     Reason.DENY_RULE_ERROR: "write the condition so that it can be evaluated for this request, with `has(…)` for what "

@@ -51,12 +51,12 @@ def operations_of(request: Request, *, lenient: bool) -> list[tuple[Operation, s
     if not lenient or not has_several(operation.path_text):
         return [(operation, "")]
     return [
-        (replace(operation, path=reading.path, path_text=_text(reading.path)), reading.how)
+        (replace(operation, path=reading.path, path_text=text_of(reading.path)), reading.how)
         for reading in readings(operation.path_text)
     ]
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     """The path of a reading for people: a slash within a segment is written as an escape."""
     segments = [segment.replace("/", "%2F") for segment in path.segments]
     return f"/{'/'.join(segments)}{'/' if path.trailing_slash and segments else ''}"

@@ -5,6 +5,7 @@ them the rule itself, and the engine is asked about each; so what is said cannot
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -22,6 +23,7 @@ from authz_server.request.operation import Operation
 FITS = "fits"
 _APPLIES = (Reason.ALLOWED, Reason.DENIED_BY_RULE)
 _ABOUT_OPERATION = frozenset({"upgrade", "paths", "grpc", "methods", "hosts", "ports"})
+_ELSEWHERE = frozenset({"upgrade", "paths", "grpc"})
 _KNOWN_BY = {"paths": ("path.", "path["), "users": ("user.",), "workloads": ("workload.", "certificate.")}
 """What conditions read that nobody can tell where a demand is not met, such as captures of a path."""
 
@@ -41,6 +43,8 @@ class Lack(Struct, frozen=True):
     """The key of the policy language: `scopes`."""
     found: str
     """What came, and what is wanted."""
+    known: bool = True
+    """Else nobody can tell whether it is met."""
 
 
 class NearRule(Struct, frozen=True):
@@ -52,6 +56,24 @@ class NearRule(Struct, frozen=True):
     lacks: tuple[Lack, ...]
     condition: str | None = None
     """Where that is false or cannot be evaluated: what `when` says."""
+
+
+class ReadingOutcome(Struct, frozen=True):
+    """What is decided about one reading of a path; `how` is what a backend has done to it."""
+
+    path: str
+    how: str
+    reason: Reason
+    rule: str | None
+
+
+class Explained(Struct, frozen=True):
+    """What came of the rules in the reading that decided, and of all readings, where there are several."""
+
+    rules: list[RuleOutcome] = []
+    readings: list[ReadingOutcome] = []
+    nearest: list[NearRule] = []
+    """Allow rules that lack least, and do not fit."""
 
 
 class _Misfit(NamedTuple):
@@ -95,16 +117,20 @@ class Explanation:
         return FITS if furthest is None else furthest.lack.found
 
     def nearest(self, number: int) -> list[NearRule]:
-        """The allow rules that lack least: those for another operation last, and none that fits."""
+        """The allow rules that lack least, and do not fit; those for other paths only where there are no others."""
         found = []
         for rule in self._service.rules:
             lacks = self._lacks(rule) if rule.effect == "allow" and not rule.audit else ()
             if lacks:
                 on_condition = any(lack.demand == "when" for lack in lacks) and rule.condition is not None
                 condition = rule.condition.source if on_condition and rule.condition is not None else None
-                found.append((_distance(lacks), NearRule(rule.id, rule.location, lacks, condition)))
+                elsewhere, *distance = _distance(lacks)
+                place = (elsewhere, -_shared(rule, self._operation) if elsewhere else 0, *distance)
+                found.append((place, NearRule(rule.id, rule.location, lacks, condition)))
         # Sorted by distance alone, so that rules keep their order.
-        return [near for _, near in sorted(found, key=lambda pair: pair[0])[:number]]
+        found.sort(key=lambda pair: pair[0])
+        here = [near for place, near in found if not place[0]]
+        return (here or [near for _, near in found])[:number]
 
     def _lacks(self, rule: Rule) -> tuple[Lack, ...]:
         """Everything that the way lacks which lacks least; nothing where the rule fits."""
@@ -125,19 +151,20 @@ class Explanation:
             if found is None:
                 so_far = wanted
                 continue
-            yield _Misfit(reached, Lack(demand.name, found))
+            yield _Misfit(reached, found)
             if demand.name == "upgrade":
                 # No rule fits an upgrade that it does not name, so nothing can be told of the rest.
                 return
             if demand.name != "workloads" or self._caller.workload is None:
                 unknown += _KNOWN_BY.get(demand.name, ())
 
-    def _misfit(self, rule: Rule, demand: Demand) -> str | None:
+    def _misfit(self, rule: Rule, demand: Demand) -> Lack | None:
         """What to say of the last demand of a rule; None where it is met."""
         verdict = self._verdict(rule)
         if verdict.reason in _APPLIES:
             return None
-        return demand.misfit() if verdict.detail is None else _not_evaluated(rule, verdict.detail)
+        said = demand.misfit() if verdict.detail is None else _not_evaluated(rule, verdict.detail)
+        return Lack(demand.name, said)
 
     def _verdict(self, rule: Rule) -> Verdict:
         """What the engine would decide if this were the only rule."""
@@ -148,9 +175,22 @@ class Explanation:
         return decide(service, self._operation, self._caller, self._evaluation, credential_came=True)
 
 
-def _distance(lacks: tuple[Lack, ...]) -> tuple[int, int]:
+def _distance(lacks: tuple[Lack, ...]) -> tuple[bool, int, int]:
+    """Another path is further away than anything else about the operation, and that than what is about the caller."""
     about_operation = sum(lack.demand in _ABOUT_OPERATION for lack in lacks)
-    return about_operation, len(lacks) - about_operation
+    return any(lack.demand in _ELSEWHERE for lack in lacks), about_operation, len(lacks) - about_operation
+
+
+def _shared(rule: Rule, operation: Operation) -> int:
+    """How many segments of the path a rule for another path has at its beginning."""
+    templates = [path for item in rule.operations or () for path in item.paths]
+    templates += [f"/{item.grpc.service}" for item in rule.operations or () if item.grpc is not None]
+    return max((_leading(template, operation.path.segments) for template in templates), default=0)
+
+
+def _leading(template: str, segments: tuple[str, ...]) -> int:
+    pairs = zip(template.split("/")[1:], segments, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1] or pair[0].startswith(("{", "*")), pairs))
 
 
 def _reads(rule: Rule) -> Iterator[str]:

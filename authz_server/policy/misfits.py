@@ -56,8 +56,9 @@ def user_misfit() -> str:
 
 def issuer_misfit(item: UserItem, caller: Caller) -> str:
     """Who signed the user's token."""
-    came = "none" if caller.user is None else f"`{caller.user.issuer}`"
-    return f"user: the issuer is {came}, not `{item.issuer}`"
+    if caller.user is None:
+        return f"user: the issuer has to be `{item.issuer}`"
+    return f"user: the issuer is `{caller.user.issuer}`, not `{item.issuer}`"
 
 
 def subject_misfit(item: UserItem, _caller: Caller) -> str:

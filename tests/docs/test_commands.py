@@ -33,6 +33,9 @@ RUN_ELSEWHERE = {
     "authz keys create --owner nightly-report --scope orders:read --network 10.1.0.0/16 --expires 30d": (
         "tests/unit/cli/test_keys.py::test_a_key_is_printed_once"
     ),
+    "authz explain 019cadf0-8d80-7c1d-8c5a-3f0d6a1b2c3d --config authz.yaml": (
+        "tests/unit/cli/test_explain.py::test_a_denial_is_explained"
+    ),
     "authz revisions --config authz.yaml": (
         "tests/unit/cli/test_revisions.py::test_revisions_are_listed_with_the_latest_first"
     ),

@@ -123,7 +123,7 @@ def test_a_denial_is_explained_with_phases_nearest_rules_and_what_would_allow_it
     ]
     told = json.loads(run(*request, "--json").output)
     assert [phase["name"] for phase in told["phases"] if phase["failed"]] == ["rules"]
-    assert told["nearest"][0]["lacks"] == [{"demand": "when", "found": "the condition is false"}]
+    assert told["nearest"][0]["lacks"] == [{"demand": "when", "found": "the condition is false", "known": True}]
     assert len(told["changes"]) == 2
 
 

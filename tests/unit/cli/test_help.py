@@ -15,6 +15,7 @@ from authz_server.cli import app
         "validate",
         "check",
         "diff",
+        "explain",
         "lint",
         "revisions",
         "rollback",

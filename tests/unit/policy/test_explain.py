@@ -167,9 +167,16 @@ def test_the_nearest_rules_lack_least_and_tell_all_of_it(tmp_path: Path) -> None
             None,
         ),
     ]
-    # A condition on a capture cannot be asked where no path has it.
-    found = nearest(tmp_path, NEAR.replace("elsewhere, effect: allow", "elsewhere, effect: deny"), path="/b/c/d")
-    assert found[1] == ("orders/wrong", [("paths", "path: `/b/c/d` fits none of `/{id}/a`")], None)
+
+
+def test_where_no_rule_has_the_path_those_that_begin_like_it_are_nearest(tmp_path: Path) -> None:
+    """A condition on a capture cannot be asked of them."""
+    policy = NEAR.replace("  - {id: fits, effect: allow", "  - {id: fits, effect: deny").replace("id: three", "id: x")
+    policy = policy.replace("networks: [192.0.2.0/24]}]", "networks: [192.0.2.0/24]}]\n        to: [{paths: [/x]}]")
+    assert nearest(tmp_path, policy, path="/stock/7/c") == [
+        ("orders/elsewhere", [("paths", "path: `/stock/7/c` fits none of `/stock`")], None),
+        ("orders/wrong", [("paths", "path: `/stock/7/c` fits none of `/{id}/a`")], None),
+    ]
 
 
 def test_an_upgrade_that_a_rule_does_not_name_is_all_that_is_told(tmp_path: Path) -> None:
