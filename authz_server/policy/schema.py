@@ -57,6 +57,7 @@ class Users(Model):
     )
     """Claims by name or dotted path, each with its value or a list of values of which one must be there."""
     actors: Annotated[list[ActorPattern], NOT_EMPTY] = Field(default_factory=list, examples=[["spiffe://a.b/gateway"]])
+    """Who acts for the user is one of these."""
 
 
 class Caller(Model):
@@ -95,9 +96,13 @@ class Operation(Model):
     noun: ClassVar[str] = "an item of `to`"
 
     methods: Annotated[list[Method], NOT_EMPTY] = Field(default_factory=list, examples=[["GET"]])
+    """One of these; without it all of them."""
     paths: Annotated[list[PathTemplate], NOT_EMPTY] = Field(default_factory=list, examples=[["/orders/{order_id}"]])
+    """The path fits one of these templates."""
     grpc: Grpc | None = Field(default=None, examples=[{"service": "orders.v1.Refunds"}])
+    """Calls of this gRPC service."""
     hosts: Annotated[list[HostPattern], NOT_EMPTY] = Field(default_factory=list, examples=[["orders.shop.example"]])
+    """To one of these hosts, of those that the service speaks for."""
     ports: Annotated[list[Port], NOT_EMPTY] = Field(default_factory=list, examples=[[8443]])
     """Ports of the address that the request was sent to."""
     upgrade: Upgrade | None = Field(default=None, examples=["websocket"])
@@ -225,6 +230,7 @@ class _RuleFields(Model):
     valid: Valid | None = Field(default=None, examples=[{"until": "2026-04-01T00:00:00+02:00"}])
     """Before and after the rule does not exist."""
     answer: Answer | None = Field(default=None, examples=[{"set_headers": {"x-user": "user.subject"}}])
+    """What the answer changes, for the upstream and the client."""
     mode: Mode = "enforce"
     """With `audit` the rule changes nothing: where it would have decided, the record says so."""
     record: RecordClass | None = Field(default=None, examples=["never_lose"])
@@ -256,6 +262,7 @@ class Service(Model):
     noun: ClassVar[str] = "a service"
 
     kind: Literal["service"]
+    """What this file holds."""
     name: Name = Field(examples=["orders"])
     """Its full name has the folders in front: `shop/orders`."""
     hosts: Annotated[list[HostPattern], NOT_EMPTY] = Field(examples=[["orders.shop.example"]])
@@ -281,7 +288,9 @@ class Guardrails(Model):
     noun: ClassVar[str] = "a guardrails document"
 
     kind: Literal["guardrails"]
+    """What this file holds."""
     rules: Annotated[list[Guardrail], NOT_EMPTY]
+    """What nobody may do."""
 
 
 class Roles(Model):
@@ -290,6 +299,7 @@ class Roles(Model):
     noun: ClassVar[str] = "a roles document"
 
     kind: Literal["roles"]
+    """What this file holds."""
     roles: Annotated[dict[Name, Annotated[list[Caller], NOT_EMPTY]], NOT_EMPTY]
     """Role -> the items of `from` that it stands for."""
 
@@ -300,6 +310,7 @@ class Namespace(Model):
     noun: ClassVar[str] = "a namespace"
 
     kind: Literal["namespace"]
+    """What this file holds."""
     hosts: Annotated[list[HostPattern], NOT_EMPTY] = Field(default_factory=list, examples=[["*.shop.example"]])
     """The hosts of services are within these; without it any."""
     trust_domains: Annotated[list[TrustDomain], NOT_EMPTY] = Field(default_factory=list, examples=[["shop.example"]])
@@ -312,6 +323,7 @@ class Revision(Model):
     noun: ClassVar[str] = "a revision document"
 
     kind: Literal["revision"]
+    """What this file holds."""
     number: Annotated[int, Field(ge=1, le=LARGEST_NUMBER, examples=[1742])]
     """Larger with each change, such as the number of commits."""
 

@@ -58,11 +58,17 @@ class CaseUser(Model):
     noun: ClassVar[str] = "a user"
 
     issuer: Text = Field(examples=["corp"])
+    """Who issued the token, by the name that the configuration gives it."""
     subject: Text = Field(examples=["ann"])
+    """Who this is to the issuer (`sub`)."""
     scopes: list[Text] = Field(default_factory=list, examples=[["orders:read"]])
+    """What the token may be used for."""
     roles: list[Text] = Field(default_factory=list, examples=[["support"]])
+    """As the token names them."""
     groups: list[Text] = Field(default_factory=list, examples=[["support"]])
+    """As the token names them."""
     claims: dict[ClaimName, Any] = Field(default_factory=dict, examples=[{"customer": "c7"}])
+    """All other claims of the token, by name."""
 
 
 class CaseRequest(Model):
@@ -75,12 +81,15 @@ class CaseRequest(Model):
     user: Text | None = Field(default=None, alias="as", examples=["ann"])
     """One of `users`."""
     method: Method = Field(examples=["GET"])
+    """Upper case."""
     host: Text = Field(examples=["orders.shop.example"])
+    """To whom it is sent, perhaps with a port."""
     path: Text = Field(examples=["/orders"])
     """Path and query as sent."""
     headers: dict[Text, str | list[str]] = Field(default_factory=dict, examples=[{"x-team": "blue"}])
     """Values by name; a list is a header that comes several times."""
     client_ip: Annotated[str, AfterValidator(_address)] | None = Field(default=None, examples=["203.0.113.7"])
+    """The client's address; without it that is not known."""
     port: Port | None = Field(default=None, examples=[8443])
     """Of the address that the request was sent to."""
     body: Any = Field(default=None, examples=[{"amount": 7}])
@@ -99,11 +108,13 @@ class Expectation(Model):
     noun: ClassVar[str] = "`expect`"
 
     decision: Literal["allow", "deny"] = Field(examples=["allow"])
+    """What becomes of the request."""
     would_deny: bool | None = Field(default=None, examples=[True])
     """Whether this is a denial that is not enforced, because the service or the rule is in audit."""
     reason: (
         Annotated[str, AfterValidator(_reason), WithJsonSchema({"type": "string", "enum": list(_REASONS)})] | None
     ) = Field(default=None, examples=["no_rule_allows"])
+    """Why it is denied, by its code."""
     rule: Text | None = Field(default=None, examples=["customers-read-their-orders"])
     """The rule that decides, by its id or full id."""
     status: int | None = Field(default=None, ge=400, le=599, examples=[404])
@@ -118,8 +129,11 @@ class Case(Model):
     noun: ClassVar[str] = "a test"
 
     name: Text = Field(examples=["a customer reads an order of hers"])
+    """What it shows, in words."""
     request: CaseRequest
+    """What is asked, and by whom."""
     expect: Expectation
+    """What must come of it."""
 
 
 class Matrix(Model):
@@ -147,6 +161,7 @@ class PolicyTests(Model):
     noun: ClassVar[str] = "a tests document"
 
     kind: Literal["tests"]
+    """What this file holds."""
     now: Instant | None = Field(default=None, examples=["2026-03-02T10:00:00+01:00"])
     """The instant at which the requests are made, with its zone (RFC 3339)."""
     workloads: dict[Name, Annotated[str, AfterValidator(_spiffe_id)]] = Field(
@@ -156,7 +171,9 @@ class PolicyTests(Model):
     users: dict[Name, CaseUser] = Field(default_factory=dict, examples=[{"ann": {"issuer": "corp", "subject": "ann"}}])
     """Name -> what the token says."""
     tests: list[Case] = Field(default_factory=list)
+    """Single requests."""
     matrix: Matrix | None = None
+    """Every caller with every request."""
 
 
 def check_tests(tests: PolicyTests, document: Document) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ _NAME = re.compile(r"[a-z0-9-]+", re.ASCII)
 _GRPC_SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 _GRPC_METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _CHALLENGE_WORD = re.compile(r"[!#-\[\]-~]+", re.ASCII)
+COMMON_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 # RFC 9110 section 7.6.1, and what frames a message.
@@ -177,12 +178,18 @@ def _finding_code(text: str) -> str:
     return text
 
 
-Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9-]+$"})]
+Name = Annotated[
+    str,
+    AfterValidator(_name),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^[a-z0-9-]+$", "description": "Lower-case letters, digits and hyphens."}
+    ),
+]
 Text = Annotated[str, AfterValidator(_some_text), WithJsonSchema({"type": "string", "minLength": 1})]
 Expression = Annotated[
     str,
     AfterValidator(_some_text),
-    WithJsonSchema({"type": "string", "minLength": 1, "description": "A CEL expression."}),
+    WithJsonSchema({"type": "string", "minLength": 1, "format": "cel", "description": "A CEL expression."}),
 ]
 AuthenticationClass = Annotated[
     str, AfterValidator(_authentication_class), WithJsonSchema({"type": "string", "minLength": 1})
@@ -219,7 +226,13 @@ Network = Annotated[
 Method = Annotated[
     str,
     AfterValidator(checked_method),
-    WithJsonSchema({"type": "string", "pattern": "^[^a-z\\s*|]+$", "description": "An HTTP method in upper case."}),
+    WithJsonSchema(
+        {
+            # The first is what editors propose.
+            "anyOf": [{"enum": list(COMMON_METHODS)}, {"type": "string", "pattern": "^[^a-z\\s*|]+$"}],
+            "description": "An HTTP method in upper case.",
+        }
+    ),
 ]
 PathTemplate = Annotated[
     str,

@@ -42,6 +42,8 @@ RUN_ELSEWHERE = {
     "authz rollback 15bee6dc --config authz.yaml": (
         "tests/unit/cli/test_revisions.py::test_a_rollback_says_how_to_undo_it"
     ),
+    "authz policy schema >schema/policy.schema.json": "tests/docs/test_editors.py::test_the_schema_is_printed",
+    "authz config schema >schema/config.schema.json": "tests/unit/cli/test_config.py::test_the_schema_is_printed",
     **dict.fromkeys(
         (
             "authz policy new service policies/shop/orders.yaml",

@@ -27,6 +27,7 @@ from authz_server.cli import app
         "dev keys",
         "policy fmt",
         "policy new",
+        "policy schema",
     ],
 )
 def test_help_has_examples(command: str) -> None:
