@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 STDIN = Path("-")
 _GZIP = b"\x1f\x8b"
+STEP = 1 << 16
+"""Bytes of a file, about, after which is told how far it is."""
 MAX_LINE = 1 << 20
 """Bytes of a line; what is longer is no record, and is cut into several that are none."""
 
@@ -26,9 +28,10 @@ def lines_of(path: Path, advance: Callable[[int], object]) -> Iterator[bytes]:
         file.seek(0)
         for line in _lines(gzip.GzipFile(fileobj=file) if compressed else file):
             yield line
-            if file.tell() != told:
+            if file.tell() - told >= STEP:
                 advance(file.tell() - told)
                 told = file.tell()
+        advance(file.tell() - told)
 
 
 def _lines(file: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:

@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +176,7 @@ RULE = "      - {id: %s, effect: %s, to: [{paths: ['/orders/7']}], %s}\n"
         (RULE % ("a", "deny", """when: 'request.headers["x-a"] == "1" || has_user'"""), "denied_by_rule"),
         (RULE % ("a", "deny", "from: [{users: {issuer: other, groups: [staff]}}]"), "allowed"),
         (RULE % ("a", "deny", "from: [{users: {issuer: corp, claims: {level: 2}}}]"), None),
+        (RULE % ("a", "deny", "from: [{users: {issuer: corp, groups: [staff]}}], when: client.ip == '10.0.0.1'"), None),
         ((RULE % ("a", "deny", "description: x")).replace("'/orders/7']", "'/orders/7'], ports: [80]"), None),
     ],
 )
@@ -251,3 +256,21 @@ def test_the_records_of_the_shipped_policies_are_decided_as_they_were() -> None:
     result = CliRunner().invoke(app, ["replay", AUDIT, "--policies", "policies", "--json"])
     [flip] = json.loads(result.stdout)["flips"]
     assert (flip["change"], flip["before"]["rule"]) == ("closed", "shop/inventory/web-shows-stock")
+
+
+def test_a_terminal_shows_how_far_it_is() -> None:
+    """On standard error, so that what is printed stays what it is."""
+    write_policies(Path("policies"), {"orders.yaml": ORDERS})
+    Path(AUDIT).write_bytes(lines({}) * 500)
+    terminal, other_end = pty.openpty()
+    try:
+        command = [sys.executable, "-m", "authz_server", "replay", AUDIT, "--policies", "policies"]
+        environment = {**os.environ, "TERM": "xterm"}
+        ran = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=other_end, check=True, timeout=120, env=environment
+        )
+        assert b"100%" in os.read(terminal, 65536)
+    finally:
+        os.close(terminal)
+        os.close(other_end)
+    assert ran.stdout == b"500 records: 500 decided as before, none flips\n"
