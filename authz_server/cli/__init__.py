@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from authz_server.cli import (
+    bundle,
     check,
     config,
     dev,
@@ -46,6 +47,7 @@ app.command("rollback")(revisions.rollback)
 app.command("replay")(replay.replay)
 app.command("doctor")(doctor.doctor)
 app.add_typer(policy.app, name="policy")
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(config.app, name="config")
 app.add_typer(envoy.app, name="envoy")
 app.add_typer(keys.app, name="keys")

@@ -1,7 +1,10 @@
 """Files of users that a command writes: all of a change or nothing."""
 
+import errno
 import os
+import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -17,8 +20,12 @@ def replace(path: Path, before: bytes, content: bytes) -> None:
     target = path.resolve()
     if target.read_bytes() != before:
         raise ChangedMeanwhileError(None, "the file changed meanwhile; run the command again", str(path))
-    mode = target.stat().st_mode & 0o7777
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    put(target, content, target.stat().st_mode & 0o7777)
+
+
+def put(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Put a file there, in place of another if there is one. Raises OSError."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     draft = Path(name)
     try:
         with open(descriptor, "wb") as stream:
@@ -26,7 +33,7 @@ def replace(path: Path, before: bytes, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         draft.chmod(mode)
-        draft.replace(target)
+        draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -36,3 +43,23 @@ def create(path: Path, content: bytes) -> None:
     """Write a file that is not there yet. Raises FileExistsError and OSError."""
     with path.open("xb") as stream:
         stream.write(content)
+
+
+def create_directory(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a directory that is not there yet, with these files by their paths below it.
+
+    The paths are trusted. Raises FileExistsError and OSError.
+    """
+    if path.exists() or path.is_symlink():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        for name, content in files.items():
+            file = draft / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            create(file, content)
+        draft.chmod(0o755)
+        draft.rename(path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise

@@ -42,6 +42,14 @@ RUN_ELSEWHERE = {
     "authz rollback 15bee6dc --config authz.yaml": (
         "tests/unit/cli/test_revisions.py::test_a_rollback_says_how_to_undo_it"
     ),
+    **dict.fromkeys(
+        (
+            "authz bundle keys bundle.key bundle.pub",
+            "authz bundle build policies --output policies.tar.gz --key bundle.key",
+            "authz bundle verify policies.tar.gz --key bundle.pub --output unpacked",
+        ),
+        "tests/docs/test_policy_bundles.py::test_the_commands_of_the_page_work_in_their_order",
+    ),
     "authz policy schema >schema/policy.schema.json": "tests/docs/test_editors.py::test_the_schema_is_printed",
     "authz config schema >schema/config.schema.json": "tests/unit/cli/test_config.py::test_the_schema_is_printed",
     **dict.fromkeys(

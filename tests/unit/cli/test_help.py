@@ -28,6 +28,10 @@ from authz_server.cli import app
         "policy fmt",
         "policy new",
         "policy schema",
+        "bundle keys",
+        "bundle build",
+        "bundle sign",
+        "bundle verify",
     ],
 )
 def test_help_has_examples(command: str) -> None:
@@ -37,7 +41,7 @@ def test_help_has_examples(command: str) -> None:
     assert f"\n    authz {command}" in result.stdout
 
 
-@pytest.mark.parametrize("group", [[], ["config"], ["envoy"], ["dev"], ["policy"]])
+@pytest.mark.parametrize("group", [[], ["config"], ["envoy"], ["dev"], ["policy"], ["bundle"]])
 def test_no_sentence_of_a_list_of_commands_is_cut(group: list[str]) -> None:
     """On a terminal of 80 columns."""
     result = CliRunner().invoke(app, [*group, "--help"], terminal_width=80)
