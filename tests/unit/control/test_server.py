@@ -12,7 +12,9 @@ from threading import Thread
 import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
 
+from authz_server.cli import app
 from authz_server.control.server import _until
 from authz_server.dev.ca import create_ca
 from authz_server.dev.waiting import wait_until
@@ -289,6 +291,29 @@ def test_what_a_killed_server_had_activated_is_kept(other: Served) -> None:
         assert other.readiness()["policies"]["revision"] == other.events("policies_stale")[0]["revision"]
         assert other.code() == {GrpcCode.PERMISSION_DENIED}
         assert other.code("PUT") == {GrpcCode.OK}
+
+
+def test_a_decision_of_before_an_edit_is_explained_and_the_edit_taken_back(other: Served) -> None:
+    """With what the running server has kept, which takes the earlier policies up by itself."""
+    config = ["--config", str(other.config)]
+    with other.running():
+        first = other.readiness()["policies"]["revision"]
+        assert other.code("PUT") == {GrpcCode.PERMISSION_DENIED}
+        wait_until(lambda: bool(other.decisions()), PATIENCE_S, "the record")
+        other.policies.write_text(other.policies.read_text().replace("GET", "PUT"))
+        wait_until(lambda: other.code("PUT") == {GrpcCode.OK}, PATIENCE_S, "the edit")
+        wait_until(lambda: bool(other.events("policies_reloaded")), PATIENCE_S, "the report")
+        explained = CliRunner().invoke(app, ["explain", other.decisions()[0]["decision_id"], *config])
+        assert explained.exit_code == 0, explained.output
+        assert "method: PUT is none of `GET`" in explained.output
+        assert f"{first}  (kept)" in explained.output
+        listed = CliRunner().invoke(app, ["revisions", *config]).output.splitlines()
+        assert [line.endswith("  1 service, 1 rule  in the directory") for line in listed] == [True, False]
+        assert listed[1].startswith(first)
+        undone = CliRunner().invoke(app, ["rollback", first, *config])
+        assert undone.exit_code == 0, undone.output
+        wait_until(lambda: other.code() == {GrpcCode.OK}, PATIENCE_S, "the policies of before")
+        wait_until(lambda: other.readiness()["policies"]["revision"] == first, PATIENCE_S, "the revision of before")
 
 
 def test_nothing_is_kept_where_that_is_switched_off(other: Served) -> None:
