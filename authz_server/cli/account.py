@@ -8,6 +8,8 @@ from authz_server.cli.phases import ADVICE, Fields, Phase, phases_of
 from authz_server.errors import Reason
 from authz_server.policy.explain import Explained, NearRule, ReadingOutcome, RuleOutcome
 
+NEAREST = 3
+"""So many of the rules that lack least are told with everything that they lack."""
 _BY_RULES = (Reason.NO_RULE_ALLOWS, Reason.UNAUTHENTICATED, Reason.STEP_UP_REQUIRED, Reason.BODY_INCOMPLETE)
 _OF_RULE = {
     "upgrade": "the rule names it (`upgrade`, `connect`)",
@@ -74,12 +76,11 @@ def _steps(near: NearRule) -> str:
     return "; ".join(dict.fromkeys(_OF_RULE[lack.demand] for lack in near.lacks if lack.known))
 
 
-def in_words(account: Account, *, all_rules: bool) -> list[str]:
+def in_words(account: Account) -> list[str]:
     """The account in lines."""
     lines = _titled("phases", [(each.name, f"{'!' if each.failed else ' '} {each.found}") for each in account.phases])
     lines += readings_in_words(account.readings)
-    if all_rules:
-        lines += _titled("rules", [(f"{each.effect:<5} {each.rule}", each.outcome) for each in account.rules])
+    lines += _titled("rules", [(f"{each.effect:<5} {each.rule}", each.outcome) for each in account.rules])
     if account.nearest:
         lines += ["", "  nearest allow rules"]
         for near in account.nearest:

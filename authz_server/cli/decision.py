@@ -13,7 +13,7 @@ from msgspec import Struct
 from authz_server.audit.record import encode
 from authz_server.audit.redaction import Redaction
 from authz_server.cli import account
-from authz_server.cli.account import account_of
+from authz_server.cli.account import NEAREST, Account, account_of
 from authz_server.cli.configuration import print_problems
 from authz_server.cli.explained import explained
 from authz_server.control.api_keys import parse_api_keys
@@ -54,9 +54,13 @@ class Decided(Struct, frozen=True):
     identity: IdentitySettings
     max_body: int
 
-    def explained(self) -> Explained:
-        """What came of each rule of the service, and of each reading of the path."""
-        return explained(self.decision, self.request, self.plan, self.identity, self.max_body)
+    def explained(self, nearest: int = 0) -> Explained:
+        """What came of each rule of the service, and of each reading of the path, and the nearest allow rules."""
+        return explained(self.decision, self.request, self.plan, self.identity, self.max_body, nearest)
+
+    def account(self) -> Account:
+        """Why it was decided so."""
+        return account_of(_record(self.decision), self.explained(NEAREST))
 
 
 def decided(request: Request, settings: Settings, identity: IdentitySettings, loaded: Loaded) -> Decided:
@@ -77,7 +81,7 @@ def decided(request: Request, settings: Settings, identity: IdentitySettings, lo
 def record(decided: Decided, explain: bool) -> str:
     """The decision as an audit record; `explain` adds why, as in `Account`."""
     fields = _record(decided.decision)
-    more = msgspec.to_builtins(account_of(fields, decided.explained())) if explain else {}
+    more = msgspec.to_builtins(decided.account()) if explain else {}
     return msgspec.json.encode(fields | more).decode()
 
 
@@ -92,7 +96,7 @@ def in_words(decided: Decided, explain: bool) -> str:
     decision = decided.decision
     lines = _facts(decision)
     if explain:
-        return "\n".join(lines + account.in_words(account_of(_record(decision), decided.explained()), all_rules=True))
+        return "\n".join(lines + account.in_words(decided.account()))
     if decision.reason is not Reason.ALLOWED:
         found = decided.explained()
         lines += account.readings_in_words(found.readings)

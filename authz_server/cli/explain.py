@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit
+from authz_server.documents.source import printable
 
 if TYPE_CHECKING:
     from authz_server.cli.recorded import Explanation
@@ -89,11 +90,12 @@ def _in_words(found: "Explanation") -> str:
         "revision": f"{record['revision']}  ({found.policies})" if record["revision"] else None,
     }
     lines = [headline, *(f"  {name:<9} {value}" for name, value in facts.items() if value is not None)]
-    lines += in_words(found.account, all_rules=True)
+    lines += in_words(found.account)
     read = [f"    {name}  {msgspec.json.encode(value).decode()}" for name, value in (record["inputs"] or {}).items()]
     read += [f"    absent: {', '.join(record['absent'])}"] if record["absent"] else []
     if read:
         lines += ["", "  what rules read", *read]
     if found.not_told:
         lines += ["", "  what cannot be told", *(f"    {each}" for each in found.not_told)]
-    return "\n".join(lines)
+    # What clients have sent is never handed to a terminal as it is, nor makes lines of its own.
+    return "\n".join([printable(line).replace("\n", "\N{REPLACEMENT CHARACTER}") for line in lines])

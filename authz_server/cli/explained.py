@@ -11,12 +11,14 @@ from authz_server.policy.explain import Explained, Explanation, ReadingOutcome
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.plan import Plan
 
-NEAREST = 3
-"""So many of the rules that lack least are told with everything that they lack."""
 
+def explained(
+    decision: Decision, request: Request, plan: Plan, identity: IdentitySettings, max_body: int, nearest: int
+) -> Explained:
+    """Hold a request against the rules of the service that it was decided by; empty where they were not asked.
 
-def explained(decision: Decision, request: Request, plan: Plan, identity: IdentitySettings, max_body: int) -> Explained:
-    """Hold a request against the rules of the service that it was decided by; empty where they were not asked."""
+    So many of the nearest allow rules are told with everything that they lack.
+    """
     service = next((each for each in plan.services if each.name == decision.service), None)
     try:
         read = [] if service is None else operations_of(request, lenient=service.lenient)
@@ -39,4 +41,4 @@ def explained(decision: Decision, request: Request, plan: Plan, identity: Identi
         for (operation, how), verdict in zip(read, verdicts, strict=True)
     ]
     readings = of_readings if len(read) > 1 else []
-    return Explained(explanation.outcomes(), readings, explanation.nearest(NEAREST))
+    return Explained(explanation.outcomes(), readings, explanation.nearest(nearest))

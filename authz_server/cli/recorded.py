@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from authz_server.audit.record import Record
-from authz_server.cli.account import Account, account_of
+from authz_server.cli.account import NEAREST, Account, account_of
 from authz_server.control.revisions import NoRevision, revisions_of
 from authz_server.control.settings import Settings
 from authz_server.policy.explain import Explained
@@ -20,7 +20,6 @@ from authz_server.replay.files import lines_of
 from authz_server.replay.judge import recorded_outcome
 from authz_server.replay.recorded import Recorded, read_record
 
-NEAREST = 3
 _WHY: dict[str, str] = {
     "older_record": "the record is of an earlier version, and does not say enough of the request",
     "path_cut": "the record has the path only up to what may be secret",

@@ -119,7 +119,7 @@ class Explanation:
     def nearest(self, number: int) -> list[NearRule]:
         """The allow rules that lack least, and do not fit; those for other paths only where there are no others."""
         found = []
-        for rule in self._service.rules:
+        for rule in self._service.rules if number else ():
             lacks = self._lacks(rule) if rule.effect == "allow" and not rule.audit else ()
             if lacks:
                 on_condition = any(lack.demand == "when" for lack in lacks) and rule.condition is not None

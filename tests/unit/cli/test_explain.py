@@ -155,6 +155,17 @@ def test_a_record_of_an_earlier_version_is_explained_as_far_as_it_goes(scene: Sc
     assert "another version has written this record" in run(id).stderr
 
 
+def test_what_a_client_sends_cannot_act_on_the_terminal(scene: Scene) -> None:
+    """Neither in the path nor in a value that rules read."""
+    hostile = "\x1b[2J\u202e"
+    forged = run(scene.recorded(scene.decide(anyone("/a\nALLOW")))).output
+    assert "ALLOW" not in forged.splitlines()
+    for asked in (anyone(f"/{hostile}"), anyone("/header", headers={"x-team": hostile})):
+        said = run(scene.recorded(scene.decide(asked))).output
+        assert "[2J" in said
+        assert not {"\x1b", "\u202e"} & set(said)
+
+
 def test_a_decision_that_comes_out_otherwise_is_told(scene: Scene) -> None:
     """Such as one whose record somebody has changed."""
     id = scene.recorded(scene.decide(anyone("/shut")))
