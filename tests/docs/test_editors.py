@@ -24,7 +24,7 @@ def test_the_schema_is_printed() -> None:
 
 def test_the_settings_name_files_that_are_there() -> None:
     """As seen from the root of the project."""
-    [settings] = [json.loads(block.text) for block in blocks_of(PAGE) if "settings" in block.attributes]
+    [settings] = [json.loads(block.text) for block in blocks_of(PAGE) if "editor" in block.attributes]
     schemas = settings["yaml.schemas"]
     assert [name for name in schemas if not (ROOT / name).exists()] == []
     [neovim] = [block.text for block in blocks_of(PAGE) if block.language == "lua"]
