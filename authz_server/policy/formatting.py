@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import msgspec
+from msgspec.structs import replace
 from pydantic import BaseModel
 
 from authz_server.documents.formatting.comments import attach, comments_of, heading
@@ -13,6 +14,7 @@ from authz_server.documents.formatting.layout import Style, lines_of
 from authz_server.documents.problem import Position, Problem
 from authz_server.documents.shape import fields, models_at
 from authz_server.documents.tree import Document, FieldPath
+from authz_server.policy.collection import without_collection
 from authz_server.policy.compiler import compile_policies
 from authz_server.policy.files import PolicyFile
 from authz_server.policy.parsing import ParsedFile, parse_policy
@@ -40,36 +42,48 @@ def format_policy(file: PolicyFile) -> bytes:
 
     Raises Unformattable for a file with errors, and for one that would not mean the same.
     """
-    parsed = _checked(file)
-    content = _formatted(parsed.document, parsed.kind).encode()
-    after = msgspec.structs.replace(file, content=content)
-    try:
-        again = _checked(after)
-    except Unformattable:
-        raise _changed(file, "could not be read again") from None
-    if _value(parsed.document) != _value(again.document) or _plan(parsed) != _plan(again):
-        raise _changed(file, "would not mean the same")
-    if _comment_texts(parsed.document) != _comment_texts(again.document):
-        raise _changed(file, "would lose a comment")
+    with without_collection():
+        parsed, plan = _compiled(file)
+        content, comments = _formatted(parsed.document, parsed.kind)
+        if content != file.content:
+            _check_meaning(file, content, (_value(parsed.document), plan, comments))
     return content
 
 
-def _formatted(document: Document, kind: str) -> str:
+def _check_meaning(file: PolicyFile, content: bytes, meaning: tuple[bytes, Plan, Counter[str]]) -> None:
+    try:
+        again, plan = _compiled(replace(file, content=content))
+    except Unformattable:
+        raise _changed(file, "could not be read again") from None
+    value, expected, comments = meaning
+    if _value(again.document) != value or plan != expected:
+        raise _changed(file, "would not mean the same")
+    found = comments_of(entries_of(again.document), again.document.root.source)
+    if Counter(comment.text for comment in found) != comments:
+        raise _changed(file, "would lose a comment")
+
+
+def _formatted(document: Document, kind: str) -> tuple[bytes, Counter[str]]:
+    """The canonical form, and the comments that are to be in it."""
     source = document.root.source
     root = entries_of(document)
+    comments = comments_of(root, source)
     mark_groups(root, source)
-    attach(root, comments_of(root, source), source)
-    return "\n".join(lines_of(root, heading(root), _style(kind))).strip("\n") + "\n"
+    attach(root, comments, source)
+    text = "\n".join(lines_of(root, heading(root), _style(kind))).strip("\n") + "\n"
+    return text.encode(), Counter(comment.text for comment in comments)
 
 
-def _checked(file: PolicyFile) -> ParsedFile:
+def _compiled(file: PolicyFile) -> tuple[ParsedFile, Plan]:
+    """The file, and what it makes without the places of its rules."""
     parsed, problems = parse_policy(file)
-    if parsed is not None and not problems:
-        # Roles and rules of other files are not known here.
-        problems = compile_policies([parsed], "", complete=False)[1]
     if parsed is None or problems:
+        raise Unformattable(problems)
+    # Roles and rules of other files are not known here.
+    plan, problems = compile_policies([parsed], "", complete=False)
+    if problems:
         raise Unformattable(sorted(problems, key=lambda problem: (problem.position, problem.message)))
-    return parsed
+    return parsed, _without_places(plan)
 
 
 @cache
@@ -103,21 +117,11 @@ def _value(document: Document) -> bytes:
     return msgspec.json.encode(document.value, order="sorted")
 
 
-def _plan(parsed: ParsedFile) -> Plan:
-    """What the file makes, without the places of its rules."""
-    plan, _ = compile_policies([parsed], "", complete=False)
+def _without_places(plan: Plan) -> Plan:
     services = [
-        msgspec.structs.replace(
-            service, rules=tuple(msgspec.structs.replace(rule, location="") for rule in service.rules)
-        )
-        for service in plan.services
+        replace(service, rules=tuple(replace(rule, location="") for rule in service.rules)) for service in plan.services
     ]
-    return msgspec.structs.replace(plan, services=tuple(services))
-
-
-def _comment_texts(document: Document) -> Counter[str]:
-    found = comments_of(entries_of(document), document.root.source)
-    return Counter(comment.text for comment in found)
+    return replace(plan, services=tuple(services))
 
 
 def _changed(file: PolicyFile, what: str) -> Unformattable:
