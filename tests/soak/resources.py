@@ -5,6 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from authz_server.dev.workers import worker_pids
 from tests.soak.processes import Usage, usage_of
 from tests.soak.site import WORKERS, Site
 
@@ -45,8 +46,9 @@ class Resources:
         if len(workers) not in (WORKERS, WORKERS + 1):
             yield f"there are {len(workers)} processes of {WORKERS} workers"
         yield from self._look_at_process("control", self._site.server.pid)
+        serving = worker_pids(self._site.server.pid)
         for worker in workers:
-            yield from self._look_at_process("worker", worker)
+            yield from self._look_at_process("worker" if worker in serving else "spare process", worker)
         yield from self._look_at_files()
 
     def summary(self) -> Iterator[str]:
@@ -64,6 +66,10 @@ class Resources:
         if usage is None or usage.age < self._settled_s:
             return
         growth = self._growths.setdefault(pid, Growth(role, usage, usage))
+        if growth.role != role:
+            # A spare process has become a worker: from the next look on it is held to what it has then.
+            del self._growths[pid]
+            return
         growth.last = usage
         if usage.memory - growth.first.memory > MORE_MEMORY:
             yield f"memory of a {role} has grown from {_mib(growth.first.memory)} to {_mib(usage.memory)} MiB"
