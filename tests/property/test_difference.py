@@ -16,7 +16,7 @@ from tests.reference.evaluator import evaluate
 from tests.reference.pairs import CONDITIONS_OF_PAIRS, Pair
 from tests.reference.worlds import NOW
 
-PAIRS = int(os.environ.get("AUTHZ_PAIRS", "20"))
+PAIRS = int(os.environ.get("AUTHZ_PAIRS", "12"))
 
 
 def plan_of(documents: Documents) -> Plan:

@@ -10,15 +10,14 @@ from tests.reference.asked import Asked, Condition
 from tests.reference.worlds import CONDITIONS, NOW, Document
 
 TEMPLATES = ["/a", "/a/{id}", "/a/{id:int}", "/a/**", "/{id}/b", "/A", "/**", "/api/{id}", "/api"]
-TARGETS = ["/", "/a", "/A", "/a/", "/a/7", "/a/b", "/x/b", "/a/...", "/api", "/api/7", "/a/x/y", "/a./x"]
+TARGETS = ["/", "/a", "/A", "/a/", "/a/7", "/a/b", "/a/...", "/api/7", "/a/x/y"]
 HOSTS = ["orders.shop.example", "*.shop.example"]
 ASKED_HOSTS = ["orders.shop.example", "any.shop.example"]
 METHODS = ["GET", "POST"]
 ASKED_METHODS = ["GET", "POST", "PUT"]
 PATTERNS = ["spiffe://shop.example/ns/a/sa/x", "spiffe://shop.example/ns/*/sa/x", "spiffe://shop.example/**"]
 WORKLOADS = [
-    *(None, "spiffe://shop.example/ns/a/sa/x", "spiffe://shop.example/ns/b/sa/x", "spiffe://shop.example/x"),
-    "spiffe://partner.example/x",
+    *(None, "spiffe://shop.example/ns/a/sa/x", "spiffe://shop.example/ns/b/sa/x", "spiffe://partner.example/x"),
 ]
 USERS: list[Mapping[str, Any] | None] = [
     None,
@@ -61,7 +60,7 @@ class Pair:
             for method, target, host, workload, user, headers, upgrade, address in product(
                 ASKED_METHODS if self._names("methods", "request.method") else ["GET"],
                 TARGETS if self._names("paths", "/api") else ["/", "/a"],
-                ASKED_HOSTS,
+                ASKED_HOSTS if self._names("*.shop.example") else ASKED_HOSTS[:1],
                 WORKLOADS if self._names("workload", "anonymous") else WORKLOADS[:1],
                 USERS if self._names("user", "acr", "anonymous") else USERS[:1],
                 HEADERS if self._names("x-a") else HEADERS[:1],
