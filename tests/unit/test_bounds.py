@@ -70,6 +70,7 @@ FIXED = {
         "ExpressionCheck._splits": "one expression",
     },
     "policy/files.py": {"_Walk.entries": "one look at the files", "_Walk.problems": "one look at the files"},
+    "policy/formatting.py": {"_style": "the kinds of documents", "_order": "the fields of the files of one command"},
     "policy/hosts.py": {"_Prefixes._further": "the services", "HostIndex._claims": "the services"},
     "policy/index.py": {"PolicyIndex._by_name": "the services", "NO_CAPTURES": "always empty"},
     "policy/operation_index.py": {"OperationIndex._everywhere": "the rules of the policies"},
