@@ -1,7 +1,7 @@
 """The common forms of expressions, evaluated without the engine.
 
 The engine takes few microseconds, but its code drives the rest of a check out of the processor's caches, which costs
-several times as much (decision 20). So what most conditions consist of, comparisons of texts, is done here.
+several times as much (decision 19). So what most conditions consist of, comparisons of texts, is done here.
 
 Nothing here has an opinion of its own. An expression that has any other part is the engine's, and so is each
 evaluation in which a value is missing, or of another type than it is compared with: whatever is answered here is what
