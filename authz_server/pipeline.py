@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -10,6 +11,7 @@ from authz_server.identity.user import VerifiedToken
 from authz_server.model import BodyFormat, Decision, Request, UpstreamToken, Workload
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation
+from authz_server.policy.conditions.evaluation import never
 from authz_server.policy.decide import NO_ANSWER, Verdict, decide
 from authz_server.policy.demand import MIN_REVISION_EXTENSION, unmet_demand
 from authz_server.policy.every_reading import decide_every
@@ -38,8 +40,11 @@ SERVICE_EXTENSION = "service"
 """The route's `context_extensions` key that names the service."""
 
 
-def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
-    """Decide one request at the time `now` (seconds since the epoch). Waits for nothing."""
+def check(request: Request, snapshot: Snapshot, now: float, is_late: Callable[[], bool] = never) -> Decision:
+    """Decide one request at the time `now` (seconds since the epoch). Waits for nothing.
+
+    When `is_late`, no further condition is begun that may take long: the request is denied (`deadline`).
+    """
     workload: Workload | None = None
     credential: Authorization | None = None
     token: VerifiedToken | None = None
@@ -83,7 +88,7 @@ def check(request: Request, snapshot: Snapshot, now: float) -> Decision:
         operation.headers.refuse_variants(service.protected)
         # 5 Which rules apply? Deny overrides.
         user = None if token is None else token.user
-        evaluation = Evaluation(operation, workload, user, now, request, snapshot.max_body)
+        evaluation = Evaluation(operation, workload, user, now, request, snapshot.max_body, is_late)
         caller = Caller(workload, user, operation.client_ip)
         evaluations, came = [evaluation], (credential or key) is not None
         if not service.lenient or not has_several(operation.path_text):

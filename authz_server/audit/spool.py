@@ -131,12 +131,18 @@ class Spool:
     def release(self, waiting: Waiting) -> None:
         """Give the room of the oldest records back: they are in the audit file. Raises OSError."""
         with self._lock:
+            before = self._tail, self._head, self.records, self._generation
             self._tail = waiting.end
             self.records -= waiting.records
             if self._tail == self._head:
                 self._generation += 1
                 self._tail = self._head = self.records = 0
-            self._store_state()
+            try:
+                self._store_state()
+            except OSError:
+                # What is put from now on must be found by what is on the disk.
+                self._tail, self._head, self.records, self._generation = before
+                raise
 
     def sync(self) -> None:
         """Flush to the disk. Raises OSError."""

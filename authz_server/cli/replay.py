@@ -28,7 +28,8 @@ def replay(
 
     Shown are those that come out differently. Each is decided at its recorded time, by what its record says of the
     request. Where that does not suffice, because the policies read what is not on record, it is undecidable and counted
-    by what is missing, never guessed. Exit codes: 0 no decision flips, 1 some do, 2 wrong usage or errors in policies.
+    by what is missing, never guessed. Exit codes: 0 no decision flips, 1 some do, 2 wrong usage, errors in policies, or
+    no record that could be read.
 
     \b
     Examples:
@@ -46,6 +47,11 @@ def replay(
     replay = Replay(_plan(policies))
     _take(replay, audit)
     typer.echo((in_json if as_json else as_markdown if markdown else as_table)(replay))
+    unreadable = sum(count for (why, _), count in replay.tally.undecidable.items() if why == "unreadable")
+    if replay.tally.records == unreadable:
+        # Of nothing nothing flips: a wrong path must not look like a good change.
+        typer.echo("authz: there is no record of a decision: are these audit files?", err=True)
+        raise typer.Exit(USAGE)
     raise typer.Exit(FLIPS if replay.tally.flips else SAME)
 
 

@@ -115,14 +115,15 @@ def rollback(
     except Unfinished as error:
         typer.echo(f"authz: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(msgspec.json.encode(done).decode() if as_json else _in_words(done, directory))
+    typer.echo(msgspec.json.encode(done).decode() if as_json else _in_words(done, directory, config))
 
 
-def _in_words(done: "RolledBack", directory: Path) -> str:
+def _in_words(done: "RolledBack", directory: Path, config: Path | None) -> str:
     if not done.written and not done.removed:
         return f"{directory} holds the revision {done.revision} already"
     lines = [f"{directory} holds the revision {done.revision} again"]
     lines += [f"  written  {path}" for path in done.written] + [f"  removed  {path}" for path in done.removed]
     if done.before is not None:
-        lines.append(f"undo it with: authz rollback {done.before}")
+        named = "" if config is None else f" --config {config}"
+        lines.append(f"undo it with: authz rollback {done.before}{named}")
     return "\n".join(lines)

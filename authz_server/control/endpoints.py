@@ -41,7 +41,10 @@ class EndpointsFile:
         self._version += 1
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         draft = self._path.with_name(f".{self._path.name}.new")
-        draft.write_bytes(endpoints_document(by_slot, f"{os.getpid()}-{self._version}"))
+        draft.unlink(missing_ok=True)
+        # Never through a link that somebody else has put there.
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as stream:
+            stream.write(endpoints_document(by_slot, f"{os.getpid()}-{self._version}"))
         draft.replace(self._path)
         self._written = content
 

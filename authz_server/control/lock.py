@@ -21,7 +21,7 @@ class DirectoryLock:
     def __init__(self, directory: Path) -> None:
         """Make the directory where it is missing, and lock it. Raises Locked, OSError."""
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._descriptor = os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -4,10 +4,11 @@ While files are replaced, the directory holds one that no server takes; what dec
 this be interrupted, that file stays, says what to do, and keeps the mixture from being used.
 """
 
+import fcntl
 import os
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -59,7 +60,28 @@ def roll_back(
     Without `force`, what it holds must be kept already. Raises NotRolledBack, after which nothing has changed, and
     Unfinished.
     """
-    found, problems = read_directory(directory) if directory.exists() else ([], [])
+    with _alone_in(directory):
+        return _roll_back(revisions, directory, wanted, known, force=force)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Keep other rollbacks out. Raises NotRolledBack."""
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise NotRolledBack("another rollback of this directory is under way") from None
+    finally:
+        os.close(descriptor)
+
+
+def _roll_back(
+    revisions: Revisions, directory: Path, wanted: Revision, known: KnownNames | None, *, force: bool
+) -> RolledBack:
+    found, problems = read_directory(directory)
     if problems:
         raise NotRolledBack("what the directory holds cannot be kept, because it cannot be read", problems)
     loaded = load_files(directory, wanted.files, (), known)

@@ -59,6 +59,7 @@ FIXED = {
         "Evaluation._activations": "one request",
         "Evaluation._captures": "one request",
         "Evaluation._data": "one request",
+        "Evaluation._sized": "one request",
         "Evaluation.known": "one request",
     },
     "policy/conditions/program.py": {

@@ -8,7 +8,7 @@ from cel_expr_python import cel
 from authz_server.model import Request, User, Workload
 from authz_server.policy.conditions.body import Incomplete, json_body
 from authz_server.policy.conditions.metadata import plain
-from authz_server.policy.conditions.values import Unusable, largest
+from authz_server.policy.conditions.values import Unusable, excess
 from authz_server.request.body import DEFAULT_MAX_BYTES, BodyIncomplete, whole_body
 from authz_server.request.operation import Operation
 from authz_server.request.query import UnreadableQuery, parse_query
@@ -20,6 +20,13 @@ MAX_TEXT = 8192
 
 
 _NOT_READ = object()
+_OF_A_READING = frozenset({"request", "path"})
+"""The variables that depend on how the path is read."""
+
+
+def never() -> bool:
+    """It never is too late."""
+    return False
 
 
 class EvaluationError(Exception):
@@ -74,12 +81,17 @@ class Evaluation:
         now: float,
         request: Request = NO_REQUEST,
         max_body: int = DEFAULT_MAX_BYTES,
+        is_late: Callable[[], bool] = never,
     ) -> None:
-        """`now` is in seconds since the epoch; `request` has body and metadata, `max_body` is in bytes."""
+        """`now` is in seconds since the epoch; `request` has body and metadata, `max_body` is in bytes.
+
+        `is_late` tells, before each expression that the engine evaluates, whether there is no time left for it.
+        """
         self.operation = operation
         self.workload = workload
         self.user = user
         self.now = now
+        self.is_late = is_late
         self.known: dict[object, cel.Value | EvaluationError] | None = None
         """What programs that do not read the path have computed, or why they could not.
 
@@ -93,6 +105,8 @@ class Evaluation:
         self._first: Evaluation | None = None
         self._data: dict[Needs, dict[str, object] | EvaluationError] = {}
         self._activations: dict[Needs, cel.Activation] = {}
+        self._sized: dict[tuple[Needs, str], EvaluationError | None] = {}
+        """Which variables are too large for a macro."""
         self._captures: Mapping[str, str] = {}
         """Those of the data and activations that hold captures."""
 
@@ -100,7 +114,7 @@ class Evaluation:
         """The same for another reading of the path; what does not depend on the path is computed once for all."""
         if self.known is None:
             self.known = {}
-        other = Evaluation(operation, self.workload, self.user, self.now, self._request, self._max_body)
+        other = Evaluation(operation, self.workload, self.user, self.now, self._request, self._max_body, self.is_late)
         other.known, other._first = self.known, self
         return other
 
@@ -160,6 +174,7 @@ class Evaluation:
         if needs.reads_captures and captures is not self._captures:
             self._data = {kept: value for kept, value in self._data.items() if not kept.reads_captures}
             self._activations = {kept: value for kept, value in self._activations.items() if not kept.reads_captures}
+            self._sized = {kept: fault for kept, fault in self._sized.items() if kept[1] not in _OF_A_READING}
             self._captures = captures
         data = self._data.get(needs)
         if data is None:
@@ -188,8 +203,17 @@ class Evaluation:
             except self.unusable:
                 continue
             if needs.iterates:
-                _check_size(name, data[name])
+                self._check_size(needs, name, data[name])
         return data
+
+    def _check_size(self, needs: Needs, name: str, value: object) -> None:
+        """Once for all readings of the path, where the variable does not depend on it. Raises EvaluationError."""
+        sized = (self if name in _OF_A_READING or self._first is None else self._first)._sized
+        if (needs, name) not in sized:
+            sized[needs, name] = _fault_of_size(name, value)
+        fault = sized[needs, name]
+        if fault is not None:
+            raise fault
 
     def why_unbound(self, needs: Needs, name: str, captures: Mapping[str, str]) -> EvaluationError:
         """Why a variable is not bound."""
@@ -200,9 +224,10 @@ class Evaluation:
         return EvaluationError(f"there is no `{name}`")
 
 
-def _check_size(name: str, value: object) -> None:
-    elements, text = largest(value)
-    if elements > MAX_ELEMENTS:
-        raise EvaluationError(f"`{name}` has more than {MAX_ELEMENTS} elements, too many for a macro")
-    if text > MAX_TEXT:
-        raise EvaluationError(f"`{name}` has a text of more than {MAX_TEXT} characters, too long for a macro")
+def _fault_of_size(name: str, value: object) -> EvaluationError | None:
+    match excess(value, MAX_ELEMENTS, MAX_TEXT):
+        case "elements":
+            return EvaluationError(f"`{name}` has more than {MAX_ELEMENTS} elements, too many for a macro")
+        case "text":
+            return EvaluationError(f"`{name}` has a text of more than {MAX_TEXT} characters, too long for a macro")
+    return None

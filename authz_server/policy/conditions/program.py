@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from cel_expr_python import cel
 
+from authz_server.errors import Reason, Refused
 from authz_server.policy.conditions.bindings import bindings
 from authz_server.policy.conditions.checked import Parsed
 from authz_server.policy.conditions.direct import ForTheEngine, direct
@@ -72,6 +73,9 @@ class Program:
         return value
 
     def _computed(self, evaluation: Evaluation, captures: Mapping[str, str]) -> cel.Value:
+        if evaluation.is_late():
+            # Not an error of the expression, of which an allow rule would make nothing.
+            raise Refused(Reason.DEADLINE, "the conditions take longer than there is time")
         activation = evaluation.activation(self._needs, captures)
         try:
             return self._compiled.eval(activation)

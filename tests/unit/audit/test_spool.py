@@ -1,5 +1,6 @@
 """The spool gives back what was put, in order, over restarts and damage, and never takes more room than it has."""
 
+import errno
 import os
 import resource
 import stat
@@ -188,3 +189,26 @@ def test_a_file_that_is_no_spool_is_left_alone(path: Path, content: bytes) -> No
     with pytest.raises(FileExistsError, match="is no spool of this version"):
         Spool(path, MIN_SIZE)
     assert path.read_bytes() == content
+
+
+def test_what_comes_after_a_state_that_could_not_be_written_is_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place and the seed of later lines are those that the file tells of."""
+    spool = Spool(path, MIN_SIZE)
+    spool.put([b"before"], 1)
+    waiting = spool.oldest()
+    assert waiting is not None
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "a bad page")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fail)
+        with pytest.raises(OSError, match="a bad page"):
+            spool.release(waiting)
+    spool.put([b"after"], 1)
+    spool.close()
+    again = Spool(path, MIN_SIZE)
+    assert contents(again) == [b"before", b"after"]
+    again.close()

@@ -1,5 +1,6 @@
 """The revisions that are kept, and how one of them is put back."""
 
+import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -236,3 +237,15 @@ def test_what_somebody_edits_meanwhile_is_not_served(tmp_path: Path, monkeypatch
     with pytest.raises(Unfinished, match="did somebody edit it"):
         scene.roll_back(scene.first)
     assert load_policies(scene.directory).plan is None
+
+
+def test_two_rollbacks_at_once_are_one_after_the_other(tmp_path: Path) -> None:
+    """They would share their drafts and their barrier, and leave a mixture without one."""
+    scene = Scene(tmp_path)
+    other = os.open(scene.directory, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with pytest.raises(NotRolledBack, match="another rollback of this directory is under way"):
+        scene.roll_back(scene.first)
+    assert scene.here() == scene.second
+    os.close(other)
+    assert scene.roll_back(scene.first).before == scene.second

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from authz_server.envoy import service
 from authz_server.envoy.service import CheckService, GoOn, Introspect
 from authz_server.errors import OUTCOMES, Reason, Refused
 from authz_server.identity.introspection import IntrospectionNeeded, opaque_tokens
@@ -114,6 +115,17 @@ def test_a_failure_inside_denies(snapshot: Snapshot, error: BaseException, capfd
     assert response.denied_response.status.code == 500
     assert "secret" not in response.denied_response.body
     assert "secret" not in "".join(capfd.readouterr())
+
+
+def test_a_decision_that_takes_too_long_is_a_denial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request must not hold up all others, nor run into the caller's deadline, which would be an RPC error."""
+    policy = POLICY + "      - {id: none, effect: deny, when: \"!request.path.matches('^/a$')\"}\n"
+    records = Records()
+    late = service_with(snapshot_of(plan_of(tmp_path, orders=policy)), records.take)
+    assert answered(late).HasField("ok_response")
+    monkeypatch.setattr(service, "LONGEST_DECISION_S", -1.0)
+    assert answered(late).denied_response.status.code == OUTCOMES[Reason.DEADLINE].http_status
+    assert [record.reason for record in records] == [Reason.ALLOWED, Reason.DEADLINE]
 
 
 def test_a_failure_of_the_context_denies(snapshot: Snapshot) -> None:

@@ -4,9 +4,12 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from authz_server.errors import Reason, Refused
 from authz_server.model import Path, Request, User
-from authz_server.policy.conditions import ConditionCompiler, ConditionRuntime, EvaluationError
-from tests.expressions import ANN, CAPTURES, WEB, evaluation, failure, holds, request, with_claims
+from authz_server.policy.conditions import ConditionCompiler, ConditionRuntime, Evaluation, EvaluationError
+from authz_server.policy.conditions import evaluation as evaluation_module
+from authz_server.policy.conditions.values import excess
+from tests.expressions import ANN, CAPTURES, NOW, WEB, evaluation, failure, holds, request, with_claims
 
 
 @pytest.mark.parametrize(
@@ -263,3 +266,46 @@ def test_a_request_without_anything_is_evaluated() -> None:
     """PROTO-02: attributes may all be missing."""
     asked = evaluation(Request(method="GET", target="/", host="a"), workload=None, user=None)
     assert holds('request.path == "/" && request.id == "" && !has_user', asked) is True
+
+
+def test_the_size_of_a_variable_is_looked_at_once_for_all_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large body would make each reading of a path cost as much again."""
+    looks: list[object] = []
+
+    def count(value: object, max_elements: int, max_text: int) -> str | None:
+        looks.append(value)
+        return excess(value, max_elements, max_text)
+
+    monkeypatch.setattr(evaluation_module, "excess", count)
+    runtime, compiler, first = ConditionRuntime(), ConditionCompiler(), evaluation()
+    source = "request.path != '/q' && user.claims.tags.exists(tag, tag == 'b')"
+    program = runtime.load(compiler.condition(source, frozenset()))
+    readings = [first.reread(structs.replace(first.operation, path=Path((name,), False))) for name in "abc"]
+    assert all(program.holds(reading, {}) for reading in (first, *readings))
+    claims = [value for value in looks if isinstance(value, dict)]
+    assert len(claims) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"a": ["x"] * 3, "b": ("y", 1, None, 2.5, True)}, None),
+        (["x"] * 6, "elements"),
+        ({"a": {"b": ["x"] * 6}}, "elements"),
+        (dict.fromkeys("abcdef", 1), "elements"),
+        ({"a": ["x" * 11]}, "text"),
+        ({"x" * 11: 1}, "text"),
+    ],
+)
+def test_what_is_too_large_is_found_at_any_depth(value: object, expected: str | None) -> None:
+    """Five elements and ten characters are allowed here."""
+    assert excess(value, 5, 10) == expected
+
+
+def test_no_condition_of_the_engine_is_begun_when_it_is_too_late() -> None:
+    """It is a failure of ours, and no error of the expression, which an allow rule would not apply for."""
+    asked = Evaluation(evaluation().operation, None, None, NOW, is_late=lambda: True)
+    costly = ConditionRuntime().load(ConditionCompiler().condition("request.path.matches('a')", frozenset()))
+    with pytest.raises(Refused) as refused:
+        costly.holds(asked, {})
+    assert refused.value.reason is Reason.DEADLINE
