@@ -78,3 +78,13 @@ def test_what_has_not_changed_is_not_written(tmp_path: Path) -> None:
     before = path.stat().st_ino
     file.write({0: TcpAddress("127.0.0.1", 9001)})
     assert path.stat().st_ino == before
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    """In a directory that others may write to, it could lead to any file."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / ".endpoints.yaml.new").symlink_to(victim)
+    EndpointsFile(tmp_path / "endpoints.yaml").write({0: TcpAddress("127.0.0.1", 9001)})
+    assert victim.read_text() == "mine"
+    assert not (tmp_path / "endpoints.yaml").is_symlink()

@@ -19,3 +19,13 @@ def test_a_lock_that_was_released_can_be_taken(tmp_path: Path) -> None:
     for _ in range(2):
         with DirectoryLock(tmp_path):
             pass
+
+
+def test_no_lock_is_written_through_a_link(tmp_path: Path) -> None:
+    """In a directory that others may write to, it could lead to any file."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / ".authz.lock").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        DirectoryLock(tmp_path)
+    assert victim.read_text() == "mine"

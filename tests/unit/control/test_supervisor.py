@@ -215,6 +215,27 @@ def test_a_worker_that_ends_again_and_again_is_told_of(tmp_path: Path) -> None:
     run(scenario, tmp_path)
 
 
+def test_one_that_ends_again_waits_before_another_one_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends each worker at once would take all of the machine."""
+    paused: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        paused.append(seconds)
+        await sleep(seconds)
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, 1, patience=Patience(first_pause=0.0123)) as made:
+            monkeypatch.setattr(asyncio, "sleep", noted)
+            for count in range(2):
+                os.kill(made.supervisor.pids()[0], signal.SIGKILL)
+                await made.until(lambda: len(made.restarts) > count and 0 in made.supervisor.pids())  # noqa: B023
+            monkeypatch.undo()
+
+    asyncio.run(scenario())
+    assert 0.0123 in paused
+
+
 def test_a_worker_that_ends_while_it_is_asked_for_a_sign_of_life_is_not_waited_for(tmp_path: Path) -> None:
     """However long the patience with one that hangs."""
 
