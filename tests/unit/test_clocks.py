@@ -1,6 +1,7 @@
 """Two clocks: the time of day, in UTC, for what is dated; the monotonic one for ages. Steps and zones move nothing."""
 
 import ast
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,6 +54,15 @@ def test_only_what_is_dated_looks_at_the_time_of_day() -> None:
     names = {"time.time", "time.time_ns", "time.gmtime", "datetime.now", "time.clock_gettime"}
     found = {str(path.relative_to(ROOT)) for path in SOURCES for name, _, _ in calls(path) if name in names}
     assert {name for name in found if name.split("/")[0] not in NOT_THE_SERVER} == TIME_OF_DAY.keys()
+
+
+def test_no_test_sets_the_clock_of_all_threads() -> None:
+    """Servers of other tests live in the same process: an event loop sleeps until the time that it is told."""
+    tests = Path(__file__).parent.parent
+    found = [
+        str(path) for path in tests.rglob("*.py") if re.search(r"setattr\(time,", path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

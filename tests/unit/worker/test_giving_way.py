@@ -1,20 +1,19 @@
 """Long work beside the thread that answers."""
 
 import sys
-import time
 
 import pytest
 
 from authz_server.worker import giving_way as module
 from authz_server.worker.giving_way import giving_way
+from tests.clocks import set_clock
 
 
 def test_work_rests_when_its_turn_is_over_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many steps it has."""
     now: list[float] = [0.0]
     rests: list[float] = []
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(time, "sleep", rests.append)
+    set_clock(monkeypatch, module, perf_counter=lambda: now[0], sleep=rests.append)
     with giving_way() as step:
         for _ in range(100):
             now[0] += module.TURN_S / 10

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from authz_server.worker import grpcio_server
 from authz_server.worker.grpcio_server import GrpcioServer
 from authz_server.worker.limits import LONGEST_HOLD_S
+from tests.clocks import set_clock
 
 BROKEN = """
 from authz_server.worker.grpcio_server import GrpcioServer
@@ -36,7 +36,7 @@ def test_a_worker_whose_thread_cannot_answer_any_more_ends() -> None:
 def test_an_answer_does_not_wait_long_for_others_that_came_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would come too late to be one, which is an RPC error and may pass."""
     now, happened = [0.0], []
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    set_clock(monkeypatch, grpcio_server, monotonic=lambda: now[0])
 
     class Call(grpcio_server._GrpcioCall):
         def __init__(self) -> None:

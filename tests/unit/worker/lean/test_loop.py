@@ -1,7 +1,6 @@
 """Sockets: who is let in, who is sent away, and whom others do not have to wait for."""
 
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +10,16 @@ import pytest
 
 from authz_server.worker.address import TcpAddress, UnixAddress
 from authz_server.worker.calls import Call, Handler, Queued
+from authz_server.worker.lean import call as lean_call
 from authz_server.worker.lean import loop
+from authz_server.worker.lean import peer as lean_peer
+from authz_server.worker.lean import server as lean_server
 from authz_server.worker.lean.connection import Connection
 from authz_server.worker.lean.frames import PREFACE, settings
 from authz_server.worker.lean.listener import listen
 from authz_server.worker.lean.server import LeanServer
 from authz_server.worker.limits import LONGEST_HOLD_S
+from tests.clocks import set_clock
 from tests.unit.worker.lean.wire import FIELDS, call, literals
 
 PATIENCE_S = 30.0
@@ -157,7 +160,7 @@ def test_when_the_server_ends_peers_are_told_that_it_takes_no_more(server: LeanS
 def test_an_answer_does_not_wait_long_for_others_that_came_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would come too late to be one, which is an RPC error and may pass."""
     now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    set_clock(monkeypatch, lean_call, lean_peer, lean_server, loop, monotonic=lambda: now[0])
 
     def slow(message: bytes, _call: Call) -> bytes:
         now[0] += 0.75 * LONGEST_HOLD_S
