@@ -98,4 +98,5 @@ def test_mending_a_bad_edit_clears_the_metric(stack: Stack, policy: Path) -> Non
     replace(policy, good.replace("/orders", "/elsewhere"))
     web = stack.identities.caller("web")
     wait_until(lambda: http1(web, stack.port, Ask("GET", "/elsewhere")).status == 200, 20, "the mended policy")
-    assert stack.metric("authz_policy_problems") == 0
+    # What decides is reported when it is on disk as well.
+    wait_until(lambda: stack.metric("authz_policy_problems") == 0, 20, "the mended policy to be reported")
