@@ -6,7 +6,6 @@ They go to two places: the one for the next start, and the one for all revisions
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -87,11 +86,10 @@ class Keeper:
         if self._last_good is None:
             return True
         try:
+            # What is there is older than what decides, and must not come back, however long the other takes.
+            await asyncio.to_thread(self._last_good.remove)
             await asyncio.to_thread(self._last_good.write, wanted.files, wanted.activated, wanted.size)
         except OSError as error:
-            # What is there is older than what decides, and must not come back.
-            with suppress(OSError):
-                await asyncio.to_thread(self._last_good.remove)
             self._tell(error.strerror or str(error), "last_good_not_kept", self._last_good.path)
             return False
         self._metrics.policies_kept(kept=self._wanted is wanted)

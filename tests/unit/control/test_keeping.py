@@ -112,6 +112,31 @@ def test_a_disk_that_stands_still_holds_nobody_up(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_what_is_older_than_what_decides_is_gone_before_the_other_is_written(tmp_path: Path) -> None:
+    """A kill meanwhile leaves nothing that has been reported to be over."""
+
+    async def scenario() -> None:
+        scene = Scene(tmp_path, patience_s=0.01)
+        await scene.keep(b"one")
+        async with asyncio.timeout(PATIENCE_S):
+            while not scene.is_kept():
+                await asyncio.sleep(0.01)
+        assert scene.disk.path.exists()
+        scene.disk.moves.clear()
+        await scene.keep(b"two")
+        async with asyncio.timeout(PATIENCE_S):
+            while scene.disk.path.exists():
+                await asyncio.sleep(0.01)
+        assert not scene.is_kept()
+        scene.disk.moves.set()
+        async with asyncio.timeout(PATIENCE_S):
+            while not scene.is_kept():
+                await asyncio.sleep(0.01)
+        assert [file.content for file in scene.disk.read().files] == [b"two"]
+
+    asyncio.run(scenario())
+
+
 def test_a_revision_that_cannot_be_kept_is_told_and_tried_again(tmp_path: Path) -> None:
     """What is kept for a start stays; without that, revisions are kept all the same."""
 
