@@ -37,6 +37,8 @@ from zlib import crc32
 
 from msgspec import Struct
 
+from authz_server.reserved import reserved_file
+
 _MAGIC = int.from_bytes(b"azring\x00\x01", "little")
 _MAGIC_WORD, _CAPACITY_WORD = 0, 1
 _HEAD_WORD, _DROPPED_WORD, _REFUSED_WORD = 8, 9, 10
@@ -73,25 +75,13 @@ class Batch(Struct, frozen=True):
 def create_ring(path: Path, size: int) -> None:
     """Make an empty ring that holds `size` bytes of records, mode 0600, in place of any file at `path`.
 
-    The space is reserved, so that a full disk shows here and not as a signal in the producer. Raises OSError, and
-    ValueError for a size under 4,096.
+    Raises OSError, and ValueError for a size under 4,096.
     """
     if size < MIN_SIZE:
         raise ValueError(f"a ring holds at least {MIN_SIZE} bytes, not {size}")
     capacity = size + -size % 8
-    # Made under another name, so that whoever opens `path` never meets half a header.
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(descriptor, 0, _DATA + capacity)
+    with reserved_file(path, _DATA + capacity) as descriptor:
         os.pwrite(descriptor, _HEADER.pack(_MAGIC, capacity), 0)
-    except OSError:
-        draft.unlink()
-        raise
-    finally:
-        os.close(descriptor)
-    draft.rename(path)
 
 
 class _Mapping:

@@ -26,6 +26,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from authz_server.bounds import MIB, Bound
+from authz_server.reserved import reserved_file
 
 _MAGIC = int.from_bytes(b"azspool\x01", "little")
 _HEADER = Layout("<QQ")
@@ -221,21 +222,13 @@ def _open(path: Path, size: int) -> int:
 
 
 def _create(path: Path, size: int) -> None:
-    # Under another name, so that whoever opens `path` never meets half a spool.
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.posix_fallocate(descriptor, 0, _DATA + size)
-        _write_at(descriptor, _HEADER.pack(_MAGIC, size), 0)
-        _write_at(descriptor, _with_checksum(_STATE.pack(1, 0, 0)), _STATE_AT)
-        os.fsync(descriptor)
+        with reserved_file(path, _DATA + size) as descriptor:
+            _write_at(descriptor, _HEADER.pack(_MAGIC, size), 0)
+            _write_at(descriptor, _with_checksum(_STATE.pack(1, 0, 0)), _STATE_AT)
+            os.fsync(descriptor)
     except OSError as error:
-        draft.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        os.close(descriptor)
-    draft.rename(path)
 
 
 def _rounded(size: int) -> int:

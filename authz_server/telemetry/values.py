@@ -17,6 +17,7 @@ from pathlib import Path
 from struct import Struct as Layout
 
 from authz_server.bounds import MIB, Bound
+from authz_server.reserved import reserved_file
 
 MAX_BYTES = 4 * MIB
 """Room for about 25,000 numbers."""
@@ -100,14 +101,9 @@ class ValueFile:
 
 
 def _create(path: Path) -> None:
-    # Under another name until it can be read: metrics may be asked for at any moment.
-    draft = path.with_name(f".{path.name}.new")
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(descriptor, 0, _INITIAL_BYTES)
-    finally:
-        os.close(descriptor)
-    draft.rename(path)
+    # A file of zeros holds no number. Metrics may be asked for at any moment.
+    with reserved_file(path, _INITIAL_BYTES):
+        pass
 
 
 def _padding(length: int) -> int:

@@ -34,6 +34,7 @@ import structlog
 
 from authz_server.identity.dpop import Claimed
 from authz_server.identity.settings import Dpop
+from authz_server.reserved import reserved_file
 from authz_server.telemetry.worker_metrics import WorkerMetrics
 
 _MAGIC = int.from_bytes(b"azproof\x01", "little")
@@ -81,21 +82,10 @@ def prepare_replays(
 
 def _create(path: Path, wanted: tuple[int, int, int], settings: Dpop, clock: Callable[[], float]) -> None:
     buckets, window_us, _ = wanted
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        # Reserved, so that a full disk shows here and not as a signal in a worker.
-        os.posix_fallocate(descriptor, 0, _DATA + buckets * _BUCKET_BYTES)
+    with reserved_file(path, _DATA + buckets * _BUCKET_BYTES) as descriptor:
         # A proof that was used before this moment may have been dated as much later as the tolerance is.
         floor = round((clock() + settings.skew_s) * _US) + window_us
         os.pwrite(descriptor, _HEADER.pack(_MAGIC, *wanted, floor, 0), 0)
-    except OSError:
-        draft.unlink()
-        raise
-    finally:
-        os.close(descriptor)
-    draft.rename(path)
 
 
 class CountedReplayTable:
