@@ -57,18 +57,20 @@ def validate(
     elif loaded.plan is not None:
         rules = sum(len(service.rules) for service in loaded.plan.services)
         typer.echo(policies_in_words(len(loaded.plan.services), rules, loaded.plan.revision) + ": no errors")
-        for gap in _not_checked(loaded.files, known is not None):
+        for gap in _not_checked(loaded.files, known is not None, settings.reload.require_tests):
             typer.echo(f"  {gap}")
         if found:
             typer.echo(f"\n{in_words(found)}; see `authz lint`")
     raise typer.Exit(1 if problems else 0)
 
 
-def _not_checked(files: Iterable[str], configured: bool) -> list[str]:
+def _not_checked(files: Iterable[str], configured: bool, require_tests: bool) -> list[str]:
     """What "no errors" does not mean."""
     gaps = []
     if not configured:
         gaps.append("issuers and trust domains not checked: no configuration (--config)")
     if tests := sum(file.endswith(TEST_SUFFIXES) for file in files):
         gaps.append(f"{counted(tests, 'file')} of tests (*_test.yaml) not run: `authz test` does")
+    if require_tests:
+        gaps.append("the server takes these policies only if their tests pass (`reload.require_tests`)")
     return gaps

@@ -53,6 +53,8 @@ def test_what_was_not_checked_is_said() -> None:
     assert "  1 file of tests (*_test.yaml) not run: `authz test` does" in result.stdout
     Path("authz.yaml").write_text(CONFIGURED % "corp")
     assert "not checked" not in validate().stdout
+    Path("authz.yaml").write_text(CONFIGURED % "corp" + "reload: {require_tests: true}\n")
+    assert "  the server takes these policies only if their tests pass (`reload.require_tests`)" in validate().stdout
 
 
 def test_errors_are_shown_with_their_places() -> None:
