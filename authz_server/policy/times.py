@@ -5,8 +5,6 @@ from zoneinfo import ZoneInfo
 
 from authz_server.policy.plan import ScheduleItem, TimesItem
 
-DAY_MINUTES = 24 * 60
-
 
 class Times:
     """The times of one rule, ready for look-ups; nothing depends on the zone of this machine."""
