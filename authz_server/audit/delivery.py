@@ -1,12 +1,17 @@
 """Moves records from the spool to the audit file."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+
+import structlog
 
 from authz_server.audit.record import encode_gap
 from authz_server.audit.spool import Spool
 from authz_server.audit.writer import AuditWriter
+
+Observer = Callable[[Sequence[bytes]], None]
+"""Is told of the lines that the audit file has just taken; what it raises is logged, and changes nothing."""
 
 
 class Delivery:
@@ -18,6 +23,7 @@ class Delivery:
         writer: AuditWriter,
         known: list[bytes] | None = None,
         clock: Callable[[], float] = time.time,
+        observers: Sequence[Observer] = (),
     ) -> None:
         """`known` are lines that the audit file has: they are not written again."""
         self._spool = spool
@@ -25,6 +31,7 @@ class Delivery:
         # A killed control process may have written records, and left them in the spool.
         self._known = frozenset(known or [])
         self._clock = clock
+        self._observers = observers
 
     def deliver_once(self) -> int:
         """Write up to 1 MiB of what waits; how many records. Raises OSError when it cannot be written.
@@ -50,4 +57,12 @@ class Delivery:
             raise
         self._known = frozenset()
         self._spool.release(waiting)
+        self._tell(lines)
         return waiting.records
+
+    def _tell(self, lines: Sequence[bytes]) -> None:
+        for observe in self._observers:
+            try:
+                observe(lines)
+            except Exception:  # noqa: BLE001  # the border: whoever counts records must not keep them from the file
+                structlog.get_logger().error("audit_observer_failed", exc_info=True)

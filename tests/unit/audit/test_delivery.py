@@ -2,8 +2,10 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from authz_server.audit.delivery import Delivery
 from authz_server.audit.recorder import Recorder
 from authz_server.audit.redaction import Redaction
 from authz_server.audit.ring import RingProducer
@@ -125,3 +127,20 @@ def test_closing_deletes_the_rings_that_are_empty(audit: Audit, tmp_path: Path) 
     kept = audit.rings.create(1)
     audit.rings.close()
     assert list((tmp_path / "rings").iterdir()) == [kept]
+
+
+def test_observers_are_told_of_the_lines_that_the_file_took_and_fail_alone(tmp_path: Path) -> None:
+    """Each line once; one that fails keeps neither the records from the file nor the others from their lines."""
+    audit = Audit(tmp_path)
+    seen: list[bytes] = []
+
+    def fails(lines: Sequence[bytes]) -> None:
+        raise ValueError(len(lines))
+
+    audit.delivery = Delivery(audit.spool, audit.writer, observers=[fails, seen.extend])
+    producer = RingProducer(audit.rings.create(0))
+    for line in (b"a", b"b"):
+        producer.append(line)
+        audit.drain_all()
+    assert audit.lines() == seen == [b"a", b"b"]
+    audit.die()
