@@ -160,6 +160,17 @@ class UpstreamToken(Struct, frozen=True):
         return f"UpstreamToken(header={self.header!r})"
 
 
+class Compared(Struct, frozen=True):
+    """What other policies say about a request that they do not decide."""
+
+    revision: str
+    allowed: bool
+    """As the proxy would be told."""
+    reason: Reason
+    rule: str | None = None
+    would_deny: bool = False
+
+
 RecordClass = Literal["never_lose", "best_effort"]
 """What becomes of a request whose record can be kept nowhere: it is denied, or it goes on and a gap is recorded."""
 
@@ -210,6 +221,11 @@ class Decision(Struct, frozen=True, kw_only=True):
     """What the upstream learns from us where a rule allowed; None where there are no such tokens."""
     record_class: RecordClass | None = None
     """As the policies say; None where they do not."""
+    policies: Literal["candidate"] | None = None
+    """The candidate has decided, because the caller is in the share that it is rolled out to."""
+    compared: Compared | None = None
+    """What the other policies say, the candidate's or those in force; None where they say the same, or were not
+    asked."""
 
     @property
     def allowed(self) -> bool:

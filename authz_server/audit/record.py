@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from authz_server.audit.redaction import Redaction
-from authz_server.model import Decision
+from authz_server.model import Compared, Decision
 
 MAX_WHOLE = 8192
 """Bytes up to which a record is written as it is."""
@@ -33,6 +33,16 @@ class UserRecord(Struct, frozen=True):
 
     issuer: str
     subject: str
+
+
+class ComparedRecord(Struct, frozen=True):
+    """What the policies say that did not decide, where that is something else."""
+
+    revision: str
+    decision: str
+    reason: str
+    rule: str | None
+    would_deny: bool
 
 
 class Record(Struct, kw_only=True):
@@ -81,6 +91,10 @@ class Record(Struct, kw_only=True):
     """Which of the inputs the request does not have."""
     traits: Mapping[str, Any] | None = None
     """What is unusual about the request; null where it was not read."""
+    policies: str | None = None
+    """`candidate` where a roll-out let the candidate decide."""
+    compared: ComparedRecord | Mapping[str, Any] | None = None
+    """Of a decision: what the other policies say, the candidate's or those in force, where that is something else."""
 
 
 def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redaction) -> bytes:
@@ -118,6 +132,8 @@ def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redac
         calls=decision.shed or 1,
         absent=decision.absent or None,
         traits=decision.traits,
+        policies=decision.policies,
+        compared=None if decision.compared is None else _compared(decision.compared),
     )
     try:
         line = _json(record)
@@ -137,6 +153,11 @@ def encode_gap(time: float, *, worker: int | None, dropped: int | None) -> bytes
     return _json(Record(time=_moment(time), type="gap", worker=worker, dropped=dropped))
 
 
+def _compared(other: Compared) -> ComparedRecord:
+    decision = "allow" if other.allowed else "deny"
+    return ComparedRecord(other.revision, decision, other.reason, other.rule, other.would_deny)
+
+
 def _moment(time: float) -> datetime | str:
     moment = datetime.fromtimestamp(time, UTC)
     # msgspec leaves the fraction out where it is zero; the format is the same in every line.
@@ -150,6 +171,8 @@ def _inert(line: bytes) -> bytes:
 def _bounded(record: Record) -> Record:
     """The same record with every text valid and cut."""
     fields = {name: _plain(getattr(record, name), 0) for name in record.__struct_fields__}
+    if record.compared is not None:
+        fields["compared"] = _plain(to_builtins(record.compared), 0)
     fields["inputs"] = _bounded_inputs(record.inputs or {})
     return Record(**fields)
 

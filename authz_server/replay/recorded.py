@@ -68,12 +68,23 @@ class RecordedUser(Struct, frozen=True):
     subject: str
 
 
+class RecordedComparison(Struct, frozen=True):
+    """What the policies said that did not decide, where that was something else."""
+
+    revision: str
+    decision: str
+    reason: str
+    rule: str | None = None
+    would_deny: bool = False
+
+
 class Recorded(Struct, frozen=True):
     """One line of the audit, as far as it is of use here. What is nested stays JSON, so that equal ones are found."""
 
     time: str
     type: str
     decision_id: str | None = None
+    revision: str | None = None
     decision: str | None = None
     reason: str | None = None
     rule: str | None = None
@@ -95,6 +106,9 @@ class Recorded(Struct, frozen=True):
     calls: int | None = None
     absent: msgspec.Raw = msgspec.Raw(b"null")
     traits: msgspec.Raw = msgspec.Raw(b"null")
+    policies: str | None = None
+    """`candidate` where a roll-out let the candidate decide."""
+    compared: RecordedComparison | None = None
 
     def sameness(self) -> tuple[object, ...]:
         """Equal for records that say the same but for time and request; what comes of them differs by these alone."""

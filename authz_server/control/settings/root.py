@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from authz_server.control.settings.candidate import CandidateSettings
 from authz_server.control.settings.dpop import DpopSettings
 from authz_server.control.settings.identity import (
     ApiKeySettings,
@@ -154,6 +155,8 @@ class Settings(Section):
     probes: ProbeSettings | None = None
     policies: PolicySettings = Field(default={}, validate_default=True)
     reload: ReloadSettings = Field(default={}, validate_default=True)
+    candidate: CandidateSettings | None = None
+    """Without it no other policies are asked."""
     workloads: WorkloadSettings = Field(default={}, validate_default=True)
     clients: ClientSettings = Field(default={}, validate_default=True)
     issuers: dict[Name, IssuerSettings] = Field(default_factory=dict)
@@ -246,6 +249,15 @@ class Settings(Section):
             if token is not None and credentials is not None and credentials.header == token.header:
                 message = f"callers show credentials in `{token.header}`"
                 raise InvalidValue(message, hint="for example x-authz-token", at=("upstream_token", "header"))
+        return self
+
+    @model_validator(mode="after")
+    def _the_candidate_is_elsewhere(self) -> "Settings":
+        if self.candidate is not None:
+            mine, others = self.candidate.directory.absolute(), self.policies.directory.absolute()
+            if mine.is_relative_to(others) or others.is_relative_to(mine):
+                message = "the candidate needs a directory of its own, beside `policies.directory`"
+                raise InvalidValue(message, hint="for example candidate", at=("candidate", "directory"))
         return self
 
     @model_validator(mode="after")

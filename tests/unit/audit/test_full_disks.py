@@ -49,7 +49,7 @@ class Client:
         """One request that is allowed."""
         id = f"{number:036}"
         asked = Decision(
-            id=id, time=NOW, revision="r", reason=Reason.ALLOWED, rule="a/b", record_class=record_class, path="x" * 300
+            id=id, time=NOW, revision="r", reason=Reason.ALLOWED, rule="a/b", record_class=record_class, path="x" * 260
         )
         try:
             self._recorder(asked, 1)

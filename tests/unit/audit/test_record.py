@@ -8,14 +8,14 @@ import pytest
 from authz_server.audit.record import MAX_TEXT, encode, encode_gap
 from authz_server.audit.redaction import Redaction
 from authz_server.errors import Reason
-from authz_server.model import Actor, Decision, SpiffeId, User, Workload
+from authz_server.model import Actor, Compared, Decision, SpiffeId, User, Workload
 from authz_server.pipeline import shed
 
 NAMES = [
     *("time", "type", "decision_id", "revision", "decision", "reason", "rule", "service", "mode", "would_deny"),
     *("workload", "user", "token_hash", "method", "host", "path", "client_ip", "request_id", "trace_id"),
     *("latency_us", "worker", "inputs", "detail", "via", "workload_by", "actor", "audited", "stale", "dropped"),
-    *("calls", "absent", "traits"),
+    *("calls", "absent", "traits", "policies", "compared"),
 ]
 BASE = Decision(id="0190a5b1-1111-7abc-8abc-0123456789ab", time=1772442000.25, revision="r1", reason=Reason.NO_SERVICE)
 REDACTION = Redaction(["user.claims.email"], b"k" * 32)
@@ -59,6 +59,8 @@ def test_a_record_says_everything_about_a_decision() -> None:
         inputs={"user.scopes": ["read"], "user.claims.level": 9007199254740993},
         absent=("user.claims.team",),
         traits={"port": 8443},
+        policies="candidate",
+        compared=Compared("r0", False, Reason.DENIED_BY_RULE, "shop/orders/no", False),
     )
     record = parsed(made)
     assert list(record) == NAMES
@@ -95,6 +97,14 @@ def test_a_record_says_everything_about_a_decision() -> None:
         "calls": 1,
         "absent": ["user.claims.team"],
         "traits": {"port": 8443},
+        "policies": "candidate",
+        "compared": {
+            "revision": "r0",
+            "decision": "deny",
+            "reason": "denied_by_rule",
+            "rule": "shop/orders/no",
+            "would_deny": False,
+        },
     }
 
 

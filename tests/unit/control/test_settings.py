@@ -298,3 +298,26 @@ def test_the_algorithms_are_those_that_can_be_verified() -> None:
 def test_the_transport_follows_from_the_address(tmp_path: Path, text: str, transport: str) -> None:
     """Unless it is named."""
     assert good(tmp_path, text).transport == transport
+
+
+def test_a_candidate_is_asked_about_everything_and_decides_nothing_unless_told(tmp_path: Path) -> None:
+    """The section alone judges every check, lets nobody into a roll-out, and knows when to take one back."""
+    assert good(tmp_path, "workers: 1").candidate is None
+    candidate = good(tmp_path, "candidate: {}").candidate
+    assert candidate is not None
+    assert (candidate.directory, candidate.sample, candidate.rollout) == (tmp_path / "etc" / "candidate", 100, None)
+    rolled_out = good(tmp_path, "candidate: {rollout: {percent: 10}, fall_back: {denials: 0, window: 10s}}").candidate
+    assert rolled_out is not None
+    assert rolled_out.rollout is not None
+    assert (rolled_out.rollout.percent, rolled_out.rollout.by) == (10, "workload")
+    fall_back = rolled_out.fall_back
+    assert (fall_back.denials, fall_back.decisions, fall_back.window) == (0, 100, 10.0)
+
+
+@pytest.mark.parametrize("directory", ["policies", "policies/next", ".", "../etc/policies"])
+def test_a_candidate_has_a_directory_of_its_own(tmp_path: Path, directory: str) -> None:
+    """Files that are both in force and candidates would make every edit a change of both."""
+    loaded = load(tmp_path, f"candidate: {{directory: {directory}}}")
+    assert complaints(loaded) == [
+        "1:24 the candidate needs a directory of its own, beside `policies.directory` | for example candidate"
+    ]
