@@ -171,6 +171,9 @@ class Compared(Struct, frozen=True):
     would_deny: bool = False
 
 
+RuleItems = tuple[int | None, int | None]
+"""The item of `from` and that of `to` by which a rule fits, from 0; None of a rule that does not list any."""
+
 RecordClass = Literal["never_lose", "best_effort"]
 """What becomes of a request whose record can be kept nowhere: it is denied, or it goes on and a gap is recorded."""
 
@@ -226,6 +229,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     compared: Compared | None = None
     """What the other policies say, the candidate's or those in force; None where they say the same, or were not
     asked."""
+    items: RuleItems | None = None
+    """Those of the rule that decided; None where none did, or the readings of the path had different ones."""
 
     @property
     def allowed(self) -> bool:

@@ -138,6 +138,7 @@ def check(request: Request, snapshot: Snapshot, now: float, is_late: Callable[[]
         body_format="problem" if verdict.reason is Reason.ALLOWED else _body_format(operation),
         upstream_token=upstream_token,
         record_class=None if service is None else service.record_class_of(obeyed),
+        items=verdict.items,
     )
 
 
@@ -166,6 +167,7 @@ def unrecorded(decision: Decision, request: Request, refusal: Refused) -> Decisi
         reason=refusal.reason,
         detail=refusal.detail,
         rule=None,
+        items=None,
         mode="enforce",
         would_deny=False,
         audited=(),

@@ -95,6 +95,8 @@ class Record(Struct, kw_only=True):
     """`candidate` where a roll-out let the candidate decide."""
     compared: ComparedRecord | Mapping[str, Any] | None = None
     """Of a decision: what the other policies say, the candidate's or those in force, where that is something else."""
+    items: tuple[int | None, int | None] | None = None
+    """The items of `from` and `to` by which the rule fits."""
 
 
 def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redaction) -> bytes:
@@ -134,6 +136,7 @@ def encode(decision: Decision, *, worker: int, latency_us: int, redaction: Redac
         traits=decision.traits,
         policies=decision.policies,
         compared=None if decision.compared is None else _compared(decision.compared),
+        items=decision.items,
     )
     try:
         line = _json(record)

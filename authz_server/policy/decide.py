@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 from authz_server.errors import Reason
-from authz_server.model import Answer
+from authz_server.model import Answer, RuleItems
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import BodyMissing, Evaluation, EvaluationError
-from authz_server.policy.index import BoundRule, Candidate, ServiceIndex
+from authz_server.policy.index import Candidate, ServiceIndex
 from authz_server.request.operation import Operation
 
 NO_ANSWER = Answer()
@@ -20,6 +20,8 @@ class Verdict(NamedTuple):
     answer: Answer = NO_ANSWER
     detail: str | None = None
     """For operators: what could not be evaluated on the way."""
+    items: RuleItems | None = None
+    """Those of the rule that fitted; None where no rule decided, or the readings of a path had different ones."""
 
 
 def decide(
@@ -40,14 +42,16 @@ def decide(
             answer = permission(candidate, operation, evaluation)
             if answer is None:
                 continue
-            lacking = _step_up(candidate.rule, evaluation)
+            lacking = _step_up(candidate, evaluation)
             if lacking is None:
-                return Verdict(Reason.ALLOWED, candidate.rule.id, answer)
+                return Verdict(Reason.ALLOWED, candidate.rule.id, answer, None, candidate.items)
             step_up = step_up or lacking
         except EvaluationError as error:
             errors.append(f"{candidate.rule.id}: {error}")
             if isinstance(error, BodyMissing):
-                body_missing = body_missing or Verdict(Reason.BODY_INCOMPLETE, candidate.rule.id, detail=str(error))
+                body_missing = body_missing or Verdict(
+                    Reason.BODY_INCOMPLETE, candidate.rule.id, NO_ANSWER, str(error), candidate.items
+                )
     if step_up is not None and evaluation.user is not None:
         return step_up
     if body_missing is not None:
@@ -60,12 +64,15 @@ def decide(
     return Verdict(Reason.NO_RULE_ALLOWS, detail=detail)
 
 
-def _step_up(rule: BoundRule, evaluation: Evaluation) -> Verdict | None:
+def _step_up(candidate: Candidate, evaluation: Evaluation) -> Verdict | None:
     """The challenge of an allow rule that would allow, but for the strength of the authentication."""
+    rule = candidate.rule
     if rule.requires is None:
         return None
     lacking = rule.requires.lacking(evaluation.user, evaluation.now)
-    return None if lacking is None else Verdict(Reason.STEP_UP_REQUIRED, rule.id, rule.requires.challenge, lacking)
+    if lacking is None:
+        return None
+    return Verdict(Reason.STEP_UP_REQUIRED, rule.id, rule.requires.challenge, lacking, candidate.items)
 
 
 def permission(candidate: Candidate, operation: Operation, evaluation: Evaluation) -> Answer | None:
@@ -87,11 +94,12 @@ def denial(candidate: Candidate, operation: Operation, evaluation: Evaluation) -
             holds = rule.condition is None or rule.condition.holds(evaluation, captures)
         except EvaluationError as error:
             reason = Reason.BODY_INCOMPLETE if isinstance(error, BodyMissing) else Reason.DENY_RULE_ERROR
-            return Verdict(reason, rule.id, detail=str(error))
+            return Verdict(reason, rule.id, NO_ANSWER, str(error), candidate.items)
         if holds:
             try:
-                return Verdict(Reason.DENIED_BY_RULE, rule.id, rule.answer.compute(evaluation, captures))
+                answer = rule.answer.compute(evaluation, captures)
+                return Verdict(Reason.DENIED_BY_RULE, rule.id, answer, None, candidate.items)
             except EvaluationError as error:
                 # The denial stands; only what it would have said to the client is missing.
-                return Verdict(Reason.DENIED_BY_RULE, rule.id, detail=str(error))
+                return Verdict(Reason.DENIED_BY_RULE, rule.id, NO_ANSWER, str(error), candidate.items)
     return None

@@ -36,7 +36,9 @@ def decide_every(
         verdict, read = verdicts[number], f"the path read {hows[number]}"
         return verdict._replace(detail=read if verdict.detail is None else f"{read}: {verdict.detail}")
     if all(verdict.answer == verdicts[0].answer for verdict in verdicts):
-        return min(verdicts, key=lambda verdict: verdict.rule or "")
+        verdict = min(verdicts, key=lambda verdict: verdict.rule or "")
+        same = all((each.rule, each.items) == (verdict.rule, verdict.items) for each in verdicts)
+        return verdict if same else verdict._replace(items=None)
     return _common(service, caller, evaluations)
 
 

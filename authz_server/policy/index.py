@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from authz_server.model import Path, RecordClass
+from authz_server.model import Path, RecordClass, RuleItems
 from authz_server.policy import plan
 from authz_server.policy.answers import BoundAnswer, bind_answer
 from authz_server.policy.caller_index import Fitting
@@ -49,6 +49,8 @@ class Candidate(NamedTuple):
     """What is left to ask of the caller."""
     operation: OperationMatch
     template: PathTemplate | None
+    items: RuleItems
+    """Which ones these are."""
 
     def exists(self, now: float) -> bool:
         """Whether the rule is there at this moment, in seconds since the epoch."""
@@ -207,14 +209,17 @@ def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime, protected: fro
 
 
 def _add(index: ServiceIndex, rule: plan.Rule, bound: BoundRule) -> None:
-    callers = [None] if rule.callers is None else [caller_match(item, rule.effect) for item in rule.callers]
+    callers: list[tuple[int | None, CallerMatch | None]] = [(None, None)]
+    if rule.callers is not None:
+        callers = [(number, caller_match(item, rule.effect)) for number, item in enumerate(rule.callers)]
     indexes = index.rehearsal if rule.audit and index.rehearsal is not None else index
     operations = indexes.deny if rule.effect == "deny" else indexes.allow
-    for item in rule.operations or (EVERY_OPERATION,):
+    for number, item in enumerate(rule.operations or (EVERY_OPERATION,)):
         match = operation_match(item, rule.effect)
         for template in templates(item):
-            for fit in callers:
-                candidate = Candidate(bound, None if fit is None else fit.beyond_index(), match, template)
+            for caller, fit in callers:
+                items = (caller, None if rule.operations is None else number)
+                candidate = Candidate(bound, None if fit is None else fit.beyond_index(), match, template, items)
                 for leaf in operations.leaves(item, template):
                     leaf.add(fit, candidate)
                 if rule.effect == "allow" and not rule.audit and (without := _without_user(fit)) is not None:

@@ -15,7 +15,7 @@ NAMES = [
     *("time", "type", "decision_id", "revision", "decision", "reason", "rule", "service", "mode", "would_deny"),
     *("workload", "user", "token_hash", "method", "host", "path", "client_ip", "request_id", "trace_id"),
     *("latency_us", "worker", "inputs", "detail", "via", "workload_by", "actor", "audited", "stale", "dropped"),
-    *("calls", "absent", "traits", "policies", "compared"),
+    *("calls", "absent", "traits", "policies", "compared", "items"),
 ]
 BASE = Decision(id="0190a5b1-1111-7abc-8abc-0123456789ab", time=1772442000.25, revision="r1", reason=Reason.NO_SERVICE)
 REDACTION = Redaction(["user.claims.email"], b"k" * 32)
@@ -61,6 +61,7 @@ def test_a_record_says_everything_about_a_decision() -> None:
         traits={"port": 8443},
         policies="candidate",
         compared=Compared("r0", False, Reason.DENIED_BY_RULE, "shop/orders/no", False),
+        items=(1, None),
     )
     record = parsed(made)
     assert list(record) == NAMES
@@ -105,6 +106,7 @@ def test_a_record_says_everything_about_a_decision() -> None:
             "rule": "shop/orders/no",
             "would_deny": False,
         },
+        "items": [1, None],
     }
 
 
