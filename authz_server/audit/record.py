@@ -24,6 +24,10 @@ _MAX_INPUTS = 8192
 _MAX_DEPTH = 8
 
 _json = msgspec.json.Encoder(enc_hook=repr).encode
+# What was cut says so; what could not be held as it was is escaped; what is secret is hashed.
+_NOT_WHOLE = re.compile(
+    r"\[\+\d+ (?:characters|elements|entries|inputs)\]\Z|\[cut\]\Z|\\ud[89a-f][0-9a-f]{2}|\Akeyed-hash:"
+)
 # C1 controls, bidirectional marks, line and paragraph separators, byte order mark.
 _ACTS_ON_READERS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
@@ -159,6 +163,11 @@ def encode_gap(time: float, *, worker: int | None, dropped: int | None) -> bytes
 def _compared(other: Compared) -> ComparedRecord:
     decision = "allow" if other.allowed else "deny"
     return ComparedRecord(other.revision, decision, other.reason, other.rule, other.would_deny)
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text of a record is what the request had."""
+    return _NOT_WHOLE.search(text) is None
 
 
 def _moment(time: float) -> datetime | str:

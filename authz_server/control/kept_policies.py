@@ -1,13 +1,11 @@
 """Policies that decided, on disk: the last ones for a start with a broken directory, earlier ones as revisions.
 
 A file holds the texts, not what was made of them: whoever reads it compiles them again, with the program and the
-configuration of that moment. It is a line with the format, the SHA-256 of what follows, and that: a MessagePack object.
+configuration of that moment.
 """
 
 import os
-import stat
 from collections.abc import Sequence
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +13,12 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from authz_server.control.secret_file import write_secret_file
+from authz_server.control.checked_file import NothingKept, read_checked, write_checked
 from authz_server.policy.files import MAX_FILES, MAX_TOTAL_BYTES, PolicyFile, policy_file, revision
 from authz_server.policy.plan import Plan
 
 LAST_GOOD = "policies.last-good"
 _FORMAT = b"authz-server last good policies, format 1\n"
-_CHECKSUM_BYTES = sha256().digest_size
 # Paths are of the kernel's length at most.
 _MAX_BYTES = MAX_TOTAL_BYTES + MAX_FILES * 4096 + 4096
 
@@ -64,10 +61,6 @@ class Kept(NamedTuple):
     size: Size | None = None
 
 
-class NothingKept(Exception):
-    """There is nothing that may be used; says why, for people."""
-
-
 class KeptPolicies:
     """One file, of one server. Its methods block."""
 
@@ -86,20 +79,12 @@ class KeptPolicies:
             tuple([(os.fsencode(file.path), file.content) for file in files]),
             *([] if size is None else size),
         )
-        payload = msgspec.msgpack.encode(kept)
-        write_secret_file(self.path, b"".join((_FORMAT, sha256(payload).digest(), payload)))
+        write_checked(self.path, _FORMAT, msgspec.msgpack.encode(kept))
 
     def read(self) -> Kept:
         """What is kept, its files as if they had just been read. Raises NothingKept."""
-        content = self._content()
-        if not content.startswith(_FORMAT):
-            raise NothingKept("it is no file of this format; another version may have written it")
-        start = len(_FORMAT) + _CHECKSUM_BYTES
-        payload = memoryview(content)[start:]
-        if sha256(payload).digest() != content[len(_FORMAT) : start]:
-            raise NothingKept("it is damaged: its checksum is wrong")
         try:
-            kept = msgspec.msgpack.decode(payload, type=_Kept)
+            kept = msgspec.msgpack.decode(read_checked(self.path, _FORMAT, _MAX_BYTES), type=_Kept)
         except msgspec.MsgspecError as error:
             raise NothingKept(f"it cannot be read: {error}") from None
         if kept.directory != os.fsencode(self._directory):
@@ -113,32 +98,3 @@ class KeptPolicies:
     def remove(self) -> None:
         """Keep nothing. Raises OSError."""
         self.path.unlink(missing_ok=True)
-
-    def _content(self) -> bytes:
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise NothingKept("there is none yet") from None
-        except OSError as error:
-            raise NothingKept(f"it cannot be opened: {error.strerror}") from None
-        try:
-            _check_owner(os.fstat(descriptor))
-            with open(descriptor, "rb", closefd=False) as stream:
-                content = stream.read(_MAX_BYTES + 1)
-        except OSError as error:
-            raise NothingKept(f"it cannot be read: {error.strerror}") from None
-        finally:
-            os.close(descriptor)
-        if len(content) > _MAX_BYTES:
-            raise NothingKept(f"it is larger than {_MAX_BYTES:,} bytes")
-        return content
-
-
-def _check_owner(info: os.stat_result) -> None:
-    """Refuse a file that somebody else could have put here: it would decide everything. Raises NothingKept."""
-    if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:
-        raise NothingKept("it is no regular file of its own")
-    if info.st_uid != os.geteuid():
-        raise NothingKept(f"it belongs to the user {info.st_uid}, and this runs as {os.geteuid()}")
-    if stat.S_IMODE(info.st_mode) & 0o077:
-        raise NothingKept(f"others may use it: its mode is {stat.S_IMODE(info.st_mode):04o}, not 0600")

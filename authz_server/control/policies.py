@@ -6,7 +6,8 @@ from textwrap import dedent
 
 import structlog
 
-from authz_server.control.kept_policies import KeptPolicies, NothingKept
+from authz_server.control.checked_file import NothingKept
+from authz_server.control.kept_policies import KeptPolicies
 from authz_server.control.settings import Settings
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler import KnownNames

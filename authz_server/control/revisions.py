@@ -10,7 +10,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from authz_server.bounds import Bound
-from authz_server.control.kept_policies import KeptPolicies, NothingKept, Size
+from authz_server.control.checked_file import NothingKept
+from authz_server.control.kept_policies import KeptPolicies, Size
 from authz_server.control.settings import Settings
 from authz_server.policy.files import POLICIES, PolicyFile, revision
 

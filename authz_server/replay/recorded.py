@@ -1,6 +1,5 @@
 """What one audit record says of the request that it is about, and what it leaves open."""
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -8,6 +7,7 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct
 
+from authz_server.audit.record import is_whole
 from authz_server.errors import Reason
 
 ASKED = frozenset(
@@ -23,12 +23,6 @@ ASKED = frozenset(
     }
 )
 """The reasons of decisions that were made when workload and user were known."""
-
-# What the record has cut says so; what it could not hold as it was is escaped; what is secret is hashed.
-_NOT_WHOLE = re.compile(
-    r"\[\+\d+ (?:characters|elements|entries|inputs)\]\Z|\[cut\]\Z|\\ud[89a-f][0-9a-f]{2}|\Akeyed-hash:"
-)
-
 
 Why = Literal[
     "not_recorded",
@@ -189,7 +183,7 @@ def _json(raw: bytes) -> Any:  # noqa: ANN401 - any value of JSON
 
 def _is_whole(value: object) -> bool:
     if isinstance(value, str):
-        return _NOT_WHOLE.search(value) is None
+        return is_whole(value)
     if isinstance(value, Mapping):
         return all(map(_is_whole, value)) and all(map(_is_whole, value.values()))
     if isinstance(value, list | tuple):

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from authz_server.control.kept_policies import KeptPolicies, NothingKept, Size
+from authz_server.control.checked_file import NothingKept
+from authz_server.control.kept_policies import KeptPolicies, Size
 from authz_server.policy.files import read_directory
 from tests.builders import write_policies
 from tests.unit.control.server_process import POLICY
