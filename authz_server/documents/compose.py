@@ -4,7 +4,7 @@ Refused, each with its place: anchors, aliases, tags, merge keys, directives, se
 keys, empty values, deep nesting, and plain scalars that readers of YAML disagree about.
 """
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 from yaml import MarkedYAMLError
 from yaml.cyaml import CSafeLoader
@@ -15,7 +15,6 @@ from yaml.events import (
     DocumentStartEvent,
     Event,
     MappingStartEvent,
-    NodeEvent,
     ScalarEvent,
 )
 
@@ -25,11 +24,14 @@ from authz_server.documents.scalars import Value, plain_value
 from authz_server.documents.source import MAX_PROBLEMS, Source
 from authz_server.documents.suggest import quoted
 from authz_server.documents.syntax import syntax_problem
-from authz_server.documents.tree import Document, Mark, Node, Span
+from authz_server.documents.tree import Document, Node, Span
 
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 """Of one document: each may be wrong, and to say so costs more than to read it."""
+
+_NodeEvent = ScalarEvent | CollectionStartEvent | AliasEvent
+_NODES = (ScalarEvent, CollectionStartEvent, AliasEvent)
 
 
 class _StopError(Exception):
@@ -69,6 +71,8 @@ class _Composer:
         """The last scalar that was read."""
         self._source = source
         self._values = 0
+        self._names: set[str] = set()
+        """Names of fields that are texts, most of which come again and again."""
         self._root: Node | None = None
         self._open: list[Node] = []
         """The mappings and lists whose end has not come, innermost last."""
@@ -76,19 +80,20 @@ class _Composer:
         """For each of them the field whose value comes next; None where a name comes, and in lists."""
 
     def run(self) -> Node:
-        parser = CSafeLoader(self._source.text)
-        while (event := parser.get_event()) is not None:
-            if isinstance(event, ScalarEvent):
-                self.last = event
-            if isinstance(event, NodeEvent):
-                parent = self._open[-1] if self._open else None
-                if parent is not None and self._fields[-1] is None and isinstance(parent.value, dict):
-                    self._fields[-1] = self._name(event, parent)
+        next_event = CSafeLoader(self._source.text).get_event
+        open_nodes, fields = self._open, self._fields
+        while (event := next_event()) is not None:
+            if isinstance(event, _NODES):
+                if isinstance(event, ScalarEvent):
+                    self.last = event
+                parent = open_nodes[-1] if open_nodes else None
+                if parent is not None and fields[-1] is None and type(parent.value) is dict:
+                    fields[-1] = self._name(event, parent)
                 else:
                     self._value(event, parent)
             elif isinstance(event, CollectionEndEvent):
-                self._fields.pop()
-                node = self._open.pop()
+                fields.pop()
+                node = open_nodes.pop()
                 node.span = Span(node.span.start, _span(event).end)
             elif isinstance(event, DocumentStartEvent):
                 self._document(event)
@@ -103,7 +108,7 @@ class _Composer:
             message = "a line that begins with `%` has no place here"
             self._report(_span(event), "yaml_directive", message, "remove it")
 
-    def _name(self, event: NodeEvent, parent: Node) -> _Field:
+    def _name(self, event: _NodeEvent, parent: Node) -> _Field:
         span = _span(event)
         if not isinstance(event, ScalarEvent):
             message = "the name of a field must be a text"
@@ -124,8 +129,11 @@ class _Composer:
         return _Field(name, span, refused)
 
     def _is_text(self, name: str, span: Span) -> bool:
+        if name in self._names:
+            return True
         try:
             if isinstance(plain_value(name), str):
+                self._names.add(name)
                 return True
             message = "the name of a field must be a text"
             hint = "put it in quotes" if name else "write one before the `:`"
@@ -134,31 +142,36 @@ class _Composer:
         self._report(span, "yaml_key", message, hint)
         return False
 
-    def _value(self, event: NodeEvent, parent: Node | None) -> None:
+    def _value(self, event: _NodeEvent, parent: Node | None) -> None:
         span = _span(event)
         self._values += 1
         if self._values > MAX_VALUES:
             message = f"the file has more than {MAX_VALUES:,} values"
             self._report(span, "file_too_big", message, "split it into several files")
             raise _StopError
-        field = self._fields[-1] if self._fields else None
-        node = Node(None, self._source, span, "", field.span if field else None)
+        field = self._fields[-1] if parent is not None else None
+        node = Node(None, self._source, span, "", None if field is None else field.span)
         node.refused = self._extras(event, span) or (field is not None and field.refused)
-        if isinstance(event, ScalarEvent):
+        if type(event) is ScalarEvent:
             node.style = event.style or ""
             # A document of comments between its markers is as empty as one without them.
             says_nothing = parent is None and event.implicit[0] and not event.value
             node.value = {} if says_nothing else self._scalar(event, node)
+            self._attach(node, parent, field)
         elif isinstance(event, CollectionStartEvent):
             node.style = "flow" if event.flow_style else "block"
-            node.value = {} if isinstance(event, MappingStartEvent) else []
-        self._attach(node, parent, field)
-        if isinstance(event, CollectionStartEvent):
-            if len(self._open) == MAX_DEPTH:
-                self._report(span, "too_deep", f"this is nested more than {MAX_DEPTH} levels deep", "write it flatter")
-                raise _StopError
-            self._open.append(node)
-            self._fields.append(None)
+            node.value = {} if type(event) is MappingStartEvent else []
+            self._attach(node, parent, field)
+            self._descend(node)
+        else:
+            self._attach(node, parent, field)
+
+    def _descend(self, node: Node) -> None:
+        if len(self._open) == MAX_DEPTH:
+            self._report(node.span, "too_deep", f"this is nested more than {MAX_DEPTH} levels deep", "write it flatter")
+            raise _StopError
+        self._open.append(node)
+        self._fields.append(None)
 
     def _attach(self, node: Node, parent: Node | None, field: _Field | None) -> None:
         if parent is None:
@@ -195,7 +208,7 @@ class _Composer:
         field = self._fields[-1] if self._fields else None
         return field.name if field else ""
 
-    def _extras(self, event: NodeEvent, span: Span) -> bool:
+    def _extras(self, event: _NodeEvent, span: Span) -> bool:
         """Whether the value carries what only YAML knows, which is reported."""
         if isinstance(event, AliasEvent):
             message = f"`*{event.anchor}` is an alias, and aliases have no place here"
@@ -203,9 +216,9 @@ class _Composer:
             return True
         if event.anchor is not None:
             self._report(span, "yaml_anchor", f"anchors (`&{event.anchor}`) have no place here", "remove it")
-        if getattr(event, "tag", None) is not None:
+        if event.tag is not None:
             self._report(span, "yaml_tag", "tags (`!…`) have no place here", "remove it, or put the text in quotes")
-        return event.anchor is not None or getattr(event, "tag", None) is not None
+        return event.anchor is not None or event.tag is not None
 
     def _report(self, span: Span, code: str, message: str, hint: str) -> None:
         line, column = span.start.line, span.start.column
@@ -217,4 +230,7 @@ class _Composer:
 
 
 def _span(event: Event) -> Span:
-    return Span(cast(Mark, event.start_mark), cast(Mark, event.end_mark))
+    # Events of the parser always have both.
+    start: Any = event.start_mark
+    end: Any = event.end_mark
+    return Span(start, end)

@@ -39,11 +39,16 @@ _PARAMETERS = (
     re.compile(rf"\$\{{(?P<name>{_NAME})\}}"),
     re.compile(rf"\{{(?:(?P<rest>\*\*?)(?P<name>{_NAME})|(?P<before>{_NAME})\*\*?)\}}"),
 )
+_SUSPECT = re.compile(r"[\s^$|?\\\[<*+]|/:")
+"""What each of these, and a blank at an end, has in it."""
 _KINDS = {"int": ":int", "uuid": ":uuid", "path": "..."}
 
 
 def lookalike(text: str) -> Lookalike | None:
     """The first part of a template that means something in another system only, if there is one."""
+    # The end that most templates with a `*` have means what it says.
+    if not _SUSPECT.search(text.removesuffix("/**")):
+        return None
     if text != text.strip():
         at_beginning = text[:1].isspace()
         where = "beginning" if at_beginning else "end"

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from authz_server.documents.problem import Position
 from authz_server.policy.compiler.conflicts import GUARDRAILS, full_name
-from authz_server.policy.compiler.operations import captures_of
+from authz_server.policy.compiler.operations import captures_of, templates_of
 from authz_server.policy.conditions import ConditionCompiler
 from authz_server.policy.parsing import ParsedFile
 from authz_server.policy.plan import Expression
@@ -41,7 +41,7 @@ class RuleSource(Struct, frozen=True):
 
     def condition(self, compiler: ConditionCompiler, sources: list[str]) -> Expression | None:
         """These conditions joined, with the rule's captures; None without any. Raises ConditionError."""
-        captures = captures_of(self.model.operations)
+        captures = captures_of(templates_of(self.model.operations))
         if not sources:
             return None
         return compiler.condition(sources[0], captures) if len(sources) == 1 else compiler.all_of(sources, captures)

@@ -1,6 +1,6 @@
 """Compiles the items of `to`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from authz_server.documents.suggest import listing, quoted
 from authz_server.documents.tree import Document, FieldPath
@@ -20,8 +20,27 @@ _WHY = {
 }
 
 
+Templates = Mapping[str, PathTemplate]
+"""The path templates of a rule, by their text."""
+
+
+def templates_of(items: Iterable[Operation]) -> Templates:
+    """The path templates of a `to`, each of which has been checked."""
+    return {text: parse_path_template(text) for item in items for text in item.paths}
+
+
+def captures_of(templates: Templates) -> frozenset[str]:
+    """The captures of all path templates."""
+    return frozenset([name for template in templates.values() for name in template.captures])
+
+
 def compile_operations(
-    document: Document, path: FieldPath, items: Sequence[Operation], path_prefix: str, report: Report
+    document: Document,
+    path: FieldPath,
+    items: Sequence[Operation],
+    templates: Templates,
+    path_prefix: str,
+    report: Report,
 ) -> tuple[OperationItem, ...] | None:
     """The items of a `to`; None is every operation. `path_prefix` is that of the service, `/` where there is none."""
     prefix = [part for part in path_prefix.split("/") if part]
@@ -32,16 +51,11 @@ def compile_operations(
             report(document.problem(place, "empty_item", message, "leave `to` out for every operation"))
         _check_together(document, place, item, report)
         for number, text in enumerate(item.paths if prefix else ()):
-            if not _can_be_below(parse_path_template(text), prefix):
+            if not _can_be_below(templates[text], prefix):
                 message = f"no path of this service fits: all begin with {quoted(path_prefix)}"
                 hint = "paths of rules are whole paths, prefix included"
                 report(document.problem((*place, "paths", number), "unreachable_path", message, hint))
     return tuple([_item(item) for item in items]) or None
-
-
-def captures_of(items: Iterable[Operation]) -> frozenset[str]:
-    """The captures of all path templates."""
-    return frozenset(name for item in items for text in item.paths for name in parse_path_template(text).captures)
 
 
 def captures_of_raw(items: object) -> tuple[frozenset[str], bool]:

@@ -10,7 +10,7 @@ from authz_server.policy.compiler.answers import AnswerCompiler
 from authz_server.policy.compiler.callers import Callers, Folders
 from authz_server.policy.compiler.expressions import Expressions
 from authz_server.policy.compiler.names import Report
-from authz_server.policy.compiler.operations import captures_of, captures_of_raw, compile_operations
+from authz_server.policy.compiler.operations import captures_of, captures_of_raw, compile_operations, templates_of
 from authz_server.policy.compiler.requires import compile_requires
 from authz_server.policy.compiler.times import compile_times
 from authz_server.policy.parsing import ParsedFile
@@ -59,7 +59,8 @@ class RuleCompiler:
         self, parsed: ParsedFile, path: FieldPath, rule: RuleModel | Guardrail, full_id: str, path_prefix: str
     ) -> Rule:
         document = parsed.document
-        captures = captures_of(rule.operations)
+        templates = templates_of(rule.operations)
+        captures = captures_of(templates)
         place = document.position((*path, "id"))
         condition = None
         if rule.when is not None:
@@ -72,7 +73,9 @@ class RuleCompiler:
             id=full_id,
             effect=rule.effect,
             callers=self._from(parsed.file.folders, document, path, rule),
-            operations=compile_operations(document, (*path, "to"), rule.operations, path_prefix, self._report),
+            operations=compile_operations(
+                document, (*path, "to"), rule.operations, templates, path_prefix, self._report
+            ),
             condition=condition,
             answer=answer,
             location=f"{place.file}:{place.line}:{place.column}",
