@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from authz_server.policy.plan import Plan
 from authz_server.replay.judge import Judge, Outcome, recorded_outcome
@@ -11,6 +11,7 @@ from authz_server.replay.routes import Routes
 
 Change = Literal["closed", "opened", "other"]
 """ALLOW to DENY, DENY to ALLOW, another rule or reason."""
+CHANGES: tuple[Change, ...] = get_args(Change)
 
 
 class Kind(NamedTuple):
@@ -47,13 +48,7 @@ class Tally:
     @property
     def flips(self) -> list[Flips]:
         """Those that close first, then those that open; the most frequent first."""
-        order = ["closed", "opened", "other"]
-
-        def place(flips: Flips) -> tuple[object, ...]:
-            kind = flips.kind
-            return order.index(kind.change), -flips.count, flips.first, kind.caller, kind.route, kind.after.reason
-
-        return sorted(self._flips.values(), key=place)
+        return in_order(self._flips.values())
 
     def flipped(self, kind: Kind, record: Recorded) -> None:
         """Count one record."""
@@ -100,7 +95,22 @@ class Replay:
         if before == after:
             tally.same += 1
             return
-        tally.flipped(Kind(_change(before, after), before, after, _caller(record), self._routes.of(record)), record)
+        tally.flipped(kind_of(record, before, after, self._routes), record)
+
+
+def in_order(flips: Iterable[Flips]) -> list[Flips]:
+    """Those that close first, then those that open; the most frequent first."""
+
+    def place(flips: Flips) -> tuple[object, ...]:
+        kind = flips.kind
+        return CHANGES.index(kind.change), -flips.count, flips.first, kind.caller, kind.route, kind.after.reason
+
+    return sorted(flips, key=place)
+
+
+def kind_of(record: Recorded, before: Outcome, after: Outcome, routes: Routes) -> Kind:
+    """The kind of flip that a record is, if its outcome changes so."""
+    return Kind(_change(before, after), before, after, _caller(record), routes.of(record))
 
 
 def _change(before: Outcome, after: Outcome) -> Change:

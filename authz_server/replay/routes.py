@@ -16,7 +16,9 @@ MAX_REMEMBERED = 100_000
 class Routes:
     """Names the routes of requests by the templates of policies."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, remembered: int = MAX_REMEMBERED) -> None:
+        """So many paths are remembered with their routes."""
+        self._remembered = remembered
         self._templates: dict[str, list[PathTemplate]] = {}
         for service in plan.services:
             items = [item for rule in service.rules for item in rule.operations or () if item.grpc is None]
@@ -29,7 +31,7 @@ class Routes:
         key = (record.service, record.path or "")
         path = self._known.get(key)
         if path is None:
-            if len(self._known) >= MAX_REMEMBERED:
+            if len(self._known) >= self._remembered:
                 self._known.clear()
             path = self._known[key] = self._path(*key)
         return f"{record.method} {record.host}{path}"

@@ -20,6 +20,7 @@ TIME_OF_DAY = {
     "audit/delivery.py": "the date of a gap",
     "audit/writer.py": "names of files",
     "control/api_key_file.py": "expiry of keys that `authz keys` writes",
+    "control/candidate_flips.py": "since when a candidate is judged, for people",
     "control/keeping.py": "since when policies decide, for people",
     "control/listener_certificate.py": "the end of certificates",
     "control/policies.py": "since when policies decide, for people",

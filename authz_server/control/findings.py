@@ -1,0 +1,96 @@
+"""What has been found of a candidate: what it decided differently, on disk for `authz candidate`."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from authz_server.bounds import MIB
+from authz_server.control.checked_file import NothingKept, read_checked, write_checked
+from authz_server.control.settings import Settings
+from authz_server.replay.flips import Change, Kind
+
+FILE = "candidate.findings"
+"""In the run directory."""
+NOTHING: Mapping[Change, int] = MappingProxyType({})
+_FORMAT = b"authz-server candidate findings, format 1\n"
+_MAX_BYTES = 16 * MIB
+_ID_DIGITS = 10
+
+
+class Flip(Struct, frozen=True):
+    """One kind of flip."""
+
+    kind: Kind
+    records: int
+    first: str
+    """When, RFC 3339."""
+    last: str
+    example: bytes
+    """The record that was counted first."""
+
+    @property
+    def id(self) -> str:
+        """The same for the same kind, always and everywhere."""
+        return sha256(msgspec.json.encode(self.kind)).hexdigest()[:_ID_DIGITS]
+
+    @property
+    def rules(self) -> frozenset[str]:
+        """The rules that decide, before and after."""
+        return frozenset(rule for rule in (self.kind.before.rule, self.kind.after.rule) if rule is not None)
+
+
+class Counted(NamedTuple):
+    """What workers have counted."""
+
+    checks: Mapping[str, int]
+    """What came of them: `same`, `closed`, `opened`, `other`, or `skipped`."""
+    seconds: float
+    """That the evaluation of the candidate took."""
+
+
+class Findings(Struct, frozen=True):
+    """What one candidate decides differently than the policies in force."""
+
+    revision: str
+    """In force."""
+    candidate: str
+    """Its revision."""
+    since: float
+    """When it began to be judged, in seconds since the epoch."""
+    flips: tuple[Flip, ...] = ()
+    more: Mapping[Change, int] = NOTHING
+    """How many decisions changed like this whose kind found no room."""
+    counted: Counted = Counted({}, 0.0)
+
+
+class FindingsFile:
+    """One file, of one server. Its methods block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, findings: Findings) -> None:
+        """Replace what is there in one step. Raises OSError."""
+        write_checked(self.path, _FORMAT, msgspec.msgpack.encode(findings))
+
+    def read(self) -> Findings:
+        """What is there. Raises NothingKept."""
+        payload = read_checked(self.path, _FORMAT, _MAX_BYTES)
+        try:
+            return msgspec.msgpack.decode(payload, type=Findings)
+        except msgspec.MsgspecError as error:
+            raise NothingKept(f"it cannot be read: {error}") from None
+
+    def remove(self) -> None:
+        """Keep nothing. Raises OSError."""
+        self.path.unlink(missing_ok=True)
+
+
+def findings_file(settings: Settings) -> FindingsFile:
+    """Where a server with these settings keeps them."""
+    return FindingsFile(settings.run_directory / FILE)
