@@ -95,8 +95,9 @@ def rollback(
       authz rollback 3f6c1b0a --force          also when an edit was never activated
     """
     from authz_server.control.policies import known_names
+    from authz_server.control.replacement import NotReplaced, Unfinished
     from authz_server.control.revisions import NoRevision, revisions_of
-    from authz_server.control.rollback import NotRolledBack, Unfinished, roll_back
+    from authz_server.control.rollback import roll_back
 
     settings, file = load_with_file_or_exit(config)
     store, directory = revisions_of(settings), settings.policies.directory
@@ -107,7 +108,7 @@ def rollback(
     except NoRevision as error:
         typer.echo(f"authz: {error}; `authz revisions` lists them", err=True)
         raise typer.Exit(1) from None
-    except NotRolledBack as error:
+    except NotReplaced as error:
         print_problems(error.problems)
         hint = "" if force or error.problems else "; --force keeps them as a revision and goes on"
         typer.echo(f"authz: nothing was changed: {error}{hint}", err=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from authz_server.control import rollback
+from authz_server.control import replacement
 from authz_server.control.kept_policies import Size
+from authz_server.control.replacement import BARRIER, NotReplaced, Unfinished
 from authz_server.control.revisions import NoRevision, Revisions
-from authz_server.control.rollback import BARRIER, NotRolledBack, RolledBack, Unfinished, roll_back
+from authz_server.control.rollback import RolledBack, roll_back
 from authz_server.policy.files import PolicyFile, policy_file, read_directory, revision
 from authz_server.policy.loader import load_policies
 from tests.builders import write_policies
@@ -138,7 +139,7 @@ def test_an_edit_that_never_decided_is_not_lost(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     (scene.directory / "orders.yaml").write_text("kind: half written")
     edited = scene.here()
-    with pytest.raises(NotRolledBack, match="changes that no server has activated"):
+    with pytest.raises(NotReplaced, match="changes that no server has activated"):
         scene.roll_back(scene.first)
     assert scene.here() == edited
     assert scene.roll_back(scene.first, force=True).before == edited
@@ -152,10 +153,10 @@ def test_an_edit_that_cannot_be_kept_is_not_replaced(tmp_path: Path) -> None:
     (scene.directory / "orders.yaml").write_text("kind: half written")
     edited, wanted = scene.here(), scene.store.read(scene.first)
     nowhere = Revisions(tmp_path / "other", scene.directory, 0, KIB)
-    with pytest.raises(NotRolledBack, match="cannot be kept"):
+    with pytest.raises(NotReplaced, match="cannot be kept"):
         roll_back(nowhere, scene.directory, wanted, None, force=True)
     (scene.directory / "loop.yaml").symlink_to("loop.yaml")
-    with pytest.raises(NotRolledBack, match="cannot be read"):
+    with pytest.raises(NotReplaced, match="cannot be read"):
         scene.roll_back(scene.first, force=True)
     (scene.directory / "loop.yaml").unlink()
     assert scene.here() == edited
@@ -176,7 +177,7 @@ def test_a_revision_that_does_not_fit_any_more_is_refused(tmp_path: Path) -> Non
     scene = Scene(tmp_path)
     bad = scene.edit({"orders.yaml": "kind: servce"})
     scene.edit({"orders.yaml": OTHER})
-    with pytest.raises(NotRolledBack, match="does not fit this configuration") as refused:
+    with pytest.raises(NotReplaced, match="does not fit this configuration") as refused:
         scene.roll_back(bad)
     assert refused.value.problems
     assert scene.here() == scene.second
@@ -191,7 +192,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", full)
-        with pytest.raises(NotRolledBack, match="No space left"):
+        with pytest.raises(NotReplaced, match="No space left"):
             scene.roll_back(scene.first)
     assert scene.here() == scene.second
     assert scene.hidden() == []
@@ -203,17 +204,17 @@ def test_what_is_interrupted_is_never_served_and_can_be_finished(
 ) -> None:
     """Of the barrier and two files so many were put in place: no server takes the mixture."""
     scene = Scene(tmp_path)
-    put_in_place = rollback._put_in_place
-    done: list[Path] = []
+    put_in_place = replacement._put_in_place
+    done: list[str] = []
 
-    def put(path: Path) -> None:
+    def put(root: int, path: str) -> None:
         if len(done) == steps:
             raise OSError(5, "Input/output error")
         done.append(path)
-        put_in_place(path)
+        put_in_place(root, path)
 
     with monkeypatch.context() as broken:
-        broken.setattr(rollback, "_put_in_place", put)
+        broken.setattr(replacement, "_put_in_place", put)
         with pytest.raises(Unfinished, match="did not finish"):
             scene.roll_back(scene.first)
     loaded = load_policies(scene.directory)
@@ -227,13 +228,13 @@ def test_what_is_interrupted_is_never_served_and_can_be_finished(
 def test_what_somebody_edits_meanwhile_is_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The directory is refused until somebody has looked."""
     scene = Scene(tmp_path)
-    put_in_place = rollback._put_in_place
+    put_in_place = replacement._put_in_place
 
-    def put(path: Path) -> None:
-        put_in_place(path)
+    def put(root: int, path: str) -> None:
+        put_in_place(root, path)
         (scene.directory / "more.yaml").write_text(EMPTY)
 
-    monkeypatch.setattr(rollback, "_put_in_place", put)
+    monkeypatch.setattr(replacement, "_put_in_place", put)
     with pytest.raises(Unfinished, match="did somebody edit it"):
         scene.roll_back(scene.first)
     assert load_policies(scene.directory).plan is None
@@ -244,8 +245,78 @@ def test_two_rollbacks_at_once_are_one_after_the_other(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     other = os.open(scene.directory, os.O_RDONLY | os.O_DIRECTORY)
     fcntl.flock(other, fcntl.LOCK_EX)
-    with pytest.raises(NotRolledBack, match="another rollback of this directory is under way"):
+    with pytest.raises(NotReplaced, match="another rollback or promotion in this directory"):
         scene.roll_back(scene.first)
     assert scene.here() == scene.second
     os.close(other)
     assert scene.roll_back(scene.first).before == scene.second
+
+
+def test_a_directory_that_becomes_a_link_meanwhile_leads_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner may not let who rolls back, root perhaps, write and remove files elsewhere."""
+    scene = Scene(tmp_path)
+    victim, aside = tmp_path / "victim", tmp_path / "aside"
+    for path in (victim, victim / "stock", victim / "shop"):
+        path.mkdir()
+    for name in ("orders.yaml", "stock/more.yaml"):
+        (victim / name).write_text("theirs")
+    put_in_place = replacement._put_in_place
+
+    def put(root: int, path: str) -> None:
+        if not aside.exists():
+            scene.directory.rename(aside)
+            scene.directory.symlink_to(victim)
+        put_in_place(root, path)
+
+    monkeypatch.setattr(replacement, "_put_in_place", put)
+    with pytest.raises(Unfinished, match="does not hold the revision"):
+        scene.roll_back(scene.first)
+    found = {str(path.relative_to(victim)): path.read_text() for path in victim.rglob("*") if path.is_file()}
+    assert found == {"orders.yaml": "theirs", "stock/more.yaml": "theirs"}
+    assert (aside / BARRIER).exists()
+
+
+def test_a_folder_that_becomes_a_link_meanwhile_leads_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for what is written there nor for what is removed."""
+    scene = Scene(tmp_path)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "more.yaml").write_text("theirs")
+    put_in_place = replacement._put_in_place
+
+    def put(root: int, path: str) -> None:
+        if path == BARRIER:
+            (scene.directory / "stock").rename(tmp_path / "aside")
+            (scene.directory / "stock").symlink_to(victim)
+        put_in_place(root, path)
+
+    monkeypatch.setattr(replacement, "_put_in_place", put)
+    with pytest.raises(Unfinished, match=r"Not a directory|Too many levels"):
+        scene.roll_back(scene.first)
+    assert (victim / "more.yaml").read_text() == "theirs"
+
+
+def test_a_folder_that_is_a_link_is_not_written_to(tmp_path: Path) -> None:
+    """Nothing is changed then."""
+    scene = Scene(tmp_path)
+    (scene.directory / "shop").rmdir()
+    (scene.directory / "shop").symlink_to("stock")
+    with pytest.raises(NotReplaced):
+        scene.roll_back(scene.first, force=True)
+    assert scene.hidden() == []
+
+
+def test_what_takes_the_place_of_a_link_is_read_by_the_same(tmp_path: Path) -> None:
+    """A file whose mode nobody else may write, whatever that of the link's target is."""
+    scene = Scene(tmp_path)
+    orders = scene.directory / "orders.yaml"
+    orders.rename(scene.directory / "target")
+    orders.symlink_to("target")
+    (scene.directory / "target").chmod(0o660)
+    scene.roll_back(scene.first)
+    assert not orders.is_symlink()
+    assert orders.stat().st_mode & 0o777 == 0o640
