@@ -11,7 +11,7 @@ from authz_server.model import Workload
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import Candidate, PolicyIndex, ServiceIndex
-from authz_server.policy.plan import AnswerItem, Plan, Rule, Service
+from authz_server.policy.plan import EMPTY_ANSWER, Plan, Rule, Service
 from authz_server.request.operation import Operation
 
 NOBODY = Caller(None, None, None)
@@ -107,6 +107,6 @@ def _rule_of(rule: Rule) -> RuleOf:
 
 def _open_to_all(service: Service) -> Service:
     bare = [
-        replace(r, callers=None, condition=None, answer=AnswerItem(), times=None, requires=None) for r in service.rules
+        replace(r, callers=None, condition=None, answer=EMPTY_ANSWER, times=None, requires=None) for r in service.rules
     ]
     return replace(service, rules=tuple(bare), set_headers=())

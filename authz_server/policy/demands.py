@@ -25,7 +25,7 @@ from authz_server.policy.misfits import (
     user_misfit,
     workload_misfit,
 )
-from authz_server.policy.plan import AnswerItem, CallerItem, OperationItem, Rule, UserItem
+from authz_server.policy.plan import EMPTY_ANSWER, CallerItem, OperationItem, Rule, UserItem
 from authz_server.request.operation import Operation
 
 
@@ -62,7 +62,7 @@ def without_demands(rule: Rule) -> Rule:
         callers=None,
         operations=None,
         condition=None,
-        answer=AnswerItem(),
+        answer=EMPTY_ANSWER,
         times=None,
         requires=None,
         audit=False,

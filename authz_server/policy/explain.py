@@ -17,7 +17,7 @@ from authz_server.policy.conditions import ConditionRuntime, Evaluation
 from authz_server.policy.decide import Verdict, decide
 from authz_server.policy.demands import Demand, ways, without_demands
 from authz_server.policy.index import PolicyIndex
-from authz_server.policy.plan import AnswerItem, Effect, Plan, Rule, Service
+from authz_server.policy.plan import EMPTY_ANSWER, Effect, Plan, Rule, Service
 from authz_server.request.operation import Operation
 
 FITS = "fits"
@@ -199,5 +199,5 @@ def _reads(rule: Rule) -> Iterator[str]:
 
 
 def _not_evaluated(rule: Rule, detail: str) -> str:
-    what = "condition" if rule.answer == AnswerItem() else "answer"
+    what = "condition" if rule.answer == EMPTY_ANSWER else "answer"
     return f"the {what} could not be evaluated: {detail.removeprefix(f'{rule.id}: ')}"

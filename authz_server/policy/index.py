@@ -179,8 +179,13 @@ def _service_index(
         record_class=service.record,
         record_classes={rule.id: rule.record for rule in service.rules if rule.record is not None},
     )
+    removed = {"allow": protected, "deny": frozenset[str]()}
+    # Most rules change nothing of their own, and share that.
+    plain = {effect: bind_answer(plan.EMPTY_ANSWER, runtime, names) for effect, names in removed.items()}
     for order, rule in enumerate(service.rules):
-        _add(index, rule, _bind(order, rule, runtime, protected))
+        own = rule.answer != plan.EMPTY_ANSWER
+        answer = bind_answer(rule.answer, runtime, removed[rule.effect]) if own else plain[rule.effect]
+        _add(index, rule, _bind(order, rule, runtime, answer))
         step()
     return index
 
@@ -195,12 +200,12 @@ def _names_user(item: plan.CallerItem) -> bool:
     return item.users is not None or item.anonymous or any(map(_names_user, item.any_of))
 
 
-def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime, protected: frozenset[str]) -> BoundRule:
+def _bind(order: int, rule: plan.Rule, runtime: ConditionRuntime, answer: BoundAnswer) -> BoundRule:
     return BoundRule(
         order=order,
         id=rule.id,
         condition=None if rule.condition is None else runtime.load(rule.condition),
-        answer=bind_answer(rule.answer, runtime, protected if rule.effect == "allow" else frozenset()),
+        answer=answer,
         times=None if rule.times is None else Times(rule.times),
         requires=None if rule.requires is None else Requirements(rule.requires),
         guardrail=rule.guardrail,

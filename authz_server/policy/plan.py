@@ -107,6 +107,10 @@ class AnswerItem(Struct, frozen=True):
         return [value for value in (self.body, self.hint, *headers, *pairs) if isinstance(value, Expression)]
 
 
+EMPTY_ANSWER = AnswerItem()
+"""That of a rule without `answer`."""
+
+
 class ScheduleItem(Struct, frozen=True):
     """Days and hours by the wall clock of a zone."""
 

@@ -40,7 +40,10 @@ class _Node(Generic[Leaf]):
     def branch(self, step: str | Hole) -> "_Node[Leaf]":
         """The node that a step leads to, made when it is asked for first."""
         if isinstance(step, str):
-            return self.literals.setdefault(step, _Node())
+            below = self.literals.get(step)
+            if below is None:
+                below = self.literals[step] = _Node()
+            return below
         if step.fits_all:
             self.any = self.any or _Node()
             return self.any

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from authz_server.documents.problem import Position
 from authz_server.policy.conditions import ConditionCompiler, ConditionError
-from authz_server.policy.plan import AnswerItem, CallerItem, OperationItem, Rule, TimesItem, UserItem
+from authz_server.policy.plan import EMPTY_ANSWER, CallerItem, OperationItem, Rule, TimesItem, UserItem
 from authz_server.testing.sources import RuleSource
 
 
@@ -37,7 +37,7 @@ def mutants_of(rule: Rule, source: RuleSource, compiler: ConditionCompiler) -> I
         return Mutant(rule.id, position, change, changed)
 
     yield mutant(source.position(), "without the rule", None)
-    inverted = replace(rule, answer=AnswerItem(), requires=None, guardrail=False)
+    inverted = replace(rule, answer=EMPTY_ANSWER, requires=None, guardrail=False)
     effect = "allow" if rule.effect == "deny" else "deny"
     yield mutant(source.position(), f"with `effect: {effect}`", replace(inverted, effect=effect))
     for index, change in _changed_items(rule.callers or (), _weaker_callers):
@@ -47,8 +47,8 @@ def mutants_of(rule: Rule, source: RuleSource, compiler: ConditionCompiler) -> I
         place, number = source.position("to", index), index + 1
         yield mutant(place, f"`to`, item {number}: {change.what}", replace(rule, operations=change.value))
     yield from _conditions(rule, source, compiler)
-    if rule.answer != AnswerItem():
-        yield mutant(source.position("answer"), "without `answer`", replace(rule, answer=AnswerItem()))
+    if rule.answer != EMPTY_ANSWER:
+        yield mutant(source.position("answer"), "without `answer`", replace(rule, answer=EMPTY_ANSWER))
     if rule.requires is not None:
         yield mutant(source.position("requires"), "without `requires`", replace(rule, requires=None))
     times = rule.times or TimesItem()

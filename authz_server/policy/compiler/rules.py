@@ -14,7 +14,7 @@ from authz_server.policy.compiler.operations import captures_of, captures_of_raw
 from authz_server.policy.compiler.requires import compile_requires
 from authz_server.policy.compiler.times import compile_times
 from authz_server.policy.parsing import ParsedFile
-from authz_server.policy.plan import AnswerItem, CallerItem, Rule
+from authz_server.policy.plan import EMPTY_ANSWER, CallerItem, Rule
 from authz_server.policy.schema import Guardrail
 from authz_server.policy.schema import Rule as RuleModel
 
@@ -65,7 +65,7 @@ class RuleCompiler:
         condition = None
         if rule.when is not None:
             condition = self._expressions.condition(document, (*path, "when"), rule.when, captures)
-        answer = AnswerItem()
+        answer = EMPTY_ANSWER
         if rule.answer is not None:
             compiler = AnswerCompiler(document, (*path, "answer"), captures, self._expressions, self._report)
             answer = compiler.compile(rule.answer, rule.effect, self._written_headers)
