@@ -13,9 +13,14 @@ from authz_server.control.publisher import Content, NotActivated, Publisher
 from authz_server.control.trust import Trust
 from authz_server.documents.instants import instant
 from authz_server.policy.collection import without_collection
+from authz_server.policy.plan import Plan
 from authz_server.telemetry.control_metrics import ControlMetrics
 
 _LONGEST_PAUSE_S = 60.0
+
+
+def _nobody(_plan: Plan) -> None:
+    """Nobody is told."""
 
 
 class Reloader:
@@ -30,8 +35,9 @@ class Reloader:
         rescan_s: float,
         clock: Callable[[], float] = time.monotonic,
         keeper: Keeper | None = None,
+        on_activated: Callable[[Plan], None] = _nobody,
     ) -> None:
-        """`keeper` brings to disk what has been activated."""
+        """`keeper` brings to disk what has been activated; `on_activated` is told of it, and must not block."""
         self._policies = policies
         self._trust = trust
         self._publisher = publisher
@@ -39,6 +45,7 @@ class Reloader:
         self._rescan_s = rescan_s
         self._clock = clock
         self._keeper = keeper
+        self._on_activated = on_activated
         self._wanted = asyncio.Event()
         self._told_to = False
         """Somebody asked, and waits for an answer in the log."""
@@ -133,6 +140,7 @@ class Reloader:
             return
         self._refused = self.activation_problem = None
         if before is None or before.plan is not content.plan:
+            self._on_activated(content.plan)
             await self._told_of_policies(content, generation, "policies_reloaded" if before else "policies_loaded")
         elif before.revocations != content.revocations:
             log.info("revocations_reloaded", generation=generation)

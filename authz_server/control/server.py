@@ -37,6 +37,7 @@ from authz_server.control.settings_check import unusable_group, unusable_tls
 from authz_server.control.supervisor import Supervisor
 from authz_server.control.takeover import take_over
 from authz_server.control.trust import Trust
+from authz_server.control.usage import UsageCounter, usage_file
 from authz_server.control.watcher import watch
 from authz_server.control.worker_settings import all_worker_settings, identity_settings
 from authz_server.documents.instants import instant
@@ -114,6 +115,7 @@ class _Server:
                 self._probe_socket = held.enter_context(listen_on(settings.probes.listen))
         with _setting("run_directory"):
             self._last_good = _last_good(settings)
+            self._usage = UsageCounter(usage_file(settings), settings.usage.keep)
         self._endpoints = EndpointsFile(settings.listen.endpoints_file)
         self._started = self._draining = False
 
@@ -132,6 +134,7 @@ class _Server:
             self._metrics,
             self._settings.policies.rescan,
             keeper=self._keeper,
+            on_activated=self._usage.take_up,
         )
         self._supervisor = supervisor = Supervisor(
             self._workers,
@@ -158,6 +161,7 @@ class _Server:
             auditing.cancel()
             await asyncio.gather(auditing, return_exceptions=True)
             await audit.finish()
+            await asyncio.to_thread(self._usage.save, ended=True)
             for server in http:
                 await server.stop()
             if self._started:
@@ -165,7 +169,7 @@ class _Server:
 
     def _audit_task(self) -> AuditTask:
         collector = Collector(self._rings, self._spool, self._written)
-        delivery = Delivery(self._spool, self._writer, self._written)
+        delivery = Delivery(self._spool, self._writer, self._written, observers=[self._usage.observe])
         return AuditTask(collector, delivery, self._spool, self._metrics)
 
     async def _work(self, supervisor: Supervisor, announce: Callable[[Started], None]) -> None:
@@ -183,6 +187,7 @@ class _Server:
             group.create_task(self._trust.run())
             group.create_task(self._certificate.run(self._settings.policies.rescan))
             group.create_task(self._reconfiguration.run())
+            group.create_task(self._usage.run())
             files = [file.path for file in self._trust.files()]
             group.create_task(watch(self._settings.policies.directory, files, self._reloader.request))
 
@@ -232,6 +237,8 @@ class _Server:
             bad.append(f"the newest policies or keys could not be activated: {self._reloader.activation_problem}")
         if self._keeper.problem is not None:
             bad.append(f"the policies that decide are not kept: {self._keeper.problem}")
+        if self._usage.problem is not None:
+            bad.append(f"what is used of the policies is not kept: {self._usage.problem}")
         bad += self._audit.problems()
         workers = Workers(len(self._publisher.serving), len(self._workers))
         missing = self._trust.missing() | self._certificate.missing()

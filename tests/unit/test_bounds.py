@@ -50,6 +50,7 @@ FIXED = {
         "Trust._bundles": "the trust domains of the configuration",
         "Trust._fetched_bundles": "the trust domains of the configuration",
     },
+    "control/usage.py": {"UsageCounter._activated": "its maximal length, policies within half a minute"},
     "envoy/request.py": {"NO_EXTENSIONS": "always empty", "NO_METADATA": "always empty"},
     "policy/caller_index.py": {
         "CallerIndex._keyed": "the rules of the policies",
@@ -81,6 +82,10 @@ FIXED = {
     },
     "request/headers.py": {"_NOTHING_REPEATED": "always empty"},
     "request/traits.py": {"ORDINARY": "always empty"},
+    "usage/counting.py": {
+        "Counting._rules": "the rules of the policies",
+        "Counting.rules": "the rules of the policies",
+    },
     "worker/lean/call.py": {"LeanCall.message": "one request, counted with `calls that wait`"},
     "worker/lean/connection.py": {"Connection._rest": "less than a frame, counted with `connections`"},
     "worker/lean/outgoing.py": {

@@ -121,6 +121,15 @@ class AuditSettings(Section):
         return self.spool.path or self.file.path.with_suffix(".spool")
 
 
+class UsageSettings(Section):
+    """What is counted of the policies' use, in `run_directory`, for `authz usage`."""
+
+    noun: ClassVar[str] = "`usage`"
+
+    keep: Annotated[Duration, duration_from("1d", "1000d")] = Field(default="90d", validate_default=True)
+    """How long it is remembered that something was used."""
+
+
 class AnswerSettings(Section):
     """What the proxy is told."""
 
@@ -176,10 +185,11 @@ class Settings(Section):
     """Without it upstreams get no token of ours."""
     answers: AnswerSettings = Field(default={}, validate_default=True)
     audit: AuditSettings = Field(default={}, validate_default=True)
+    usage: UsageSettings = Field(default={}, validate_default=True)
     log: LogSettings = Field(default={}, validate_default=True)
     run_directory: FilePath = Field(default="run", validate_default=True)
     """Files of the running server: its lock, metrics, records on their way to the audit file, the last good
-    policies and earlier revisions."""
+    policies and earlier revisions, what is used of the policies."""
 
     @property
     def transport(self) -> TransportName:

@@ -1,0 +1,1 @@
+"""What is used of policies: counted from the records of decisions."""
