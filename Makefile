@@ -55,7 +55,7 @@ valid-port:
 	    echo "PORT=$(PORT) is no port; write a number from 1024 to 65000: make run PORT=20000" >&2; exit 1;; esac
 
 test: $(INSTALLED)
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

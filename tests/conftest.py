@@ -6,12 +6,22 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+from tests.transport import TRANSPORT, starts_a_stack
+
 # No deadline: how long an example takes says something of the machine only. Outside CI, each run looks further.
 settings.register_profile("authz", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
 settings.load_profile("authz")
 
 NO_SKIPS = "AUTHZ_TESTS_NO_SKIPS"
 """Set where every outside program is there: a skipped test then fails."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a certain transport, leave out what would only run as it has run before."""
+    if TRANSPORT is None:
+        return
+    config.hook.pytest_deselected(items=[item for item in items if not starts_a_stack(item)])
+    items[:] = filter(starts_a_stack, items)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -29,6 +29,7 @@ from authz_server.request.body import DEFAULT_MAX_BYTES
 from tests.builders import write_policies
 from tests.envoy import upstreams
 from tests.envoy.identities import AUTHZ_ID, TRUST_DOMAIN, Identities
+from tests.transport import TRANSPORT
 
 Line = dict[str, Any]
 """A line of a log of JSON objects."""
@@ -36,8 +37,6 @@ Line = dict[str, Any]
 LOOPBACK = "127.0.0.1"
 ISSUER, AUDIENCE = "https://login.shop.example/", "shop"
 GRPC_HOST = "grpc.shop.example"
-TRANSPORT_VARIABLE = "AUTHZ_TESTS_TRANSPORT"
-"""Names the transport of all stacks that do not choose one themselves."""
 START_TIMEOUT_S = 60.0
 EVENT_TIMEOUT_S = 20.0
 
@@ -183,7 +182,7 @@ def _settings(issuer_port: int, variant: Variant) -> dict[str, Any]:
             "address": f"{LOOPBACK}:0",
             "endpoints_file": "state/endpoints.yaml",
             # With TLS there is one transport alone.
-            "transport": "auto" if "tls" in variant.settings else os.environ.get(TRANSPORT_VARIABLE, "auto"),
+            "transport": "auto" if "tls" in variant.settings else TRANSPORT or "auto",
         },
         "workers": 2,
         "admin": {"listen": "unix:admin.sock"},
