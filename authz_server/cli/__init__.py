@@ -7,6 +7,7 @@ import typer
 
 from authz_server.cli import (
     bundle,
+    candidate,
     check,
     config,
     dev,
@@ -47,6 +48,7 @@ app.command("rollback")(revisions.rollback)
 app.command("replay")(replay.replay)
 app.command("doctor")(doctor.doctor)
 app.add_typer(policy.app, name="policy")
+app.add_typer(candidate.app, name="candidate")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(config.app, name="config")
 app.add_typer(envoy.app, name="envoy")

@@ -40,6 +40,12 @@ def load_with_file_or_exit(config: Path | None) -> tuple[Settings, Path | None]:
     return loaded.settings, loaded.file
 
 
+def from_here(path: Path) -> Path:
+    """The path as seen from this directory, if it is below: names of files are for people, and for GitHub."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def print_problems(problems: Iterable[Problem]) -> None:
     """All problems on standard error, an empty line between them."""
     typer.echo("\n\n".join(str(problem) for problem in problems), err=True)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from authz_server.audit.record import Record
 from authz_server.cli.account import NEAREST, Account, account_of
-from authz_server.control.revisions import NoRevision, revisions_of
+from authz_server.cli.policies_of import first_of, policies_of
 from authz_server.control.settings import Settings
 from authz_server.policy.explain import Explained
 from authz_server.policy.files import read_directory, revision
@@ -83,30 +83,13 @@ class _Id(Struct):
 
 def _plan(wanted: str, settings: Settings, given: Path | None) -> tuple[Plan | None, str]:
     """The policies of a revision, and where they were found, or why they were not."""
-    if given is not None:
-        files, problems = read_directory(given)
-        found = revision(files)
-        where = str(given) if found == wanted else f"{given}, which is another revision: {found}"
-        loaded = load_files(given, files, problems)
-        return loaded.plan, where if loaded.plan else f"{given} has errors: {_first(loaded.problems)}"
-    if not wanted:
-        return None, "no policies were asked"
-    try:
-        kept = revisions_of(settings).read(wanted)
-        files, where = list(kept.files), "kept"
-    except NoRevision as error:
-        files, _ = read_directory(settings.policies.directory)
-        where = str(settings.policies.directory)
-        if revision(files) != wanted:
-            return None, f"{error}: what the rules said cannot be told"
-    loaded = load_files(settings.policies.directory, files, ())
-    if loaded.plan is None:
-        return None, f"this version does not take the policies of that time: {_first(loaded.problems)}"
-    return loaded.plan, where
-
-
-def _first(problems: Iterable[object]) -> str:
-    return next((str(problem).partition("\n")[0] for problem in problems), "no policies")
+    if given is None:
+        return policies_of(wanted, settings) if wanted else (None, "no policies were asked")
+    files, problems = read_directory(given)
+    found = revision(files)
+    where = str(given) if found == wanted else f"{given}, which is another revision: {found}"
+    loaded = load_files(given, files, problems)
+    return loaded.plan, where if loaded.plan else f"{given} has errors: {first_of(loaded.problems)}"
 
 
 def _not_told(record: Recorded, told: Told) -> Iterator[str]:

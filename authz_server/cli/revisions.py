@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from authz_server.cli.configuration import ConfigOption, counted, load_with_file_or_exit, print_problems
+from authz_server.cli.configuration import ConfigOption, counted, from_here, load_with_file_or_exit, print_problems
 from authz_server.documents.instants import instant
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def revisions(
     from authz_server.policy.files import read_directory, revision
 
     settings, _ = load_with_file_or_exit(config)
-    store, directory = revisions_of(settings), settings.policies.directory
+    store, directory = revisions_of(settings), from_here(settings.policies.directory)
     here = revision(read_directory(directory)[0])
     found: list[Revision] = []
     problems: list[str] = []
@@ -100,7 +100,7 @@ def rollback(
     from authz_server.control.rollback import roll_back
 
     settings, file = load_with_file_or_exit(config)
-    store, directory = revisions_of(settings), settings.policies.directory
+    store, directory = revisions_of(settings), from_here(settings.policies.directory)
     known = None if file is None else known_names(settings)
     try:
         wanted = store.read(store.full_name(revision))
@@ -122,7 +122,12 @@ def rollback(
 def _in_words(done: "RolledBack", directory: Path, config: Path | None) -> str:
     if not done.written and not done.removed:
         return f"{directory} holds the revision {done.revision} already"
-    lines = [f"{directory} holds the revision {done.revision} again"]
+    return replaced_in_words(done, f"{directory} holds the revision {done.revision} again", config)
+
+
+def replaced_in_words(done: "RolledBack", headline: str, config: Path | None) -> str:
+    """What was done to a directory of policies, and how to undo it."""
+    lines = [headline]
     lines += [f"  written  {path}" for path in done.written] + [f"  removed  {path}" for path in done.removed]
     if done.before is not None:
         named = "" if config is None else f" --config {config}"

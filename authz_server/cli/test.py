@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, print_problems
+from authz_server.cli.configuration import ConfigOption, from_here, load_with_file_or_exit, print_problems
 
 if TYPE_CHECKING:
     from authz_server.policy.parsing import ParsedFile
@@ -109,7 +109,7 @@ def _session(directory: Path | None, config: Path | None, named: Sequence[str]) 
         files.extend(parsed)
         return ()
 
-    place = _from_here(directory or settings.policies.directory)
+    place = from_here(directory or settings.policies.directory)
     # Documents and plan stay to the end, and no collection need look at them.
     with without_collection(freeze=True):
         known = None if file is None else known_names(settings)
@@ -131,12 +131,6 @@ def _session(directory: Path | None, config: Path | None, named: Sequence[str]) 
         typer.echo(f"authz: {what} below {place}", err=True)
         raise typer.Exit(NOTHING_TO_RUN)
     return session
-
-
-def _from_here(directory: Path) -> Path:
-    """The directory as seen from this one, if it is below: names of files are for people, and for GitHub."""
-    here = Path.cwd()
-    return directory.relative_to(here) if directory.is_relative_to(here) else directory
 
 
 def _shown(items: Sequence[T], label: str, *, many: int) -> Iterator[T]:

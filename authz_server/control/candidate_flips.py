@@ -124,6 +124,7 @@ class CandidateFlips:
         if any(new.values()):
             known = self._findings.counted
             checks = {name: known.checks.get(name, 0) + count for name, count in new.items()}
-            counted = Counted(checks, known.seconds + now.seconds - before.seconds)
+            rolled_out = known.rolled_out + now.rolled_out - before.rolled_out
+            counted = Counted(checks, known.seconds + now.seconds - before.seconds, rolled_out)
             self._findings = replace(self._findings, counted=counted)
             self._changed = True

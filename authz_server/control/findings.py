@@ -12,10 +12,11 @@ from msgspec import Struct
 from authz_server.bounds import MIB
 from authz_server.control.checked_file import NothingKept, read_checked, write_checked
 from authz_server.control.settings import Settings
-from authz_server.replay.flips import Change, Kind
+from authz_server.replay.flips import CHANGES, Change, Kind
 
 FILE = "candidate.findings"
 """In the run directory."""
+COMPARED = ("same", *CHANGES)
 NOTHING: Mapping[Change, int] = MappingProxyType({})
 _FORMAT = b"authz-server candidate findings, format 1\n"
 _MAX_BYTES = 16 * MIB
@@ -48,9 +49,11 @@ class Counted(NamedTuple):
     """What workers have counted."""
 
     checks: Mapping[str, int]
-    """What came of them: `same`, `closed`, `opened`, `other`, or `skipped`."""
+    """What the candidate changes, as the metric names it -> checks."""
     seconds: float
-    """That the evaluation of the candidate took."""
+    """That it took to ask the policies that do not decide."""
+    rolled_out: int = 0
+    """Checks that the candidate has decided."""
 
 
 class Findings(Struct, frozen=True):
@@ -66,6 +69,11 @@ class Findings(Struct, frozen=True):
     more: Mapping[Change, int] = NOTHING
     """How many decisions changed like this whose kind found no room."""
     counted: Counted = Counted({}, 0.0)
+
+    @property
+    def compared(self) -> int:
+        """How many checks both were asked about."""
+        return sum(self.counted.checks.get(outcome, 0) for outcome in COMPARED)
 
 
 class FindingsFile:

@@ -9,12 +9,14 @@ import structlog
 from authz_server.control.checked_file import NothingKept
 from authz_server.control.kept_policies import KeptPolicies
 from authz_server.control.settings import Settings
+from authz_server.control.worker_settings import identity_settings
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler import KnownNames
 from authz_server.policy.files import PolicyFile, read_directory, revision
 from authz_server.policy.loader import Judge, load_files
 from authz_server.policy.plan import Plan
 from authz_server.telemetry.control_metrics import ControlMetrics
+from authz_server.testing.gate import Gate
 
 
 class PolicyDirectory:
@@ -115,3 +117,10 @@ def known_names(settings: Settings) -> KnownNames:
         written_headers=frozenset() if token is None else frozenset({token.header}),
         metadata=frozenset(settings.metadata.namespaces),
     )
+
+
+def required_tests(settings: Settings) -> Judge | None:
+    """What policies have to pass beside having no error; None for nothing."""
+    if not settings.reload.require_tests:
+        return None
+    return Gate(identity_settings(settings), settings.bodies.max, settings.reload.tests_limit)

@@ -25,7 +25,7 @@ from authz_server.control.keeping import Keeper
 from authz_server.control.kept_policies import LAST_GOOD, KeptPolicies
 from authz_server.control.listener_certificate import ListenerCertificate
 from authz_server.control.lock import DirectoryLock, Locked
-from authz_server.control.policies import PolicyDirectory, known_names
+from authz_server.control.policies import PolicyDirectory, known_names, required_tests
 from authz_server.control.publisher import Publisher
 from authz_server.control.readiness import Policies, Readiness, Workers, readiness
 from authz_server.control.reconfiguration import Reconfiguration
@@ -39,11 +39,9 @@ from authz_server.control.takeover import take_over
 from authz_server.control.trust import Trust
 from authz_server.control.usage import UsageCounter, usage_file
 from authz_server.control.watcher import watch
-from authz_server.control.worker_settings import all_worker_settings, identity_settings
+from authz_server.control.worker_settings import all_worker_settings
 from authz_server.documents.instants import instant
-from authz_server.policy.loader import Judge
 from authz_server.telemetry.control_metrics import ControlMetrics
-from authz_server.testing.gate import Gate
 from authz_server.worker.address import Address
 from authz_server.worker.messages import WorkerSettings
 
@@ -124,7 +122,7 @@ class _Server:
         self._publisher = Publisher()
         self._trust = Trust(self._settings, self._metrics, lambda: self._reloader.request())
         directory, last_good = self._settings.policies.directory, self._last_good
-        known, judge = known_names(self._settings), _judge(self._settings)
+        known, judge = known_names(self._settings), required_tests(self._settings)
         self._policies = PolicyDirectory(directory, known, self._metrics, last_good, judge)
         self._keeper = Keeper(last_good, self._metrics, revisions=revisions_of(self._settings))
         self._reloader = Reloader(
@@ -304,13 +302,6 @@ def _setting(key: str) -> Iterator[None]:
         raise CannotStart(f"{key}: {place}{error.strerror or error}") from None
     except (AddressTaken, Locked) as error:
         raise CannotStart(f"{key}: {error}") from None
-
-
-def _judge(settings: Settings) -> Judge | None:
-    """What policies have to pass beside having no error."""
-    if not settings.reload.require_tests:
-        return None
-    return Gate(identity_settings(settings), settings.bodies.max, settings.reload.tests_limit)
 
 
 def _last_good(settings: Settings) -> KeptPolicies | None:

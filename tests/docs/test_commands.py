@@ -96,8 +96,14 @@ def _commands_of(block: Block) -> list[str]:
 @pytest.mark.parametrize("block", SHELL_BLOCKS, ids=str)
 def test_every_command_is_run_by_a_test(block: Block) -> None:
     """A command is one that the demo prints, one that is run below, a target of make, or one that is run elsewhere."""
-    # The last is for tests/docs/test_policy_tests.py.
-    if {"run", "own", "compose", "tests"} & block.attributes.keys() or block.text.strip() in _demo_commands():
+    # The last two are for tests/docs/test_policy_tests.py and test_candidates.py.
+    if {
+        "run",
+        "own",
+        "compose",
+        "tests",
+        "candidate",
+    } & block.attributes.keys() or block.text.strip() in _demo_commands():
         return
     commands = [command for command in _commands_of(block) if not command.startswith("make ")]
     assert [command for command in commands if command not in RUN_ELSEWHERE] == []

@@ -28,6 +28,8 @@ from authz_server.cli import app
         "policy fmt",
         "policy new",
         "policy schema",
+        "candidate report",
+        "candidate promote",
         "bundle keys",
         "bundle build",
         "bundle sign",
@@ -41,7 +43,7 @@ def test_help_has_examples(command: str) -> None:
     assert f"\n    authz {command}" in result.stdout
 
 
-@pytest.mark.parametrize("group", [[], ["config"], ["envoy"], ["dev"], ["policy"], ["bundle"]])
+@pytest.mark.parametrize("group", [[], ["config"], ["envoy"], ["dev"], ["policy"], ["bundle"], ["candidate"]])
 def test_no_sentence_of_a_list_of_commands_is_cut(group: list[str]) -> None:
     """On a terminal of 80 columns."""
     result = CliRunner().invoke(app, [*group, "--help"], terminal_width=80)

@@ -12,7 +12,7 @@ from authz_server.control.candidate_flips import CandidateFlips
 from authz_server.control.checked_file import NothingKept
 from authz_server.control.findings import Counted, Findings, FindingsFile
 from authz_server.policy.plan import Plan
-from tests.unit.control.compared import CANDIDATE, compared, in_force, line
+from tests.compared import CANDIDATE, compared, in_force, line
 
 OTHER = "d" * 32
 

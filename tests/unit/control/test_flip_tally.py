@@ -11,7 +11,7 @@ from authz_server.control.findings import Flip
 from authz_server.control.flip_tally import FLIPS, FlipTally
 from authz_server.policy.plan import Plan
 from authz_server.replay.recorded import read_record
-from tests.unit.control.compared import ALLOWED, CANDIDATE, REFUSED, compared, in_force, line
+from tests.compared import ALLOWED, CANDIDATE, REFUSED, compared, in_force, line
 
 WEB = "spiffe://shop.example/ns/front/sa/web"
 

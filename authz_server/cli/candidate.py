@@ -1,0 +1,178 @@
+"""`authz candidate`: what a candidate decides differently on live traffic, and putting it in force."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from authz_server.cli.configuration import ConfigOption, from_here, load_with_file_or_exit, print_problems
+from authz_server.cli.revisions import replaced_in_words
+from authz_server.documents.source import printable
+
+if TYPE_CHECKING:
+    from authz_server.control.findings import Findings
+    from authz_server.control.promotion import Objection
+    from authz_server.control.rollback import RolledBack
+    from authz_server.control.settings import Settings
+
+SAME, FLIPS, USAGE = 0, 1, 2
+PROMOTED, REFUSED = 0, 1
+
+app = typer.Typer(no_args_is_help=True, help="Judge other policies on live traffic, and put them in force.")
+
+
+@app.command("report")
+def report(
+    flips: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID...]", help="Only these flips, explained by both policies.", show_default=False),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, explanations too.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a table for a pull request.")] = False,
+) -> None:
+    """Show what the candidate decides differently.
+
+    Alike ones are one flip: the same change, caller and route, decided by the same rules. First those that close, then
+    those that open; each has an id, which stays the same. Run it where the server runs, as its user. Exit codes: 0 no
+    decision flips, 1 some do, 2 wrong usage, or nothing has been compared yet.
+
+    \b
+    Examples:
+      authz candidate report --config authz.yaml
+      authz candidate report 5d41402abc        this one, and what the rules of both policies said
+      authz candidate report --json | jq '.flips[] | select(.change == "closed")'
+    """
+    # The engine takes a moment to import, which other commands need not wait for.
+    from authz_server.cli import candidate_report
+
+    if as_json and markdown:
+        raise typer.BadParameter("it is either this or --markdown", param_hint="--json")
+    settings, _ = load_with_file_or_exit(config)
+    _candidate_directory(settings)
+    findings = _findings(settings)
+    if findings is None:
+        raise typer.Exit(USAGE)
+    wanted = _known(flips or [], {flip.id for flip in findings.flips}, "ID")
+    found = candidate_report.report_of(findings, settings, wanted)
+    if as_json:
+        typer.echo(candidate_report.as_json(found))
+    elif markdown:
+        typer.echo(candidate_report.as_markdown(found))
+    else:
+        typer.echo(candidate_report.as_table(found, explain=bool(wanted)))
+    if not findings.compared and not findings.flips:
+        # Of nothing nothing flips.
+        typer.echo("authz: no check has been compared yet", err=True)
+        raise typer.Exit(USAGE)
+    raise typer.Exit(FLIPS if findings.flips or findings.more else SAME)
+
+
+@app.command("promote")
+def promote(
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID", help="A flip that is meant, or a rule all flips of which are; may be given several times."
+        ),
+    ] = None,
+    accept_all: Annotated[bool, typer.Option("--accept-all", help="All flips are meant, shown or not.")] = False,
+    unjudged: Annotated[
+        bool, typer.Option("--unjudged", help="Also where no traffic has been compared with this candidate.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done, or why not, as JSON.")] = False,
+) -> None:
+    """Put the candidate in force.
+
+    The directory of policies gets its files, all at once for every server that reads it; what was in force is kept, and
+    can be put back. Refused while a flip from ALLOW to DENY or from DENY to ALLOW is not accepted, where the candidate
+    is not what was judged, or has problems. Exit codes: 0 done, 1 refused, 2 wrong usage.
+
+    \b
+    Examples:
+      authz candidate promote --config authz.yaml
+      authz candidate promote --accept 5d41402abc --accept orders/readers
+    """
+    from authz_server.control.policies import known_names, required_tests
+    from authz_server.control.promotion import Accepted, Promotion, acceptable
+    from authz_server.control.replacement import NotReplaced, Unfinished
+    from authz_server.control.revisions import revisions_of
+
+    settings, file = load_with_file_or_exit(config)
+    candidate, directory = _candidate_directory(settings), from_here(settings.policies.directory)
+    findings = _findings(settings, quietly=True)
+    names = _known(accept or [], acceptable(findings), "--accept")
+    known = None if file is None else known_names(settings)
+    promotion = Promotion(candidate, directory, revisions_of(settings), findings)
+    accepted = Accepted(frozenset(names), accept_all, unjudged)
+    objections = promotion.objections(accepted, known, required_tests(settings))
+    if objections:
+        _tell(objections, as_json=as_json)
+        raise typer.Exit(REFUSED)
+    try:
+        done = promotion.carry_out(known)
+    except (NotReplaced, Unfinished) as error:
+        if isinstance(error, NotReplaced) and error.problems:
+            print_problems(error.problems)
+        unchanged = "nothing was changed: " if isinstance(error, NotReplaced) else ""
+        typer.echo(f"authz: {unchanged}{error}", err=True)
+        raise typer.Exit(REFUSED) from None
+    typer.echo(msgspec.json.encode(done).decode() if as_json else _in_words(done, directory, config))
+
+
+def _candidate_directory(settings: "Settings") -> Path:
+    if settings.candidate is None:
+        typer.echo("authz: the configuration has no section `candidate`", err=True)
+        raise typer.Exit(USAGE)
+    return from_here(settings.candidate.directory)
+
+
+def _findings(settings: "Settings", *, quietly: bool = False) -> "Findings | None":
+    from authz_server.control.checked_file import NothingKept
+    from authz_server.control.findings import findings_file
+
+    file = findings_file(settings)
+    try:
+        return file.read()
+    except NothingKept as error:
+        if not quietly:
+            hint = "does a server run with this configuration, and a good candidate?"
+            typer.echo(f"authz: nothing is known of a candidate: {file.path}: {error}; {hint}", err=True)
+        return None
+
+
+def _known(names: list[str], known: Collection[str], option: str) -> list[str]:
+    """These names, each of which must be known."""
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(f"{name!r} is not in the report (`authz candidate report`)", param_hint=option)
+    return names
+
+
+def _tell(objections: "list[Objection]", *, as_json: bool) -> None:
+    if as_json:
+        told = [
+            {
+                "code": each.code,
+                "message": each.message,
+                "to_do": each.to_do,
+                "problems": [str(problem) for problem in each.problems],
+            }
+            for each in objections
+        ]
+        typer.echo(msgspec.json.encode({"refused": told}).decode())
+        return
+    for each in objections:
+        if each.problems:
+            print_problems(each.problems)
+        typer.echo(printable(f"authz: {each.message}") + f"\n  to do: {each.to_do}", err=True)
+    typer.echo("authz: nothing was changed", err=True)
+
+
+def _in_words(done: "RolledBack", directory: Path, config: Path | None) -> str:
+    if not done.written and not done.removed:
+        return f"{directory} holds the candidate {done.revision} already"
+    return replaced_in_words(done, f"{directory} holds the candidate {done.revision} now", config)

@@ -1,0 +1,33 @@
+"""The policies of a revision, wherever they still are."""
+
+from collections.abc import Iterable
+
+from authz_server.cli.configuration import from_here
+from authz_server.control.revisions import NoRevision, revisions_of
+from authz_server.control.settings import Settings
+from authz_server.policy.files import read_directory, revision
+from authz_server.policy.loader import load_files
+from authz_server.policy.plan import Plan
+
+
+def policies_of(wanted: str, settings: Settings) -> tuple[Plan | None, str]:
+    """The policies of a revision, and where they were found, or why they were not."""
+    try:
+        files, where = list(revisions_of(settings).read(wanted).files), "kept"
+    except NoRevision as error:
+        candidate = settings.candidate
+        for directory in (settings.policies.directory, *([] if candidate is None else [candidate.directory])):
+            files, where = read_directory(from_here(directory))[0], str(from_here(directory))
+            if revision(files) == wanted:
+                break
+        else:
+            return None, f"{error}: what the rules said cannot be told"
+    loaded = load_files(settings.policies.directory, files, ())
+    if loaded.plan is None:
+        return None, f"this version does not take the policies of that time: {first_of(loaded.problems)}"
+    return loaded.plan, where
+
+
+def first_of(problems: Iterable[object]) -> str:
+    """The first problem in a line."""
+    return next((str(problem).partition("\n")[0] for problem in problems), "no policies")

@@ -1,0 +1,321 @@
+"""`authz candidate`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from authz_server.cli import app
+from authz_server.control.findings import Counted, Findings, FindingsFile
+from authz_server.control.flip_tally import FlipTally
+from authz_server.control.kept_policies import Size
+from authz_server.control.revisions import Revisions
+from authz_server.policy.files import read_directory, revision
+from authz_server.policy.loader import load_policies
+from authz_server.replay.recorded import read_record
+from tests.builders import write_policies
+from tests.compared import ALLOWED, IN_FORCE, REFUSED, compared, line
+
+CONFIG = """
+issuers: {corp: {issuer: 'https://login.example/', audiences: [shop]}}
+candidate: {directory: candidate}
+"""
+NARROWER = IN_FORCE.replace("[read]", "[read, vip]")
+WEB = "spiffe://shop.example/ns/front/sa/web"
+CLOSED: dict[str, Any] = {"inputs": {"user.scopes": ["read"]}}
+OPENED: dict[str, Any] = {**REFUSED, "said": ALLOWED, "method": "HEAD"}
+
+
+class Scene:
+    """A directory with policies in force, a candidate, and what a server has found."""
+
+    def __init__(self, directory: Path) -> None:
+        self.policies, self.candidate = directory / "policies", directory / "candidate"
+        (directory / "authz.yaml").write_text(CONFIG)
+        write_policies(self.policies, {"orders.yaml": IN_FORCE})
+        write_policies(self.candidate, {"orders.yaml": NARROWER})
+        self.store = Revisions(directory / "run" / "revisions", Path("policies"), 9, 1 << 20)
+        self.store.write(read_directory(Path("policies"))[0], 1772442000.0, Size(1, 1))
+        self.file = FindingsFile(directory / "run" / "candidate.findings")
+        self.in_force, self.judged = self.here(self.policies), self.here(self.candidate)
+
+    def here(self, directory: Path) -> str:
+        """The revision in a directory."""
+        return revision(read_directory(directory)[0])
+
+    def found(self, *changes: dict[str, Any], checks: dict[str, int] | None = None) -> None:
+        """The server has found these."""
+        self.take(*[compared(self.in_force, self.judged, **change) for change in changes], checks=checks)
+
+    def take(self, *lines: bytes, checks: dict[str, int] | None = None) -> None:
+        """The server has seen these lines."""
+        plan = load_policies(self.policies).plan
+        assert plan is not None
+        tally = FlipTally(plan, self.judged)
+        for each in lines:
+            assert tally.add(read_record(each), each)
+        counted = Counted({"same": 8, "closed": len(lines)} if checks is None else checks, 0.0004)
+        self.file.write(Findings(self.in_force, self.judged, 1772442000.0, tally.flips, dict(tally.more), counted))
+
+    def ids(self) -> list[str]:
+        """Of the flips, as the report has them."""
+        return [flip["id"] for flip in self.report_in_json()["flips"]]
+
+    def report_in_json(self) -> dict[str, Any]:
+        """What machines get."""
+        parsed: dict[str, Any] = json.loads(run("report", "--json").stdout)
+        return parsed
+
+
+def run(*arguments: str) -> Result:
+    """Run a command in this directory."""
+    return CliRunner().invoke(app, ["candidate", *arguments])
+
+
+@pytest.fixture(name="scene")
+def _scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """And there we are."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AUTHZ_CONFIG", raising=False)
+    return Scene(tmp_path)
+
+
+def test_a_report_has_each_flip(scene: Scene) -> None:
+    """With everything that a person wants to know of it, and what was compared."""
+    scene.found(CLOSED, CLOSED | {"time": "2026-03-02T11:00:00.000000Z"})
+    result = run("report")
+    assert result.exit_code == 1
+    [identity] = scene.ids()
+    assert result.stdout.splitlines() == [
+        f"{identity}  ALLOW → DENY  2 records  GET orders.shop.example/orders/{{order_id}}",
+        "  no workload, user of corp",
+        "    before   ALLOW allowed orders/readers",
+        "    after    DENY no_rule_allows",
+        "    why      orders/readers: user: the scopes lack `vip` (has `read`)",
+        "    first    2026-03-02T10:00:00.000000Z",
+        "    last     2026-03-02T11:00:00.000000Z",
+        "    example  GET https://orders.shop.example/orders/7 · user ann of corp"
+        " · 019cadf0-8d80-7c1d-8c5a-3f0d6a1b2c3d",
+        "",
+        "10 checks compared: 8 decided the same, 2 flip (20 %: 2 closed, 0 opened, 0 other)",
+        f"  in force   {scene.in_force}",
+        f"  candidate  {scene.judged}, judged since 2026-03-02T09:00:00Z",
+        "  asking both took 40 µs more a check",
+    ]
+
+
+def test_those_that_close_come_first(scene: Scene) -> None:
+    """Then those that open, then the rest."""
+    scene.found(OPENED, OPENED, CLOSED, {"said": ALLOWED | {"rule": "orders/others"}})
+    assert [flip["change"] for flip in scene.report_in_json()["flips"]] == ["closed", "opened", "other"]
+
+
+def test_one_flip_is_explained_by_both_policies(scene: Scene) -> None:
+    """What came of the rules of each, for its example; whoever has decided it."""
+    scene.found(CLOSED)
+    [identity] = scene.ids()
+    told = run("report", identity).stdout
+    in_force, _, candidate = told.partition("\n  candidate\n")
+    assert "  in force\n" in in_force
+    assert "allow orders/readers  fits" in in_force
+    assert "the scopes lack `vip` (has `read`)" in candidate.partition("nearest allow rules")[2]
+    by_candidate = line(
+        revision=scene.judged, policies="candidate", **REFUSED, compared={"revision": scene.in_force, **ALLOWED}
+    )
+    scene.take(by_candidate)
+    assert run("report", identity).stdout == told
+    explained = scene.report_in_json()["flips"][0]["explained"]
+    assert explained["in_force"]["rules"][0]["outcome"] == "fits"
+    assert explained["candidate"]["changes"]
+
+
+def test_a_report_for_a_pull_request(scene: Scene) -> None:
+    """A row for each flip; what a request holds cannot leave its cell."""
+    scene.found(CLOSED | {"path": "/|`\n<script>"})
+    result = run("report", "--markdown")
+    assert result.exit_code == 1
+    [row] = [each for each in result.stdout.splitlines() if "ALLOW → DENY" in each]
+    assert row.replace("\\|", "").count("|") == 10
+    assert f"| **ALLOW → DENY** | 1 | `{scene.ids()[0]}` |" in row
+
+
+def test_a_terminal_gets_nothing_that_it_acts_upon(scene: Scene) -> None:
+    """Paths are what clients like."""
+    scene.found(CLOSED | {"path": "/\x1b[2J\u202e"})
+    for arguments in ((), tuple(scene.ids())):
+        told = run("report", *arguments).stdout
+        assert "\\u001b[2J\\u202e" in told
+        assert all(each.isprintable() or each == "\n" for each in told)
+
+
+@pytest.mark.parametrize(
+    ("checks", "code"), [({"same": 5}, 0), ({}, 2), ({"skipped": 3, "failed": 1}, 2), ({"closed": 1}, 0)]
+)
+def test_without_flips_it_depends_on_whether_any_check_was_compared(
+    scene: Scene, checks: dict[str, int], code: int
+) -> None:
+    """Of nothing nothing flips: that is no good news."""
+    scene.found(checks=checks)
+    result = run("report")
+    assert result.exit_code == code
+    assert ("no check has been compared yet" in result.stderr) == (code == 2)
+    assert ("not compared: 3 skipped, 1 failed" in result.stdout) == ("skipped" in checks)
+
+
+def test_what_is_on_disk_now_is_held_against_what_was_judged(scene: Scene) -> None:
+    """The rules of then are still explained, where they are kept."""
+    scene.found(CLOSED)
+    write_policies(scene.candidate, {"orders.yaml": NARROWER + "# more\n"})
+    result = run("report")
+    assert f"candidate holds {scene.here(scene.candidate)} now, which is not what is judged here" in result.stdout
+    assert f"    why      the revision {scene.judged} is not kept" in result.stdout
+    scene.store.write(read_directory(write_policies(Path("again"), {"orders.yaml": NARROWER}))[0], 1.0)
+    assert "    why      orders/readers: user: the scopes lack `vip`" in run("report").stdout
+
+
+def test_wrong_usage_is_told(scene: Scene) -> None:
+    """With what to do."""
+    assert "nothing is known of a candidate" in run("report").stderr
+    assert run("report").exit_code == 2
+    scene.found(CLOSED)
+    assert "'nonsense' is not in the report" in run("report", "nonsense").stderr
+    assert run("promote", "--accept", "nonsense").exit_code == 2
+    assert run("report", "--json", "--markdown").exit_code == 2
+    Path("authz.yaml").write_text("workers: 1\n")
+    for command in ("report", "promote"):
+        result = run(command)
+        assert (result.exit_code, result.stderr) == (2, "authz: the configuration has no section `candidate`\n")
+
+
+def test_a_candidate_without_flips_is_promoted(scene: Scene) -> None:
+    """And a rollback undoes it, as the output says."""
+    scene.found(checks={"same": 5})
+    result = run("promote")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        f"policies holds the candidate {scene.judged} now",
+        "  written  orders.yaml",
+        f"undo it with: authz rollback {scene.in_force}",
+    ]
+    assert scene.here(scene.policies) == scene.judged
+    assert scene.here(scene.candidate) == scene.judged
+    # As the server does when it takes it up.
+    again = run("promote")
+    assert (again.exit_code, again.stdout) == (0, f"policies holds the candidate {scene.judged} already\n")
+    assert CliRunner().invoke(app, ["rollback", scene.in_force]).exit_code == 0
+    assert scene.here(scene.policies) == scene.in_force
+
+
+def test_flips_that_nobody_has_accepted_keep_it_out(scene: Scene) -> None:
+    """All are named at once; those with another rule or reason alone do not count."""
+    scene.found(CLOSED, OPENED, {"said": ALLOWED | {"rule": "orders/others"}})
+    closed, opened, _ = scene.ids()
+    result = run("promote", "--accept", closed)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "authz: HEAD orders.shop.example/orders/{order_id} by no workload, user of corp would be allowed (1 record)",
+        f"  to do: `authz candidate report {opened}`, then --accept {opened}",
+        "authz: nothing was changed",
+    ]
+    assert scene.here(scene.policies) == scene.in_force
+    told = json.loads(run("promote", "--json").stdout)["refused"]
+    assert [each["code"] for each in told] == ["flip_not_accepted"] * 2
+    assert run("promote", "--accept", closed, "--accept", opened).exit_code == 0
+    assert scene.here(scene.policies) == scene.judged
+
+
+@pytest.mark.parametrize("how", [["--accept", "orders/readers"], ["--accept-all"]])
+def test_flips_are_accepted_by_rule_or_all_at_once(scene: Scene, how: list[str]) -> None:
+    """A rule stands for all flips that it decides before or after."""
+    scene.found(CLOSED, OPENED)
+    assert run("promote", *how).exit_code == 0
+
+
+def test_a_candidate_that_was_not_judged_is_kept_out(scene: Scene) -> None:
+    """Unless somebody says that it is meant."""
+    scene.found(checks={"skipped": 2})
+    result = run("promote")
+    assert result.exit_code == 1
+    assert "authz: no check has been compared yet" in result.stderr
+    scene.found(CLOSED)
+    scene.file.remove()
+    assert "authz: no server has judged a candidate here" in run("promote").stderr
+    assert run("promote", "--unjudged").exit_code == 0
+    assert scene.here(scene.policies) == scene.judged
+
+
+def test_a_candidate_that_was_edited_since_is_kept_out(scene: Scene) -> None:
+    """What was accepted was another one's."""
+    scene.found(CLOSED)
+    write_policies(scene.candidate, {"orders.yaml": NARROWER + "# more\n"})
+    edited = scene.here(scene.candidate)
+    result = run("promote", "--accept-all")
+    assert result.exit_code == 1
+    assert f"the candidate in candidate is {edited}, and {scene.judged} was judged" in result.stderr
+    assert run("promote", "--unjudged").exit_code == 0
+    assert scene.here(scene.policies) == edited
+
+
+def test_policies_that_were_edited_since_are_not_replaced(scene: Scene) -> None:
+    """It was compared with others, and the edit would be lost."""
+    scene.found(checks={"same": 5})
+    write_policies(scene.policies, {"orders.yaml": IN_FORCE + "# more\n"})
+    edited = scene.here(scene.policies)
+    result = run("promote")
+    assert result.exit_code == 1
+    assert f"it was compared with {scene.in_force}, and policies holds {edited}" in result.stderr
+    result = run("promote", "--unjudged")
+    assert result.exit_code == 1
+    assert "authz: nothing was changed: what is in force could not be put back" in result.stderr
+    assert scene.here(scene.policies) == edited
+
+
+def test_a_broken_candidate_is_kept_out(scene: Scene) -> None:
+    """With its problems, as `authz validate` shows them; nothing helps against that."""
+    scene.found(CLOSED)
+    write_policies(scene.candidate, {"orders.yaml": NARROWER.replace("effect", "efect")})
+    result = run("promote", "--unjudged", "--accept-all")
+    assert result.exit_code == 1
+    assert "candidate/orders.yaml:" in result.stderr
+    assert "did you mean `effect`" in result.stderr
+    assert "authz: the candidate in candidate has problems\n  to do: mend them" in result.stderr
+    assert scene.here(scene.policies) == scene.in_force
+
+
+def test_a_candidate_has_to_pass_its_tests_where_they_are_required(scene: Scene) -> None:
+    """As an edit would."""
+    scene.found(checks={"same": 5})
+    Path("authz.yaml").write_text(CONFIG + "reload: {require_tests: true}\n")
+    result = run("promote")
+    assert result.exit_code == 1
+    assert "the policies have no test, and `reload.require_tests` asks for them" in result.stderr
+    Path("authz.yaml").write_text(CONFIG)
+    assert run("promote").exit_code == 0
+
+
+@pytest.mark.parametrize(("keep", "size"), [(0, "9MB"), (1, "9MB"), (9, "1MB")])
+def test_what_could_not_be_undone_is_not_done(scene: Scene, keep: int, size: str) -> None:
+    """Both revisions have to find room where they are kept."""
+    scene.found(checks={"same": 5})
+    Path("authz.yaml").write_text(CONFIG + f"policies: {{revisions: {{keep: {keep}, size: {size}}}}}\n")
+    more = IN_FORCE.replace("orders", "more")
+    texts = {"orders.yaml": NARROWER, "more.yaml": more}
+    write_policies(scene.candidate, {name: f"{text}# {'x' * 600_000}\n" for name, text in texts.items()})
+    result = run("promote", "--unjudged")
+    assert result.exit_code == 1
+    assert "authz: nothing was changed: both revisions cannot be kept (`policies.revisions`)" in result.stderr
+    assert scene.here(scene.policies) == scene.in_force
+
+
+def test_flips_that_found_no_room_have_to_be_accepted_too(scene: Scene) -> None:
+    """Nobody knows what they are."""
+    counted = Counted({"closed": 3}, 0.1)
+    scene.file.write(Findings(scene.in_force, scene.judged, 1.0, (), {"closed": 3, "other": 2}, counted))
+    assert run("report").exit_code == 1
+    assert "3 records more: closed, of kinds that found no room" in run("report").stdout
+    result = run("promote")
+    assert result.exit_code == 1
+    assert "authz: 3 records flip whose kinds found no room in the report" in result.stderr
+    assert run("promote", "--accept-all").exit_code == 0
