@@ -117,7 +117,7 @@ def test_the_directory_does_where_it_still_is_the_revision(scene: Scene) -> None
     shutil.rmtree("run")
     result = run(id)
     assert result.exit_code == 0, result.output
-    assert "/policies)\n" in result.output
+    assert "  (policies)\n" in result.output
 
 
 def rewritten(scene: Scene, id: str, **changes: Any) -> None:
