@@ -75,7 +75,7 @@ class UserMatch(Struct, frozen=True):
         return (
             (self.issuer is None or user.issuer == self.issuer)
             and (not self.subjects or user.subject in self.subjects)
-            and self.scopes <= user.scopes
+            and (not self.scopes or self.scopes <= user.scopes)
             and (not self.roles or not self.roles.isdisjoint(user.roles))
             and (not self.groups or not self.groups.isdisjoint(user.groups))
             and (

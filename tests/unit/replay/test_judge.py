@@ -180,3 +180,15 @@ def test_records_that_say_the_same_are_decided_once_unless_time_counts(tmp_path:
         answers.append([outcome.allowed for outcome in seen])
         assert (seen[0] is seen[2]) is (plan is always)
     assert answers == [[True, True, True], [True, False, True]]
+
+
+def test_scopes_that_no_rule_asks_for_need_not_be_on_record(tmp_path: Path) -> None:
+    """The policies of its time read none, and these read none."""
+    plan = plan_of(
+        tmp_path, orders=f"{SERVICE}rules: [{{id: r, effect: allow, from: [{{users: {{issuer: corp}}}}]}}]\n"
+    )
+    line = b"""{"time": "2026-03-02T10:00:00.000000Z", "type": "decision", "decision": "allow",
+        "reason": "no_rule_allows", "mode": "audit", "would_deny": true, "service": "orders",
+        "user": {"issuer": "corp", "subject": "ann"}, "method": "GET", "host": "orders.shop.example", "path": "/a",
+        "calls": 1, "traits": {}}"""
+    assert Judge(plan).outcome(read_record(line)) == Outcome(True, "allowed", "orders/r")
