@@ -16,6 +16,7 @@ from authz_server.cli import (
     envoy,
     explain,
     keys,
+    learn,
     lint,
     policy,
     replay,
@@ -46,6 +47,7 @@ app.command("explain")(explain.explain)
 app.command("revisions")(revisions.revisions)
 app.command("rollback")(revisions.rollback)
 app.command("replay")(replay.replay)
+app.command("learn")(learn.learn)
 app.command("doctor")(doctor.doctor)
 app.add_typer(policy.app, name="policy")
 app.add_typer(candidate.app, name="candidate")

@@ -1,16 +1,15 @@
 """`authz replay`: recorded decisions, made again on other policies."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from authz_server.cli.audit_files import take_lines
 from authz_server.cli.configuration import print_problems
 
 if TYPE_CHECKING:
     from authz_server.policy.plan import Plan
-    from authz_server.replay.flips import Replay
 
 SAME, FLIPS, USAGE = 0, 1, 2
 
@@ -45,7 +44,7 @@ def replay(
     if as_json and markdown:
         raise typer.BadParameter("it is either this or --markdown", param_hint="--json")
     replay = Replay(_plan(policies))
-    _take(replay, audit)
+    take_lines(audit, replay.take, "replay")
     typer.echo((in_json if as_json else as_markdown if markdown else as_table)(replay))
     unreadable = sum(count for (why, _), count in replay.tally.undecidable.items() if why == "unreadable")
     if replay.tally.records == unreadable:
@@ -63,19 +62,3 @@ def _plan(directory: Path) -> "Plan":
         print_problems(loaded.problems)
         raise typer.Exit(USAGE)
     return loaded.plan
-
-
-def _take(replay: "Replay", audit: list[Path]) -> None:
-    """Replay all files, with a bar on a terminal."""
-    from authz_server.replay.files import STDIN, lines_of
-
-    for path in audit:
-        if path != STDIN and not path.is_file():
-            raise typer.BadParameter(f"{path} is no file", param_hint="AUDIT")
-    size = sum(path.stat().st_size for path in audit if path != STDIN)
-    with typer.progressbar(length=size, file=sys.stderr, label="replay", hidden=not sys.stderr.isatty()) as bar:
-        for path in audit:
-            try:
-                replay.take(lines_of(path, bar.update))
-            except (OSError, EOFError) as error:
-                raise typer.BadParameter(f"{path} cannot be read: {error}", param_hint="AUDIT") from None

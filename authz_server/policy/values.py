@@ -45,6 +45,11 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def is_grpc_call(service: str, method: str) -> bool:
+    """Whether policies can name a gRPC service and its method."""
+    return _GRPC_SERVICE.fullmatch(service) is not None and _GRPC_METHOD.fullmatch(method) is not None
+
+
 def settable_header(name: str) -> bool:
     """Whether an answer may set this header (lower case): it belongs neither to the connection nor to Envoy."""
     return name not in _CONNECTION_HEADERS and not name.startswith("x-envoy-")

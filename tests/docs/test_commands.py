@@ -44,6 +44,16 @@ RUN_ELSEWHERE = {
     ),
     **dict.fromkeys(
         (
+            "authz learn decisions.jsonl --service shop/orders",
+            "authz validate learned",
+            "authz lint learned",
+            "authz test learned --coverage",
+            "authz replay decisions.jsonl --policies learned",
+        ),
+        "tests/docs/test_learn.py::test_the_commands_of_the_page_work_in_their_order",
+    ),
+    **dict.fromkeys(
+        (
             "authz bundle keys bundle.key bundle.pub",
             "authz bundle build policies --output policies.tar.gz --key bundle.key",
             "authz bundle verify policies.tar.gz --key bundle.pub --output unpacked",

@@ -18,6 +18,7 @@ LIVES_NO_LONGER_THAN_A_CALL = (
     "doctor",
     "documents",
     "policy/compiler",
+    "learning",
     "replay",
     "testing",
     "pb",

@@ -16,6 +16,7 @@ from authz_server.cli import app
         "check",
         "diff",
         "explain",
+        "learn",
         "lint",
         "revisions",
         "rollback",

@@ -1,0 +1,1 @@
+"""A first policy, from what is on record of a service."""
