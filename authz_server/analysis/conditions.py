@@ -1,6 +1,7 @@
 """What a linter finds in the conditions of one rule."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from authz_server.analysis.attributes import Attribute, constant_of, parts_of
@@ -10,6 +11,8 @@ from authz_server.policy.conditions.environment import DYNAMIC, MAPS
 from authz_server.policy.conditions.reads import chain, dotted
 from authz_server.policy.plan import CallerItem, Expression, Rule
 
+_REMEMBERED = 4096
+"""Many rules have the same condition."""
 _MAY_BE_MISSING = frozenset((*MAPS, *DYNAMIC)) - {"path"}
 
 
@@ -30,7 +33,15 @@ def what_it_comes_to(rule: Rule, expression: Expression) -> Outcomes:
     issuers = [item.users.issuer for item in callers if item.users is not None and item.users.issuer is not None]
     if len(issuers) == len(callers) and issuers:
         given["user", ("issuer",)] = list(dict.fromkeys(issuers))
-    return outcomes(expression, given, present)
+    chosen = tuple([(attribute, tuple(values)) for attribute, values in given.items()])
+    return _outcomes(expression, chosen, frozenset(present))
+
+
+@lru_cache(_REMEMBERED)
+def _outcomes(
+    expression: Expression, given: tuple[tuple[Attribute, tuple[Any, ...]], ...], present: frozenset[str]
+) -> Outcomes:
+    return outcomes(expression, dict(given), present)
 
 
 def has_user(item: CallerItem) -> bool:
@@ -43,11 +54,13 @@ def has_workload(item: CallerItem) -> bool:
     return bool(item.workloads) or (bool(item.any_of) and all(map(has_workload, item.any_of)))
 
 
-def unguarded_negations(expression: Expression) -> list[str]:
+@lru_cache(_REMEMBERED)
+def unguarded_negations(expression: Expression) -> tuple[str, ...]:
     """The attributes that must not be something, and may be missing, which the condition does not ask about."""
     expr = Parsed(expression.ast).expr
-    guarded = set(_guarded(expr))
-    return list(dict.fromkeys(_text(found) for found in _negated(expr, negated=False) if found not in guarded))
+    negated = list(dict.fromkeys(_negated(expr, negated=False)))
+    guarded = set(_guarded(expr)) if negated else ()
+    return tuple([_text(found) for found in negated if found not in guarded])
 
 
 def _guarded(expr: Expr) -> Iterator[Attribute]:
