@@ -174,6 +174,11 @@ class Compared(Struct, frozen=True):
 RuleItems = tuple[int | None, int | None]
 """The item of `from` and that of `to` by which a rule fits, from 0; None of a rule that does not list any."""
 
+Comparison = Literal["same", "closed", "opened", "other", "skipped", "failed"]
+"""What a candidate changes: it says the same, closes what is open, opens what is closed, or has another reason or rule;
+it was not asked for want of time, or could not be asked because of a defect."""
+
+
 RecordClass = Literal["never_lose", "best_effort"]
 """What becomes of a request whose record can be kept nowhere: it is denied, or it goes on and a gap is recorded."""
 

@@ -4,28 +4,35 @@ import random
 import re
 from collections.abc import Callable
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from authz_server.errors import Reason, Refused
+from authz_server.identity.introspection import IntrospectionNeeded
 from authz_server.identity.user import VerifiedToken
 from authz_server.model import BodyFormat, Decision, Request, UpstreamToken, Workload
 from authz_server.policy.callers import Caller
+from authz_server.policy.candidate import Both, compare, judge_alone, judge_both
 from authz_server.policy.conditions import Evaluation
 from authz_server.policy.conditions.evaluation import never
-from authz_server.policy.decide import NO_ANSWER, Verdict, decide
-from authz_server.policy.demand import MIN_REVISION_EXTENSION, unmet_demand
-from authz_server.policy.every_reading import decide_every
-from authz_server.policy.index import ServiceIndex
-from authz_server.policy.inputs import NO_INPUTS, read_inputs
-from authz_server.policy.rehearse import Rehearsed, rehearse
+from authz_server.policy.decide import NO_ANSWER
+from authz_server.policy.demand import MIN_REVISION_EXTENSION
+from authz_server.policy.inputs import NO_INPUTS
+from authz_server.policy.judging import (
+    SERVICE_EXTENSION,
+    Asked,
+    Judged,
+    demand_revision,
+    operation_for,
+    refusal_as_rehearsed,
+)
 from authz_server.request.accept import accepted_format, denial_format
 from authz_server.request.address import client_ip_text
 from authz_server.request.api_key import shown_key
 from authz_server.request.dpop import check_target, shown_proof
 from authz_server.request.headers import Authorization
 from authz_server.request.jwt_svid import AUTHORIZATION, shown_svid
-from authz_server.request.operation import Operation, canonical_operation
-from authz_server.request.readings import Reading, has_several, readings
+from authz_server.request.operation import Operation
 from authz_server.request.traits import traits
 from authz_server.snapshot import Snapshot, Verifiers
 
@@ -36,8 +43,18 @@ DPOP = "dpop"
 """The scheme of tokens that come with a proof."""
 _VERSION_AND_VARIANT = 7 << 76 | 2 << 62
 _AFTER_VARIANT = (1 << 62) - 1
-SERVICE_EXTENSION = "service"
-"""The route's `context_extensions` key that names the service."""
+
+
+class _Found(Struct):
+    """Who the caller is, as far as it has been found out."""
+
+    workload: Workload | None = None
+    credential: Authorization | None = None
+    came: bool = False
+    """A credential of a user came, good or bad."""
+    token: VerifiedToken | None = None
+    fault: Refused | None = None
+    """Why the credential is no good: that does not make the caller anonymous."""
 
 
 def check(request: Request, snapshot: Snapshot, now: float, is_late: Callable[[], bool] = never) -> Decision:
@@ -45,75 +62,47 @@ def check(request: Request, snapshot: Snapshot, now: float, is_late: Callable[[]
 
     When `is_late`, no further condition is begun that may take long: the request is denied (`deadline`).
     """
-    workload: Workload | None = None
-    credential: Authorization | None = None
-    token: VerifiedToken | None = None
-    service: ServiceIndex | None = None
-    obeyed: str | None = None
-    inputs = NO_INPUTS
-    upstream_token: UpstreamToken | None = None
+    policies, candidate = snapshot.policies, snapshot.candidate
     if snapshot.verifiers.proxies is not None:
         request = snapshot.verifiers.proxies.behind(request)
     try:
         if MIN_REVISION_EXTENSION in request.extensions:
-            _demand_revision(request.extensions[MIN_REVISION_EXTENSION], snapshot)
+            _demand_some_revision(request, snapshot)
         # 1 Reject what is malformed or ambiguous.
-        operation = _operation(request, snapshot)
+        operation, ambiguous = operation_for(request, policies)
     except Refused as refusal:
-        return refused(request, refusal.reason, refusal.detail, now, snapshot)
+        decision = refused(request, refusal.reason, refusal.detail, now, snapshot)
+        if candidate is None or refusal.reason is not Reason.AMBIGUOUS_PATH or not candidate.policies.has_lenient:
+            return decision
+        return _compared_path(decision, refusal, request, snapshot, now, is_late)
     id = decision_id(now)
+    found = _Found()
     try:
-        # 2 Who is the workload?
-        workload = snapshot.verifiers.workloads.identify(request, now)
-        svids, shown = snapshot.verifiers.svids, None
-        if svids is not None:
-            shown = shown_svid(operation.headers, svids.header)
-            workload = workload if shown is None else svids.identify(shown, workload, now)
-        # 3 Who is the user? A bad credential does not make the caller anonymous.
-        fault: Verdict | None = None
-        keys, key = snapshot.verifiers.api_keys, None
-        try:
-            if svids is None or svids.header != AUTHORIZATION:
-                credential = operation.headers.authorization()
-            if keys is not None:
-                key = shown_key(operation.headers, keys.header)
-            if keys is not None and key is not None:
-                token = keys.verify(_only(key, credential), operation.client_ip, now)
-            elif credential is not None:
-                token = _verified(credential, operation, workload, snapshot.verifiers, now)
-        except Refused as refusal:
-            fault = _unless_audited(refusal, request, operation, snapshot)
-        # 4 Which service's policy?
-        service = _service(request, operation, snapshot)
-        operation.headers.refuse_variants(service.protected)
-        # 5 Which rules apply? Deny overrides.
-        user = None if token is None else token.user
-        evaluation = Evaluation(operation, workload, user, now, request, snapshot.max_body, is_late)
-        caller = Caller(workload, user, operation.client_ip)
-        evaluations, came = [evaluation], (credential or key) is not None
-        if not service.lenient or not has_several(operation.path_text):
-            verdict = fault or decide(service, operation, caller, evaluation, came)
-        else:
-            found = _readings(request, operation, service, snapshot)
-            evaluations = [evaluation.reread(replace(operation, path=reading.path)) for reading in found]
-            hows = [reading.how for reading in found]
-            verdict = fault or decide_every(service, caller, evaluations, hows, came)
-        obeyed = verdict.rule
-        rehearsed = rehearse(service, verdict, caller, evaluations) if service.audits else Rehearsed(verdict)
-        # Last, because of the body only what rules have read is on record.
-        inputs = read_inputs(evaluation, service.inputs)
-        if snapshot.upstream_tokens is not None and verdict.reason is Reason.ALLOWED:
-            about = (operation.method, operation.path_text)
-            upstream_token = snapshot.upstream_tokens.sign(id, service.name, workload, user, *about, now)
+        # 2 Who is the workload? 3 Who is the user?
+        _identify(found, request, operation, snapshot.verifiers, now)
     except Refused as refusal:
-        rehearsed = Rehearsed(Verdict(refusal.reason, detail=refusal.detail))
+        both = Both(Judged(policies, None, refusal_as_rehearsed(refusal)), NO_INPUTS)
+    else:
+        # 4 Which service's policy? 5 Which rules apply?
+        asked = _asked(found, request, operation, ambiguous, snapshot, now, is_late)
+        both = judge_alone(policies, asked) if candidate is None else judge_both(policies, candidate, asked)
+    decided, rehearsed = both.decided, both.decided.rehearsed
+    service, token = decided.service, found.token
+    user = None if token is None else token.user
+    upstream_token: UpstreamToken | None = None
+    if snapshot.upstream_tokens is not None and service is not None and rehearsed.verdict.reason is Reason.ALLOWED:
+        about = (operation.method, operation.path_text)
+        try:
+            upstream_token = snapshot.upstream_tokens.sign(id, service.name, found.workload, user, *about, now)
+        except Refused as refusal:
+            rehearsed = refusal_as_rehearsed(refusal)
     verdict, path = rehearsed.verdict, _recorded_path(operation)
     # 6 Shape the answer.
     return Decision(
         id=id,
         time=now,
-        revision=snapshot.policies.revision,
-        stale=snapshot.stale,
+        revision=decided.policies.revision,
+        stale=snapshot.stale and not both.by_candidate,
         reason=verdict.reason,
         detail=verdict.detail,
         rule=verdict.rule,
@@ -121,8 +110,8 @@ def check(request: Request, snapshot: Snapshot, now: float, is_late: Callable[[]
         mode=rehearsed.mode,
         would_deny=rehearsed.would_deny,
         audited=rehearsed.rules,
-        workload=workload,
-        user=None if token is None else token.user,
+        workload=found.workload,
+        user=user,
         token_hash=None if token is None else token.token_hash,
         method=operation.method,
         host=operation.host,
@@ -130,14 +119,16 @@ def check(request: Request, snapshot: Snapshot, now: float, is_late: Callable[[]
         client_ip=client_ip_text(request.client_address),
         request_id=operation.id or None,
         trace_id=operation.trace_id,
-        inputs=inputs.found,
-        absent=inputs.absent,
+        inputs=both.inputs.found,
+        absent=both.inputs.absent,
         traits=traits(operation, routed=SERVICE_EXTENSION in request.extensions, cut=path != operation.path_text),
         answer=verdict.answer,
-        with_proof=credential is not None and credential.scheme == DPOP,
+        with_proof=found.credential is not None and found.credential.scheme == DPOP,
         body_format="problem" if verdict.reason is Reason.ALLOWED else _body_format(operation),
         upstream_token=upstream_token,
-        record_class=None if service is None else service.record_class_of(obeyed),
+        record_class=None if service is None else service.record_class_of(decided.obeyed),
+        policies="candidate" if both.by_candidate else None,
+        compared=both.compared,
         items=verdict.items,
     )
 
@@ -175,6 +166,7 @@ def unrecorded(decision: Decision, request: Request, refusal: Refused) -> Decisi
         body_format=denial_format(request.headers),
         upstream_token=None,
         record_class="best_effort",
+        compared=None,
     )
 
 
@@ -213,35 +205,98 @@ def _bare_host(request: Request) -> str | None:
     return request.host.rpartition("@")[2] or None
 
 
-def _demand_revision(wanted: str, snapshot: Snapshot) -> None:
-    """Raises Refused (`not_ready`) where the policies are older than the route demands, or that cannot be told."""
-    unmet = unmet_demand(wanted, snapshot.policies.number)
-    if unmet is not None:
-        raise Refused(Reason.NOT_READY, unmet)
+def _demand_some_revision(request: Request, snapshot: Snapshot) -> None:
+    """Raises Refused (`not_ready`) where no policies that may decide are as new as the route demands.
 
-
-def _operation(request: Request, snapshot: Snapshot) -> Operation:
-    """The request in canonical form; a path with several readings is taken where it is a lenient service's as sent."""
+    Early: a proof of possession that comes with the request must be as good for the next attempt.
+    """
     try:
-        return canonical_operation(request)
+        demand_revision(request, snapshot.policies)
+    except Refused:
+        if snapshot.candidate is None or snapshot.candidate.rollout is None:
+            raise
+        demand_revision(request, snapshot.candidate.policies)
+
+
+def _identify(found: _Found, request: Request, operation: Operation, verifiers: Verifiers, now: float) -> None:
+    """Find out who calls. Raises Refused where the workload is, and IntrospectionNeeded."""
+    # Who is the workload?
+    found.workload = verifiers.workloads.identify(request, now)
+    svids, shown = verifiers.svids, None
+    if svids is not None:
+        shown = shown_svid(operation.headers, svids.header)
+        found.workload = found.workload if shown is None else svids.identify(shown, found.workload, now)
+    # Who is the user? A bad credential does not make the caller anonymous.
+    keys = verifiers.api_keys
+    try:
+        if svids is None or svids.header != AUTHORIZATION:
+            found.credential = operation.headers.authorization()
+            found.came = found.credential is not None
+        key = None if keys is None else shown_key(operation.headers, keys.header)
+        if keys is not None and key is not None:
+            found.came = True
+            found.token = keys.verify(_only(key, found.credential), operation.client_ip, now)
+        elif found.credential is not None:
+            found.token = _verified(found.credential, operation, found.workload, verifiers, now)
     except Refused as refusal:
-        if refusal.reason is not Reason.AMBIGUOUS_PATH or not snapshot.policies.has_lenient:
-            raise
-        operation = canonical_operation(request, lenient=True)
-        service = snapshot.policies.service(operation, request.extensions.get(SERVICE_EXTENSION))
-        if service is None or not service.lenient:
-            raise
-        return operation
+        found.fault = refusal
 
 
-def _readings(request: Request, operation: Operation, service: ServiceIndex, snapshot: Snapshot) -> list[Reading]:
-    """The readings of the path, all of which must be this service's. Raises Refused (`ambiguous_path`)."""
-    found = readings(operation.path_text)
-    if SERVICE_EXTENSION not in request.extensions and not snapshot.policies.speaks_for_all(
-        service, operation, [reading.path for reading in found]
-    ):
-        raise Refused(Reason.AMBIGUOUS_PATH, "the path is another service's, or nobody's, in one of its readings")
-    return found
+def _asked(
+    found: _Found,
+    request: Request,
+    operation: Operation,
+    ambiguous: Refused | None,
+    snapshot: Snapshot,
+    now: float,
+    is_late: Callable[[], bool],
+) -> Asked:
+    user = None if found.token is None else found.token.user
+    evaluation = Evaluation(operation, found.workload, user, now, request, snapshot.max_body, is_late)
+    caller = Caller(found.workload, user, operation.client_ip)
+    return Asked(request, operation, caller, evaluation, found.came, found.fault, ambiguous)
+
+
+def _compared_path(
+    decision: Decision,
+    refusal: Refused,
+    request: Request,
+    snapshot: Snapshot,
+    now: float,
+    is_late: Callable[[], bool],
+) -> Decision:
+    """The denial of a path that only the candidate may take, with what the candidate would say."""
+    candidate = snapshot.candidate
+    if candidate is None or not candidate.is_asked():
+        return decision
+    found = _Found()
+    try:
+        operation, ambiguous = operation_for(request, candidate.policies)
+        if _shows_proof(operation):
+            # For a request that is denied anyhow none is used up.
+            return decision
+        _identify(found, request, operation, snapshot.verifiers, now)
+    except (Refused, IntrospectionNeeded):
+        return decision
+    asked = _asked(found, request, operation, ambiguous, snapshot, now, is_late)
+    denied = Judged(snapshot.policies, None, refusal_as_rehearsed(refusal))
+    both = compare(denied, candidate.policies, candidate, asked, by_candidate=False)
+    if both.compared is None:
+        return decision
+    return replace(
+        decision,
+        workload=found.workload,
+        user=asked.caller.user,
+        token_hash=None if found.token is None else found.token.token_hash,
+        inputs=both.inputs.found,
+        absent=both.inputs.absent,
+        compared=both.compared,
+    )
+
+
+def _shows_proof(operation: Operation) -> bool:
+    credential = operation.headers.authorization()
+    return credential is not None and credential.scheme == DPOP
 
 
 def _verified(
@@ -268,14 +323,6 @@ def _only(key: str, credential: Authorization | None) -> str:
     return key
 
 
-def _unless_audited(refusal: Refused, request: Request, operation: Operation, snapshot: Snapshot) -> Verdict:
-    """What a service in audit makes of a bad credential; raises the refusal for any other."""
-    service = snapshot.policies.service(operation, request.extensions.get(SERVICE_EXTENSION))
-    if service is None or not service.audit or service.guards_users:
-        raise refusal
-    return Verdict(refusal.reason, detail=refusal.detail)
-
-
 def _body_format(operation: Operation) -> BodyFormat:
     return accepted_format(operation.headers.raw("accept"), is_grpc=operation.is_grpc)
 
@@ -285,12 +332,3 @@ def _fingerprint(workload: Workload | None) -> str | None:
     if workload is None or workload.certificate is None or workload.via is not None:
         return None
     return workload.certificate.fingerprint
-
-
-def _service(request: Request, operation: Operation, snapshot: Snapshot) -> ServiceIndex:
-    named = request.extensions.get(SERVICE_EXTENSION)
-    service = snapshot.policies.service(operation, named)
-    if service is None:
-        detail = "no service has this host and path" if named is None else "the route names a service without policy"
-        raise Refused(Reason.NO_SERVICE, detail)
-    return service

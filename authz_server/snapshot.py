@@ -17,6 +17,7 @@ from authz_server.identity.settings import IdentitySettings
 from authz_server.identity.upstream_token import UpstreamTokenSigner
 from authz_server.identity.user import UserVerifier
 from authz_server.identity.workload import WorkloadVerifier
+from authz_server.policy.candidate import Candidate
 from authz_server.policy.index import PolicyIndex
 from authz_server.request.body import DEFAULT_MAX_BYTES
 from authz_server.request.proxies import Proxies
@@ -56,6 +57,8 @@ class Snapshot(Struct, frozen=True):
     """The bytes of the largest body that rules read."""
     stale: bool = False
     """The policies are those of an earlier run, because their directory is broken."""
+    candidate: Candidate | None = None
+    """None where no other policies are asked."""
 
 
 def build_verifiers(

@@ -12,6 +12,8 @@ STATE = "state"
 WORKER = "worker"
 ISSUER = "issuer"
 TRUST_DOMAIN = "trust_domain"
+DECIDED_BY = "decided_by"
+OUTCOME = "outcome"
 
 OTHER = "(other)"
 """The label value that stands for all that find no place of their own."""
@@ -71,6 +73,15 @@ CERTIFICATE_CACHE = CacheMetrics(
     Metric("authz_certificate_cache_hits_total", "counter", (), "Certificates that had been verified before."),
     Metric("authz_certificate_cache_misses_total", "counter", (), "Certificates that had to be verified."),
 )
+CANDIDATE_DECISIONS = Metric(
+    "authz_candidate_decisions_total",
+    "counter",
+    (DECIDED_BY, OUTCOME),
+    "What a candidate changes, or changes where it decides: same, closed, opened, other; or it was skipped, or failed.",
+)
+CANDIDATE_SECONDS = Metric(
+    "authz_candidate_seconds_total", "counter", (), "Time that it took to ask other policies than those that decide."
+)
 RELOADS = Metric("authz_reloads_total", "counter", (RESULT,), "Attempts to load the policies: ok or failed.")
 POLICY_PROBLEMS = Metric("authz_policy_problems", "gauge", (), "Problems in the policy files as they are now.")
 POLICY_REVISION = Metric("authz_policy_revision_info", "info", (REVISION,), "The revision that decides.")
@@ -125,6 +136,7 @@ WORKER_METRICS = (
     *(SHED_CALLS, GIVEN_UP_CALLS, UNKNOWN_KEYS),
     *(INTROSPECTIONS, INTROSPECTION_SECONDS, INTROSPECTIONS_WAITING),
     DPOP_PROOFS,
+    *(CANDIDATE_DECISIONS, CANDIDATE_SECONDS),
     *TOKEN_CACHE,
     *CERTIFICATE_CACHE,
 )

@@ -13,8 +13,8 @@ from authz_server.documents.tree import Document, FieldPath
 from authz_server.errors import Refused
 from authz_server.identity.actor import actor_of
 from authz_server.model import Request, User
-from authz_server.pipeline import SERVICE_EXTENSION
 from authz_server.policy.compiler.expectations import Defined, default_host, defined_by
+from authz_server.policy.judging import SERVICE_EXTENSION
 from authz_server.policy.parsing import ParsedFile
 from authz_server.policy.testcases import ANONYMOUS, Case, CaseRequest, CaseUser, Expectation, Matrix, PolicyTests
 from authz_server.request.body import SENT_EXTENSION

@@ -6,11 +6,11 @@ from msgspec import Struct
 
 from authz_server.errors import Refused
 from authz_server.model import Decision
-from authz_server.pipeline import SERVICE_EXTENSION
 from authz_server.policy.callers import Caller
 from authz_server.policy.conditions import Evaluation
 from authz_server.policy.every_reading import operations_of
 from authz_server.policy.index import Candidate, ServiceIndex
+from authz_server.policy.judging import SERVICE_EXTENSION
 from authz_server.policy.operation_index import OperationIndex
 from authz_server.policy.plan import Service
 from authz_server.request.operation import Operation, canonical_operation

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
 from authz_server.errors import GrpcCode, Reason
@@ -41,6 +42,12 @@ Deny = Callable[[Reason, int], bytes]
 """The answer to so many calls that are denied unread, for a failure of ours; it is on record. Never raises."""
 
 
+class Pressure:
+    """Whether calls wait longer than they should, of which the rest of a worker is told here."""
+
+    on = False
+
+
 class Queued(Struct, frozen=True):
     """The method whose calls wait for their turn, and may not get it; those of others are answered as they come."""
 
@@ -48,6 +55,7 @@ class Queued(Struct, frozen=True):
     deny: Deny
     given_up: Callable[[], None]
     """Counts a call whose caller has given it up before its turn came."""
+    pressure: Pressure = msgspec.field(default_factory=Pressure)
 
 
 def _nothing_to_deny(reason: Reason, calls: int) -> bytes:

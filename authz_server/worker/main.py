@@ -24,7 +24,8 @@ from authz_server.model import Decision
 from authz_server.policy.collection import free_in_steps
 from authz_server.telemetry.logs import configure_logs
 from authz_server.telemetry.worker_metrics import CacheState, WorkerMetrics
-from authz_server.worker.calls import Call, Handler, Queued
+from authz_server.worker.calls import Call, Handler, Pressure, Queued
+from authz_server.worker.candidates import CandidateWatch
 from authz_server.worker.channel import Channel
 from authz_server.worker.giving_way import giving_way
 from authz_server.worker.messages import (
@@ -43,6 +44,7 @@ from authz_server.worker.messages import (
     Pong,
     Prepare,
     Prepared,
+    RolledOut,
     Start,
     ToWorker,
     UnknownKey,
@@ -51,7 +53,7 @@ from authz_server.worker.messages import (
 from authz_server.worker.peers import Peers
 from authz_server.worker.replays import CountedReplayTable, ReplayTable, ReplayTableError
 from authz_server.worker.server import CHECK, CannotListen, CheckServer
-from authz_server.worker.snapshots import Snapshots
+from authz_server.worker.snapshots import Snapshots, indexes_of
 from authz_server.worker.unknown_keys import UnknownKeys
 
 SWITCH_S = 0.0005
@@ -107,7 +109,15 @@ class _Worker:
         unknown_keys = UnknownKeys(metrics.unknown_key, lambda issuer: channel.offer(UnknownKey(issuer)))
         opaque = opaque_tokens(settings.identity, settings.hash_key)
         proofs = settings.identity.dpop
-        self._snapshots = Snapshots(settings, unknown_keys, opaque, _replays(settings, metrics))
+        pressure = Pressure()
+        self._snapshots = Snapshots(
+            settings,
+            unknown_keys,
+            opaque,
+            _replays(settings, metrics),
+            lambda revision: CandidateWatch(revision, metrics),
+            lambda: pressure.on,
+        )
         ring = RingProducer(Path(settings.ring))
         recorder = Recorder(ring, settings.slot, Redaction(settings.secrets, settings.hash_key))
 
@@ -123,7 +133,7 @@ class _Worker:
             failures_are_errors=settings.failures_are_errors,
         )
         self.server = CheckServer(
-            settings, _handler(self._service, settings), Queued(CHECK, self._service.shed, metrics.given_up)
+            settings, _handler(self._service, settings), Queued(CHECK, self._service.shed, metrics.given_up, pressure)
         )
 
     def run(self) -> int:
@@ -149,22 +159,30 @@ class _Worker:
             case Ping(number):
                 caches = self._snapshots.caches
                 self._metrics.caches_seen(_state(caches.tokens), _state(caches.certificates))
-                self._channel.send(Pong(number))
+                self._channel.send(Pong(number, self._rolled_out()))
             case Listen():
                 self._channel.send(Listening(self.server.start()))
             case Prepare(generation):
                 self._snapshots.prepare(message)
                 self._channel.send(Prepared(generation))
             case Activate(generation):
-                before: list[object] = [] if self._service.snapshot is None else [self._service.snapshot.policies]
+                before = indexes_of(self._service.snapshot)
                 self._service.snapshot = self._snapshots.activate(generation)
                 self.server.set_serving()
                 # What a snapshot holds lives long: later collections need not walk it.
                 gc.freeze()
                 self._channel.send(Activated(generation))
-                if self._service.snapshot.policies not in before:
+                now = indexes_of(self._service.snapshot)
+                left: list[object] = [index for index in before if index not in now]
+                del before
+                if left:
                     # Beside the messages: while many calls come it takes long, and signs of life must not wait.
-                    Thread(target=_let_go, args=(before,), name="let-go", daemon=True).start()
+                    Thread(target=_let_go, args=(left,), name="let-go", daemon=True).start()
+
+    def _rolled_out(self) -> RolledOut | None:
+        snapshot = self._service.snapshot
+        watch = None if snapshot is None or snapshot.candidate is None else snapshot.candidate.watch
+        return watch.rolled_out() if isinstance(watch, CandidateWatch) else None
 
 
 def _let_go(roots: list[object]) -> None:

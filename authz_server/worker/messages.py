@@ -9,6 +9,7 @@ from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
 from authz_server.policy.packing import PackedPlan
+from authz_server.policy.rollout import Rollout
 from authz_server.request.body import DEFAULT_MAX_BYTES
 from authz_server.telemetry.logs import Format, Level
 from authz_server.worker.address import Address
@@ -83,6 +84,16 @@ class SigningKeys(Struct, frozen=True):
         return "SigningKeys()"
 
 
+class PackedCandidate(Struct, frozen=True):
+    """A candidate as it is sent."""
+
+    plan: PackedPlan | None
+    """None: that of the snapshot before."""
+    sample: int
+    """The percentage of checks about which it is asked."""
+    rollout: Rollout | None = None
+
+
 class Prepare(Struct, frozen=True, tag=True):
     """Build a snapshot and keep it aside."""
 
@@ -99,6 +110,8 @@ class Prepare(Struct, frozen=True, tag=True):
     """Of upstream tokens; None where there are no such tokens."""
     stale: bool = False
     """The policies are those of an earlier run, because their directory is broken: records say so."""
+    candidate: PackedCandidate | None = None
+    """None where there is none."""
 
 
 class Activate(Struct, frozen=True, tag=True):
@@ -158,10 +171,23 @@ class Activated(Struct, frozen=True, tag=True):
     generation: int
 
 
+class RolledOut(Struct, frozen=True):
+    """What has come of a roll-out in one worker, since it has this candidate."""
+
+    revision: str
+    """The candidate's."""
+    decisions: int
+    """Those that the candidate has made."""
+    closed: int
+    """Those among them that are denials, and would not have been without the roll-out."""
+
+
 class Pong(Struct, frozen=True, tag=True):
     """The answer to the ping with this number."""
 
     number: int
+    rolled_out: RolledOut | None = None
+    """What has come of the candidate's roll-out; None without a candidate."""
 
 
 class UnknownKey(Struct, frozen=True, tag=True):

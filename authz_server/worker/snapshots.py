@@ -15,13 +15,15 @@ from authz_server.identity.keys import parse_jwks
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.signing_keys import parse_signing_keys
 from authz_server.identity.upstream_token import UpstreamTokenSigner
+from authz_server.policy.candidate import NOBODY, Candidate, Watch
 from authz_server.policy.collection import without_collection
 from authz_server.policy.conditions import ConditionRuntime
+from authz_server.policy.conditions.evaluation import never
 from authz_server.policy.index import PolicyIndex
-from authz_server.policy.packing import unpack
+from authz_server.policy.packing import PackedPlan, unpack
 from authz_server.snapshot import Caches, Snapshot, Verifiers, build_verifiers
 from authz_server.worker.giving_way import giving_way
-from authz_server.worker.messages import Prepare, SigningKeys, WorkerSettings
+from authz_server.worker.messages import PackedCandidate, Prepare, SigningKeys, WorkerSettings
 
 CERTIFICATES = Bound(
     "certificates",
@@ -56,8 +58,14 @@ class Snapshots:
         on_unknown_key: Callable[[str], None],
         opaque: OpaqueTokens | None = None,
         replays: Replays | None = None,
+        watch: Callable[[str], Watch] | None = None,
+        is_pressed: Callable[[], bool] = never,
     ) -> None:
+        """`watch` makes what is told of a candidate with this revision; `is_pressed` is whether calls have to wait."""
         self._settings = settings
+        self._watch = watch
+        self._is_pressed = is_pressed
+        self._runtime = ConditionRuntime()
         self._opaque = opaque
         self._replays = replays
         self._on_unknown_key = on_unknown_key
@@ -67,6 +75,7 @@ class Snapshots:
         )
         self._prepared: Snapshot | None = None
         self._policies: PolicyIndex | None = None
+        self._candidate: Candidate | None = None
         self._verifiers: Verifiers | None = None
         self._material: tuple[dict[str, bytes], dict[str, bytes]] = ({}, {})
         self._verified_generation = 0
@@ -78,16 +87,15 @@ class Snapshots:
         """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
         policies = self._policies
         if message.plan is not None:
-            with giving_way() as step, without_collection(freeze=True):
-                plan = unpack(message.plan, step)
-                policies = PolicyIndex(plan, ConditionRuntime(), self._settings.identity.identity_headers, step)
+            policies = self._index(message.plan)
         if policies is None:
             raise WrongGeneration(
                 f"generation {message.generation} keeps the policies of the one before, and there is none"
             )
         verifiers, signer = self._verifiers_for(message), self._signer_for(message.signing_keys)
+        candidate = None if message.candidate is None else self._candidate_of(message.candidate)
         self._prepared = Snapshot(
-            message.generation, policies, verifiers, signer, self._settings.max_body, message.stale
+            message.generation, policies, verifiers, signer, self._settings.max_body, message.stale, candidate
         )
 
     def activate(self, generation: int) -> Snapshot:
@@ -96,8 +104,23 @@ class Snapshots:
         if snapshot is None or snapshot.generation != generation:
             raise WrongGeneration(f"generation {generation} was not prepared")
         self._prepared = None
-        self._policies = snapshot.policies
+        self._policies, self._candidate = snapshot.policies, snapshot.candidate
         return snapshot
+
+    def _index(self, packed: PackedPlan) -> PolicyIndex:
+        with giving_way() as step, without_collection(freeze=True):
+            plan = unpack(packed, step)
+            return PolicyIndex(plan, self._runtime, self._settings.identity.identity_headers, step)
+
+    def _candidate_of(self, packed: PackedCandidate) -> Candidate:
+        if packed.plan is not None:
+            policies = self._index(packed.plan)
+            watch = NOBODY if self._watch is None else self._watch(policies.revision)
+        elif self._candidate is not None:
+            policies, watch = self._candidate.policies, self._candidate.watch
+        else:
+            raise WrongGeneration("the candidate of the generation before is kept, and there is none")
+        return Candidate(policies, watch, packed.sample, packed.rollout, self._is_pressed)
 
     def _verifiers_for(self, message: Prepare) -> Verifiers:
         """The verifiers of these keys and bundles; where they are those of before, so are all cached entries."""
@@ -128,3 +151,10 @@ class Snapshots:
         if settings is None:
             return None
         return UpstreamTokenSigner(settings, () if keys is None else parse_signing_keys(keys.document))
+
+
+def indexes_of(snapshot: Snapshot | None) -> list[PolicyIndex]:
+    """The policies of a snapshot, those of its candidate too."""
+    if snapshot is None:
+        return []
+    return [snapshot.policies, *([] if snapshot.candidate is None else [snapshot.candidate.policies])]

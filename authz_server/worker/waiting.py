@@ -63,7 +63,7 @@ class Waiting(Generic[_Call]):
         self._method = method
         self._calls: deque[_Call] = deque()
         self._bytes = 0
-        self._pressed = False
+        self._pressure = method.pressure
         self._shed: dict[Reason, list[_Call]] = {}
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class Waiting(Generic[_Call]):
         """See whether there is pressure, and deny the calls that have waited too long; now and then."""
         calls = self._calls
         while calls and now - calls[0].came > PRESSURE_S:
-            self._pressed = True
+            self._pressure.on = True
             oldest = calls[0]
             if oldest.deadline - now < MINIMUM_TIME_LEFT_S:
                 self._shed_oldest(Reason.DEADLINE)
@@ -88,17 +88,17 @@ class Waiting(Generic[_Call]):
                 self._shed_oldest(Reason.OVERLOADED)
             else:
                 return
-        self._pressed = False
+        self._pressure.on = False
 
     def take(self, now: float) -> _Call | None:
         """The call whose turn it is; None where no more wait."""
         calls = self._calls
         while calls:
-            call = calls.pop() if self._pressed else calls.popleft()
+            call = calls.pop() if self._pressure.on else calls.popleft()
             self._bytes -= call.size
             if call.given_up:
                 self._method.given_up()
-            elif self._pressed and call.deadline - now < MINIMUM_TIME_LEFT_S:
+            elif self._pressure.on and call.deadline - now < MINIMUM_TIME_LEFT_S:
                 self._deny_soon(call, Reason.DEADLINE)
             else:
                 return call

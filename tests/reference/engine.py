@@ -62,7 +62,8 @@ class Answer:
 class Engine:
     """Check with the policies of one world."""
 
-    def __init__(self, documents: Documents) -> None:
+    def __init__(self, documents: Documents, runtime: ConditionRuntime | None = None) -> None:
+        """Engines with one runtime share what their conditions read, as policies of one worker do."""
         self._records: list[bytes] = []
         self._service = CheckService(self._record, metadata=("tier.filter",))
         with TemporaryDirectory() as directory:
@@ -77,8 +78,17 @@ class Engine:
             verifiers = build_verifiers(
                 1, SETTINGS, keys, {}, caches(), hash_key=b"k" * 32, on_unknown_key=lambda _: None
             )
-            index = PolicyIndex(loaded.plan, ConditionRuntime(), ())
+            index = PolicyIndex(loaded.plan, runtime or ConditionRuntime(), ())
             self._service.snapshot = Snapshot(1, index, verifiers)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What it decides with."""
+        return self._service.snapshot
+
+    @snapshot.setter
+    def snapshot(self, snapshot: Snapshot) -> None:
+        self._service.snapshot = snapshot
 
     def answer(self, asked: Asked) -> Answer:
         """Decide one request."""

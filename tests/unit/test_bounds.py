@@ -10,7 +10,7 @@ from authz_server.bounds import Bound, Room
 from tools.generate_bounds_docs import PAGE, SOURCE, all_bounds, page
 
 CONTAINERS = {"deque", "Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "OrderedDict", "defaultdict", "Counter"}
-EMPTY = {"dict", "list", "set", "bytearray"}
+EMPTY = {"dict", "WeakValueDictionary", "list", "set", "bytearray"}
 LIVES_NO_LONGER_THAN_A_CALL = (
     "analysis",
     "cli",
@@ -83,6 +83,7 @@ FIXED = {
     },
     "request/headers.py": {"_NOTHING_REPEATED": "always empty"},
     "request/traits.py": {"ORDINARY": "always empty"},
+    "telemetry/worker_metrics.py": {"WorkerMetrics._compared": "the outcomes of a comparison"},
     "usage/counting.py": {
         "Counting._rules": "the rules of the policies",
         "Counting.rules": "the rules of the policies",

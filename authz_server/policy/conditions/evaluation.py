@@ -95,7 +95,7 @@ class Evaluation:
         self.known: dict[object, cel.Value | EvaluationError] | None = None
         """What programs that do not read the path have computed, or why they could not.
 
-        None where there is one reading of it alone.
+        None where nothing asks for it twice.
         """
         self._request = request
         self._max_body = max_body
@@ -110,10 +110,14 @@ class Evaluation:
         self._captures: Mapping[str, str] = {}
         """Those of the data and activations that hold captures."""
 
-    def reread(self, operation: Operation) -> "Evaluation":
-        """The same for another reading of the path; what does not depend on the path is computed once for all."""
+    def expect_again(self) -> None:
+        """What does not depend on the path will be asked for again: compute it once."""
         if self.known is None:
             self.known = {}
+
+    def reread(self, operation: Operation) -> "Evaluation":
+        """The same for another reading of the path."""
+        self.expect_again()
         other = Evaluation(operation, self.workload, self.user, self.now, self._request, self._max_body, self.is_late)
         other.known, other._first = self.known, self
         return other
@@ -171,7 +175,7 @@ class Evaluation:
 
     def data(self, needs: Needs, captures: Mapping[str, str]) -> dict[str, object]:
         """The variables that are needed and can be bound. Raises EvaluationError where a list is too long."""
-        if needs.reads_captures and captures is not self._captures:
+        if needs.reads_captures and captures is not self._captures and captures != self._captures:
             self._data = {kept: value for kept, value in self._data.items() if not kept.reads_captures}
             self._activations = {kept: value for kept, value in self._activations.items() if not kept.reads_captures}
             self._sized = {kept: fault for kept, fault in self._sized.items() if kept[1] not in _OF_A_READING}

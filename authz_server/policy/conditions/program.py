@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from weakref import WeakValueDictionary
 
 from cel_expr_python import cel
 
@@ -96,29 +97,35 @@ class Program:
 
 
 class ConditionRuntime:
-    """Loads the expressions of one snapshot; the same expression is loaded once."""
+    """Loads expressions for policies; as long as some of these hold an expression, it is loaded once for all.
+
+    So policies that are asked about the same request share what their conditions read of it.
+    """
 
     program: type[Program] = Program
     """What expressions become."""
 
     def __init__(self) -> None:
         self._environment = evaluating_environment()
-        self._needs: dict[tuple[tuple[str, ...], bool], Needs] = {}
-        self._programs: dict[str, Program] = {}
+        self._needs: WeakValueDictionary[tuple[tuple[str, ...], bool], Needs] = WeakValueDictionary()
+        self._programs: WeakValueDictionary[tuple[str, bytes], Program] = WeakValueDictionary()
 
     def load(self, expression: Expression) -> Program:
         """Make a checked expression ready. Raises RuntimeError where another version's compiler made it."""
-        program = self._programs.get(expression.source)
+        # The text alone does not say what it means to another version's compiler.
+        key = (expression.source, expression.ast)
+        program = self._programs.get(key)
         if program is None:
-            program = self._programs[expression.source] = self.program(expression, self._needs_of(expression))
+            program = self._programs[key] = self.program(expression, self._needs_of(expression))
         return program
 
     def _needs_of(self, expression: Expression) -> Needs:
         key = (expression.reads, expression.iterates)
-        if key not in self._needs:
+        needs = self._needs.get(key)
+        if needs is None:
             variables = bindings(expression.reads)
             reads_path = any(read.startswith(("request.path", "path.", "path[")) for read in expression.reads)
-            self._needs[key] = Needs(
+            needs = self._needs[key] = Needs(
                 self._environment, variables, expression.reads, iterates=expression.iterates, reads_path=reads_path
             )
-        return self._needs[key]
+        return needs

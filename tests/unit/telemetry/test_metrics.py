@@ -308,6 +308,7 @@ def test_metrics_are_exposed_as_they_are_named(control: ControlMetrics, worker: 
     worker.unknown_key("corp")
     worker.introspected("corp", "accepted", 0.004)
     worker.proof_claimed("first")
+    worker.candidate_is_there()
     control.policies_activated("one", 10.0)
     control.workers(serving=1, starting=0, failing=0)
     control.audit_collected({0: 1}, 1)

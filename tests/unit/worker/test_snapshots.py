@@ -3,6 +3,7 @@
 import gc
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -10,12 +11,16 @@ from msgspec import structs
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings, UpstreamTokens
 from authz_server.identity.signing_keys import Rotation, private_document, rotated
+from authz_server.policy.callers import Caller
+from authz_server.policy.index import PolicyIndex
 from authz_server.policy.packing import pack
 from authz_server.policy.plan import Plan
+from authz_server.policy.rollout import Rollout
+from authz_server.request.operation import canonical_operation
 from authz_server.snapshot import Snapshot
-from authz_server.worker.messages import Prepare, SigningKeys
-from authz_server.worker.snapshots import Snapshots, WrongGeneration
-from tests.builders import plan_of
+from authz_server.worker.messages import PackedCandidate, Prepare, SigningKeys
+from authz_server.worker.snapshots import Snapshots, WrongGeneration, indexes_of
+from tests.builders import plan_of, request
 from tests.unit.worker.test_server import SETTINGS
 
 NO_KEYS = b'{"keys": []}'
@@ -126,3 +131,65 @@ def test_a_revocation_costs_no_verified_token(snapshots: Snapshots, plan: Plan) 
     assert [generation for _, generation in generations] == [1, 1, 1, 1, 5]
     assert generations[1][0] is generations[2][0]
     assert len({id(verifiers) for verifiers, _ in generations}) == 4
+
+
+def packed(plan: Plan | None, **fields: Any) -> PackedCandidate:
+    """A candidate as it is sent; None keeps the one before."""
+    return PackedCandidate(None if plan is None else pack(plan), **{"sample": 100, **fields})
+
+
+def test_a_candidate_stands_beside_the_policies(snapshots: Snapshots, plan: Plan) -> None:
+    """This one, the one before with other settings, none: whatever becomes of the policies in force."""
+    other = structs.replace(plan, revision="other")
+    snapshots.prepare(Prepare(1, pack(plan), {}, {}, candidate=packed(other)))
+    first = snapshots.activate(1)
+    assert first.candidate is not None
+    assert (first.policies.revision, first.candidate.policies.revision) == (plan.revision, "other")
+    rollout = Rollout(10, "user")
+    snapshots.prepare(Prepare(2, pack(plan), {}, {}, candidate=packed(None, sample=5, rollout=rollout)))
+    second = snapshots.activate(2)
+    assert second.candidate is not None
+    assert second.candidate.policies is first.candidate.policies
+    assert second.candidate.watch is first.candidate.watch, "what it has counted goes on"
+    assert (second.candidate.sample, second.candidate.rollout) == (5, rollout)
+    assert second.policies is not first.policies
+    snapshots.prepare(Prepare(3, None, {}, {}))
+    assert snapshots.activate(3).candidate is None
+    with pytest.raises(WrongGeneration):
+        snapshots.prepare(Prepare(4, None, {}, {}, candidate=packed(None)))
+
+
+def test_policies_and_candidate_share_their_conditions(snapshots: Snapshots, plan: Plan) -> None:
+    """Their variables are made once for a request; a reload of either changes nothing about that."""
+    other = structs.replace(plan, revision="other")
+    snapshots.prepare(Prepare(1, pack(plan), {}, {}, candidate=packed(other)))
+    first = snapshots.activate(1)
+    snapshots.prepare(Prepare(2, pack(structs.replace(plan, revision="next")), {}, {}, candidate=packed(None)))
+    second = snapshots.activate(2)
+    assert first.candidate is not None
+    assert second.candidate is not None
+    indexes = [first.policies, second.policies, first.candidate.policies, second.candidate.policies]
+    assert len({id(condition_of(index)) for index in indexes}) == 1
+    condition = weakref.ref(condition_of(indexes[0]))
+    snapshots.prepare(Prepare(3, pack(structs.replace(plan, services=())), {}, {}))
+    snapshots.activate(3)
+    del first, second, indexes
+    gc.collect()
+    assert condition() is None, "what no policies hold is not kept"
+
+
+def condition_of(index: PolicyIndex) -> object:
+    """The condition of its only rule."""
+    operation = canonical_operation(request())
+    [rule] = index.named("orders").fitting(index.named("orders").allow, operation, Caller(None, None, None))
+    assert rule.rule.condition is not None
+    return rule.rule.condition
+
+
+def test_what_was_left_is_told(snapshots: Snapshots, plan: Plan) -> None:
+    """All policies of a snapshot, to be let go one after the other."""
+    assert indexes_of(None) == []
+    snapshots.prepare(Prepare(1, pack(plan), {}, {}, candidate=packed(plan)))
+    active = snapshots.activate(1)
+    assert active.candidate is not None
+    assert indexes_of(active) == [active.policies, active.candidate.policies]

@@ -1,0 +1,420 @@
+"""A candidate beside the policies in force: what it says is known, and what is decided is as without it."""
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from authz_server.errors import Reason
+from authz_server.identity.settings import UpstreamTokens
+from authz_server.identity.signing_keys import Rotation, parse_signing_keys, private_document, rotated
+from authz_server.identity.spiffe import parse_spiffe_id
+from authz_server.identity.upstream_token import UpstreamTokenSigner
+from authz_server.model import Compared, Comparison, Decision, User, Workload
+from authz_server.pipeline import check
+from authz_server.policy.callers import Caller
+from authz_server.policy.candidate import Candidate
+from authz_server.policy.conditions import ConditionRuntime
+from authz_server.policy.index import PolicyIndex
+from authz_server.policy.rollout import By, Rollout
+from authz_server.snapshot import Snapshot
+from tests.builders import PRINCIPALS_ARE_BELIEVED, plan_of, request, snapshot_of
+from tests.unit.identity.proofs import bound_to, proof_key
+from tests.unit.identity.tokens import NOW, SigningKey
+from tests.unit.test_dpop import CLIENT, World
+
+WEB = "spiffe://shop.example/ns/front/sa/web"
+SERVICE = "{kind: service, name: orders, hosts: [orders.shop.example], rules: [%s]%s}"
+OPEN = "{id: open, effect: allow, from: anyone%s}"
+SHUT = "{id: shut, effect: deny%s}"
+NOTHING = "{id: nobody, effect: allow, from: anyone, to: [{paths: [/never]}]}"
+
+
+class Told:
+    """What the watch of a candidate is told."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[tuple[Comparison, bool]] = []
+        self.errors: list[Exception] = []
+
+    def compared(self, outcome: Comparison, seconds: float, *, by_candidate: bool) -> None:
+        """One request about which both were asked."""
+        assert seconds >= 0
+        self.outcomes.append((outcome, by_candidate))
+
+    def failed(self, error: Exception) -> None:
+        """A defect."""
+        self.errors.append(error)
+
+
+class Scene:
+    """Policies in force and a candidate, each the text of a service."""
+
+    def __init__(self, directory: Path, enforced: str, candidate: str, **fields: Any) -> None:
+        runtime = ConditionRuntime()
+        self.told = Told()
+        self.revisions = []
+        self.indexes = []
+        for name, text in (("enforced", enforced), ("candidate", candidate)):
+            plan = plan_of(directory / name, orders=text)
+            self.revisions.append(plan.revision)
+            self.indexes.append(PolicyIndex(plan, runtime, ()))
+            alone = snapshot_of(plan, PRINCIPALS_ARE_BELIEVED)
+        self.candidate = Candidate(self.indexes[1], self.told, **fields)
+        self.snapshot: Snapshot = structs.replace(alone, policies=self.indexes[0], candidate=self.candidate)
+
+    def decide(self, *args: Any, is_late: Callable[[], bool] = lambda: False, **fields: Any) -> Decision:
+        """The decision about one request."""
+        return check(request(*args, **fields), self.snapshot, NOW, is_late)
+
+    def alone(self, *args: Any, **fields: Any) -> Decision:
+        """The decision without a candidate."""
+        return check(request(*args, **fields), structs.replace(self.snapshot, candidate=None), NOW)
+
+
+def service(*rules: str, more: str = "") -> str:
+    """A service with these rules."""
+    return SERVICE % (", ".join(rules), more)
+
+
+def same(decision: Decision, other: Decision) -> bool:
+    """Whether two decisions are the same but for their ids and for what is said of a candidate."""
+    changes: dict[str, Any] = {"id": "", "compared": None, "inputs": {}, "absent": ()}
+    return structs.replace(decision, **changes) == structs.replace(other, **changes)
+
+
+OUTCOMES: list[tuple[str, str, Comparison, Reason, str | None]] = [
+    (service(OPEN % ""), service(OPEN % ""), "same", Reason.ALLOWED, "orders/open"),
+    (service(OPEN % ""), service(NOTHING), "closed", Reason.NO_RULE_ALLOWS, None),
+    (service(OPEN % ""), service(OPEN % "", SHUT % ""), "closed", Reason.DENIED_BY_RULE, "orders/shut"),
+    (service(NOTHING), service(OPEN % ""), "opened", Reason.ALLOWED, "orders/open"),
+    (service(OPEN % ""), service("{id: other, effect: allow, from: anyone}"), "other", Reason.ALLOWED, "orders/other"),
+    (service(NOTHING), service(SHUT % "", NOTHING), "other", Reason.DENIED_BY_RULE, "orders/shut"),
+    (
+        service(OPEN % ""),
+        service(OPEN % "", "{id: soon, effect: deny, mode: audit}"),
+        "other",
+        Reason.DENIED_BY_RULE,
+        "orders/soon",
+    ),
+    (service(OPEN % ""), service(NOTHING, more=", mode: audit"), "other", Reason.NO_RULE_ALLOWS, None),
+]
+
+
+@pytest.mark.parametrize(("enforced", "candidate", "outcome", "reason", "rule"), OUTCOMES)
+def test_what_a_candidate_says_is_compared_and_changes_nothing(
+    tmp_path: Path, enforced: str, candidate: str, outcome: Comparison, reason: Reason, rule: str | None
+) -> None:
+    """Decision, reason, rule and audit: where one of them differs, the decision says what the candidate says."""
+    scene = Scene(tmp_path, enforced, candidate)
+    decision = scene.decide()
+    assert same(decision, scene.alone())
+    assert decision.revision == scene.revisions[0]
+    assert decision.policies is None
+    assert scene.told.outcomes == [(outcome, False)]
+    if outcome == "same":
+        assert decision.compared is None
+    else:
+        allowed = outcome == "opened" or (outcome == "other" and decision.allowed)
+        would_deny = allowed and reason is not Reason.ALLOWED
+        assert decision.compared == Compared(scene.revisions[1], allowed, reason, rule, would_deny)
+
+
+def test_a_defect_that_a_candidate_meets_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is raised is counted, and the decision is as without it; also where the candidate was to decide."""
+    for rollout in (None, Rollout(100, "workload")):
+        scene = Scene(tmp_path, service(OPEN % ""), service(NOTHING), rollout=rollout)
+        for error in (RuntimeError(), RecursionError(), MemoryError()):
+
+            def broken(*_: object, error: Exception = error) -> None:
+                raise error
+
+            monkeypatch.setattr(scene.indexes[1], "service", broken)
+            decision = scene.decide(workload=WEB)
+            assert same(decision, scene.alone(workload=WEB))
+            assert decision.allowed
+            assert decision.compared is None
+            assert scene.told.errors[-1] is error
+        assert scene.told.outcomes == []
+
+
+def test_a_watch_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a counter of ours that cannot count."""
+    scene = Scene(tmp_path, service(OPEN % ""), service(NOTHING))
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(scene.told, "compared", broken)
+    assert scene.decide().allowed
+    assert len(scene.told.errors) == 1
+
+
+@pytest.mark.parametrize("condition", ['request.query["a"][0] == "b"', 'request.path.matches("(a|aa)+$")'])
+def test_a_condition_of_a_candidate_that_fails_or_is_slow_changes_nothing(tmp_path: Path, condition: str) -> None:
+    """What cannot be evaluated is the candidate's denial; what there is no time for is not said at all."""
+    candidate = service(f"{{id: blocks, effect: deny, when: '{condition}'}}", OPEN % "")
+    scene = Scene(tmp_path, service(OPEN % ""), candidate)
+    assert same(scene.decide(path="/a?a=%ff"), scene.alone(path="/a?a=%ff"))
+    late = iter([False, True])
+    # It is late only once the candidate's condition is to be evaluated by the engine.
+    slow = Scene(tmp_path, service(OPEN % ""), candidate)
+    decision = slow.decide(path="/a?x=1", is_late=lambda: next(late))
+    assert decision.allowed
+    assert decision.compared is None
+    assert slow.told.outcomes == [("skipped", False)]
+
+
+def test_a_candidate_is_not_asked_where_there_is_no_time_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the check is late, or other calls have to wait."""
+    pressed = [False]
+    scene = Scene(tmp_path, service(OPEN % ""), service(NOTHING), is_pressed=lambda: pressed[0])
+
+    def asked(*_: object) -> None:
+        pytest.fail("it was asked")
+
+    monkeypatch.setattr(scene.indexes[1], "service", asked)
+    assert scene.decide(is_late=lambda: True).compared is None
+    pressed[0] = True
+    assert scene.decide().compared is None
+    assert scene.told.outcomes == [("skipped", False)] * 2
+
+
+def test_a_sample_of_the_checks_is_judged(tmp_path: Path) -> None:
+    """About the percentage that is asked for, chosen at random; those that are not chosen are not counted."""
+    scene = Scene(tmp_path, service(OPEN % ""), service(NOTHING), sample=20)
+    decisions = [scene.decide() for _ in range(2000)]
+    judged = [decision for decision in decisions if decision.compared is not None]
+    assert 250 < len(judged) < 560
+    assert len(scene.told.outcomes) == len(judged)
+
+
+def test_what_both_have_read_is_recorded_where_they_differ(tmp_path: Path) -> None:
+    """So that both can be explained; where they say the same, only what decided is recorded."""
+    enforced = service('{id: open, effect: allow, from: anyone, when: \'request.headers["x-a"] != ""\'}')
+    candidate = service('{id: open, effect: allow, from: anyone, when: \'request.headers["x-b"] == "b"\'}')
+    scene = Scene(tmp_path, enforced, candidate)
+    agreed = scene.decide(headers={"x-a": "a", "x-b": "b"})
+    assert agreed.compared is None
+    assert agreed.inputs == {"request.headers[x-a]": "a"}
+    differs = scene.decide(headers={"x-a": "a"})
+    assert differs.compared is not None
+    assert (differs.inputs, differs.absent) == ({"request.headers[x-a]": "a"}, ("request.headers[x-b]",))
+
+
+def test_a_body_that_only_the_candidate_reads_is_recorded_only_where_they_differ(tmp_path: Path) -> None:
+    """The rules in force name it as well, and did not need it: their record is as without a candidate."""
+    reads = "{id: small, effect: allow, from: anyone, to: [{paths: [%s]}], when: 'body.amount < 10'}"
+    text = "{id: a, effect: allow, from: anyone, to: [{paths: [/a]}]}"
+    enforced = service(text, reads % "/b", more=", body: json")
+    scene = Scene(tmp_path, enforced, service(reads % "/a", NOTHING, more=", body: json"))
+
+    def decide(scene: Scene, body: bytes) -> Decision:
+        headers = {"content-type": "application/json", "content-length": str(len(body))}
+        asked = structs.replace(request("POST", "/a", headers=headers), body=body, body_size=len(body))
+        return check(asked, scene.snapshot, NOW)
+
+    assert decide(scene, b'{"amount": 11}').inputs == {"body.amount": 11}
+    agreeing = Scene(tmp_path / "2", enforced, service(reads.replace("small", "a") % "/a", more=", body: json"))
+    agreed = decide(agreeing, b'{"amount": 9}')
+    assert agreed.allowed
+    assert agreed.compared is None
+    assert agreed.inputs == {}
+
+
+def test_a_path_with_several_readings_is_each_policies_own_affair(tmp_path: Path) -> None:
+    """Lenient in force and strict in the candidate, or the other way round."""
+    lenient = service("{id: open, effect: allow, from: anyone, to: [{paths: ['/**']}]}", more=", paths: lenient")
+    strict = service("{id: open, effect: allow, from: anyone, to: [{paths: ['/**']}]}")
+    path = "/a%2fb"
+    opened = Scene(tmp_path / "1", strict, lenient)
+    decision = opened.decide(path=path, workload=WEB)
+    assert decision.reason is Reason.AMBIGUOUS_PATH
+    assert decision.compared == Compared(opened.revisions[1], True, Reason.ALLOWED, "orders/open", False)
+    assert decision.workload is not None, "so that it can be told whom it would be opened for"
+    assert opened.told.outcomes == [("opened", False)]
+    closed = Scene(tmp_path / "2", lenient, strict)
+    decision = closed.decide(path=path)
+    assert decision.allowed
+    assert decision.compared == Compared(closed.revisions[1], False, Reason.AMBIGUOUS_PATH, None, False)
+    both = Scene(tmp_path / "3", lenient, lenient)
+    assert both.decide(path=path).compared is None
+    assert both.told.outcomes == [("same", False)]
+    refused = Scene(tmp_path / "4", strict, strict)
+    assert same(refused.decide(path=path), refused.alone(path=path))
+    assert refused.told.outcomes == []
+
+
+def test_refusals_before_the_policies_are_the_same_under_both(tmp_path: Path) -> None:
+    """Nobody is asked about what is malformed, nor about a workload that is refused."""
+    scene = Scene(tmp_path, service(OPEN % ""), service(NOTHING))
+    refused: list[dict[str, Any]] = [{"method": "get"}, {"path": "/a#b"}, {"workload": "spiffe://other.example/x"}]
+    for fields in refused:
+        decision = scene.decide(**fields)
+        assert same(decision, scene.alone(**fields))
+        assert decision.compared is None
+    assert scene.told.outcomes == []
+
+
+def test_a_bad_credential_is_refused_by_both_unless_one_is_in_audit(tmp_path: Path) -> None:
+    """A service in audit lets it go on, unless a guardrail asks who the user is."""
+    bad: dict[str, Any] = {"headers": {"authorization": "Bearer nonsense"}}
+    strict, audit = service(OPEN % ""), service(OPEN % "", more=", mode: audit")
+    alike = Scene(tmp_path / "1", strict, strict)
+    assert alike.decide(**bad).reason is Reason.TOKEN_INVALID
+    assert alike.told.outcomes == [("same", False)]
+    opened = Scene(tmp_path / "2", strict, audit)
+    decision = opened.decide(**bad)
+    assert not decision.allowed
+    assert decision.service is None
+    assert decision.compared == Compared(opened.revisions[1], True, Reason.TOKEN_INVALID, None, True)
+    closed = Scene(tmp_path / "3", audit, strict)
+    decision = closed.decide(**bad)
+    assert decision.allowed
+    assert decision.compared == Compared(closed.revisions[1], False, Reason.TOKEN_INVALID, None, False)
+
+
+def test_headers_that_a_candidate_protects_are_refused_by_it_alone(tmp_path: Path) -> None:
+    """A variant of a header that only its rules set."""
+    sets = "{id: open, effect: allow, from: anyone, answer: {set_headers: {x-user: \"'ann'\"}}}"
+    scene = Scene(tmp_path, service(OPEN % ""), service(sets))
+    decision = scene.decide(headers={"x_user": "root"})
+    assert decision.allowed
+    assert decision.answer == scene.alone().answer
+    assert decision.compared == Compared(scene.revisions[1], False, Reason.HEADER_CONFLICT, None, False)
+
+
+def test_a_route_may_demand_what_only_one_of_them_is(tmp_path: Path) -> None:
+    """The candidate says what it would say; whoever decides must be as new as demanded."""
+
+    def numbered(number: int) -> Scene:
+        scene = Scene(tmp_path / str(number), service(OPEN % ""), service(OPEN % ""))
+        for index, own in zip(scene.indexes, (3, number), strict=True):
+            index.number = own
+        return scene
+
+    demand: dict[str, Any] = {"extensions": {"min_revision": "3"}}
+    older = numbered(2)
+    decision = older.decide(**demand)
+    assert decision.allowed
+    assert decision.compared == Compared(older.revisions[1], False, Reason.NOT_READY, None, False)
+    everybody = Rollout(100, "workload")
+    for number, reason in ((2, Reason.NOT_READY), (3, Reason.ALLOWED)):
+        scene = numbered(number)
+        scene.snapshot = structs.replace(scene.snapshot, candidate=structs.replace(scene.candidate, rollout=everybody))
+        assert scene.decide(workload=WEB, **demand).reason is reason
+    scene.snapshot.policies.number = 2
+    assert scene.decide(workload=WEB, **demand).reason is Reason.ALLOWED
+    assert scene.decide(**demand).reason is Reason.NOT_READY
+    assert numbered(3).decide(extensions={"min_revision": "4"}).compared is None
+
+
+def test_no_proof_is_used_and_no_issuer_asked_for_the_sake_of_a_candidate(tmp_path: Path) -> None:
+    """What is refused under the policies in force uses up nothing; what is decided, uses its proof once."""
+    lenient = service("{id: users, effect: allow, from: [{users: any}]}", more=", paths: lenient")
+    issuer_key = SigningKey(proof_key().private_key, "ES256", "k1")
+    world = World(plan_of(tmp_path / "world", orders=lenient), issuer_key)
+    candidate = Scene(tmp_path, lenient, service(NOTHING)).candidate
+    strict = Scene(tmp_path / "strict", service(OPEN % ""), lenient)
+    world.snapshot = structs.replace(world.snapshot, policies=strict.indexes[0], candidate=strict.candidate)
+    good = issuer_key.token(cnf=bound_to(CLIENT))
+    path = "/a%2fb"
+    for decision in (world.decide(good, path=path), world.decide("opaque", scheme="Bearer", path=path)):
+        assert decision.reason is Reason.AMBIGUOUS_PATH
+        assert decision.compared is None
+    assert world.memory.used == set()
+    world.snapshot = structs.replace(world.snapshot, candidate=candidate)
+    decision = world.decide(good)
+    assert decision.allowed
+    assert decision.compared is not None
+    assert decision.compared.reason is Reason.NO_RULE_ALLOWS
+    assert len(world.memory.used) == 1
+
+
+def workloads(number: int) -> list[str]:
+    """So many callers."""
+    return [f"spiffe://shop.example/ns/a/sa/{name}" for name in range(number)]
+
+
+def test_the_candidate_decides_for_a_stable_share_of_the_callers(tmp_path: Path) -> None:
+    """Whoever is in is in at every higher percentage, whatever the revision; nobody without the identity."""
+    scene = Scene(tmp_path, service(NOTHING), service(OPEN % ""))
+    other = Scene(tmp_path / "other", service(NOTHING), service(OPEN % "", SHUT % ", to: [{paths: [/x]}]"))
+    before: set[str] = set()
+    for percent in (1, 10, 50, 100):
+        shares = []
+        for each in (scene, other):
+            rollout = structs.replace(each.candidate, rollout=Rollout(percent, "workload"))
+            each.snapshot = structs.replace(each.snapshot, candidate=rollout)
+            decisions = {caller: each.decide(workload=caller) for caller in workloads(1000)}
+            shares.append({caller for caller, decision in decisions.items() if decision.policies == "candidate"})
+            assert shares[-1] == {caller for caller, decision in decisions.items() if decision.allowed}
+            assert each.decide().policies is None
+        assert shares[0] == shares[1]
+        assert before <= shares[0]
+        assert abs(len(shares[0]) - percent * 10) <= 45
+        before = shares[0]
+    assert len(before) == 1000
+
+
+@pytest.mark.parametrize(
+    ("by", "inside"), [("workload", [20, 24, 34]), ("user", [20, 34]), ("client_ip", [1, 18, 22, 26])]
+)
+def test_the_share_is_the_same_in_every_process(by: By, inside: list[int]) -> None:
+    """These callers are in the share of every server and every version: a change here would change who is."""
+    callers = [
+        Caller(
+            Workload(parse_spiffe_id(f"spiffe://shop.example/ns/a/sa/{number}"), None),
+            User("corp", f"u{number}"),
+            ip_address(f"10.0.0.{number}"),
+        )
+        for number in range(40)
+    ]
+    rollout = Rollout(10, by)
+    assert [number for number, caller in enumerate(callers) if rollout.includes(caller)] == inside
+    assert not Rollout(100, by).includes(Caller(None, None, None))
+
+
+def test_where_the_candidate_decides_everything_is_its_own(tmp_path: Path) -> None:
+    """Revision, rule, answer, record class and the token for the upstream; what was in force is compared."""
+    adds = "{id: new, effect: allow, from: anyone, record: best_effort, answer: {set_headers: {x-new: \"'1'\"}}}"
+    scene = Scene(tmp_path, service(OPEN % ""), service(adds), rollout=Rollout(100, "workload"))
+    settings = UpstreamTokens("x-token", "us", 60)
+    keys = parse_signing_keys(private_document(rotated((), NOW, Rotation(3600.0, 60.0))))
+    signer = UpstreamTokenSigner(settings, keys)
+    scene.snapshot = structs.replace(scene.snapshot, upstream_tokens=signer, stale=True)
+    decision = scene.decide(workload=WEB)
+    assert (decision.revision, decision.rule, decision.policies) == (scene.revisions[1], "orders/new", "candidate")
+    assert [change.name for change in decision.answer.set_headers] == ["x-new"]
+    assert decision.record_class == "best_effort"
+    assert decision.upstream_token is not None
+    assert not decision.stale, "it is the policies in force that are"
+    assert decision.compared == Compared(scene.revisions[0], True, Reason.ALLOWED, "orders/open", False)
+    assert scene.told.outcomes == [("other", True)]
+    outside = scene.decide()
+    assert (outside.revision, outside.policies, outside.stale) == (scene.revisions[0], None, True)
+
+
+def test_a_denial_of_the_candidate_that_could_not_be_compared_counts_against_it(tmp_path: Path) -> None:
+    """Else a candidate whose conditions take all the time would never be taken back."""
+    scene = Scene(tmp_path, service(OPEN % ""), service(NOTHING), rollout=Rollout(100, "workload"))
+    assert not scene.decide(workload=WEB, is_late=lambda: True).allowed
+    assert scene.told.outcomes == [("closed", True)]
+    allows = Scene(tmp_path / "2", service(OPEN % ""), service(OPEN % ""), rollout=Rollout(100, "workload"))
+    assert allows.decide(workload=WEB, is_late=lambda: True).allowed
+    assert allows.told.outcomes == [("skipped", True)]
+
+
+def test_a_path_that_is_refused_in_force_is_refused_in_the_share_too(tmp_path: Path) -> None:
+    """The candidate is compared: who calls is found out after the path, and must not be for its sake."""
+    lenient = service(OPEN % "", more=", paths: lenient")
+    scene = Scene(tmp_path, service(OPEN % ""), lenient, rollout=Rollout(100, "workload"))
+    decision = scene.decide(path="/a%2fb", workload=WEB)
+    assert (decision.reason, decision.policies) == (Reason.AMBIGUOUS_PATH, None)
+    assert decision.compared is not None
+    assert decision.compared.allowed
