@@ -23,6 +23,7 @@ from authz_server.cli import (
     revisions,
     serve,
     test,
+    usage,
     validate,
 )
 
@@ -48,6 +49,7 @@ app.command("revisions")(revisions.revisions)
 app.command("rollback")(revisions.rollback)
 app.command("replay")(replay.replay)
 app.command("learn")(learn.learn)
+app.command("usage")(usage.usage)
 app.command("doctor")(doctor.doctor)
 app.add_typer(policy.app, name="policy")
 app.add_typer(candidate.app, name="candidate")

@@ -1,5 +1,6 @@
 """What is counted of one rule."""
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -128,3 +129,8 @@ class Counted(Struct):
 
 def _place(use: Use) -> tuple[int | None, int | None]:
     return use.operation_item, use.template
+
+
+def last_of(seen: Iterable[Seen]) -> float | None:
+    """When any of these was last; None where none ever was."""
+    return max((each.last for each in seen if each.count), default=None)

@@ -12,7 +12,7 @@ from authz_server.bounds import MIB, Bound
 from authz_server.model import RuleItems
 from authz_server.policy.plan import Plan, Rule
 from authz_server.usage.content import contents_of
-from authz_server.usage.counted import Counted, Seen, Use
+from authz_server.usage.counted import Counted, Use
 from authz_server.usage.routes import Routes
 from authz_server.usage.state import REVISIONS, USES, Gap, State
 
@@ -92,6 +92,12 @@ class Counting:
         waiting, self._waiting = self._waiting, []
         for record in waiting:
             self._place(record, last_try=True)
+
+    def interrupt(self) -> None:
+        """Other policies have come into force, and nobody knows which."""
+        self.state.keep_before({(rule.id, rule.content): rule for rule in self.state.rules.values()})
+        self.state.rules = {}
+        self._rules = {}
 
     def forget(self, before: float) -> None:
         """Forget what was not used since then."""
@@ -179,8 +185,3 @@ def _items(record: _Record, rule: Rule) -> RuleItems | None:
     if (callers or 1) > 1 or (operations or 1) > 1:
         return None
     return None if callers is None else 0, None if operations is None else 0
-
-
-def last_of(seen: Iterable[Seen]) -> float | None:
-    """When any of these was last; None where none ever was."""
-    return max((each.last for each in seen if each.count), default=None)

@@ -1,0 +1,114 @@
+"""`authz usage`: what is used of the policies, and what nobody has used for long."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, print_problems
+
+if TYPE_CHECKING:
+    from authz_server.control.settings import Settings
+    from authz_server.policy.plan import Plan
+    from authz_server.usage.state import State
+
+USED, UNUSED, USAGE = 0, 1, 2
+
+
+def usage(
+    audit: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[AUDIT]...",
+            help="Audit files, compressed (gzip) or not, `-` is standard input; without any, what the server counted.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    days: Annotated[int, typer.Option(min=1, max=1000, help="What was not used for so long is told.")] = 30,
+    policies: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The policies; without it, those of the configuration.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Say what nobody has used of the policies, and what was used of wide grants.
+
+    A server counts what is used; audit files tell the same of their time, also of several replicas together. Of a rule
+    that has not been in force for long enough, and of what is not on record, nothing is claimed. A deny rule that
+    never denied is no reason to remove it. Exit codes: 0 every grant is used, or too young, 1 some are unused, 2 wrong
+    usage, errors in policies, or nothing to look at.
+
+    \b
+    Examples:
+      authz usage --config authz.yaml
+      authz usage --days 60 audit/decisions*.jsonl*
+      authz usage --json | jq -r '.unused[] | select(.effect == "allow") | .rule'
+    """
+    # The engine takes a moment to import, which other commands need not wait for.
+    from authz_server.cli.used import as_json as in_json
+    from authz_server.cli.used import in_words
+    from authz_server.usage.findings import findings_of
+
+    settings, _ = load_with_file_or_exit(config)
+    directory = policies or settings.policies.directory
+    plan = _plan(directory)
+    if audit:
+        state, now, not_kept = _recorded(audit, directory, plan, settings)
+    else:
+        state, now, not_kept = _kept(settings, days), time.time(), ()
+    found = findings_of(state, plan, now, days)
+    typer.echo(in_json(found, state, not_kept) if as_json else in_words(found, state, not_kept, days))
+    raise typer.Exit(UNUSED if found.unused_grants else USED)
+
+
+def _plan(directory: Path) -> "Plan":
+    from authz_server.policy.loader import load_policies
+
+    loaded = load_policies(directory)
+    if loaded.plan is None:
+        print_problems(loaded.problems)
+        raise typer.Exit(USAGE)
+    return loaded.plan
+
+
+def _kept(settings: "Settings", days: int) -> "State":
+    """What the server of this configuration has counted."""
+    from authz_server.control.checked_file import NothingKept
+    from authz_server.control.usage import usage_file
+    from authz_server.usage.found import DAY_S
+
+    kept_days = settings.usage.keep / DAY_S
+    if days > kept_days:
+        raise typer.BadParameter(f"uses are kept for {kept_days:g} days (usage.keep)", param_hint="--days")
+    file = usage_file(settings)
+    try:
+        return file.read()[0]
+    except NothingKept as error:
+        typer.echo(f"authz: {file.path}: {error}; a server writes it, or name audit files", err=True)
+        raise typer.Exit(USAGE) from None
+
+
+def _recorded(
+    audit: list[Path], directory: Path, plan: "Plan", settings: "Settings"
+) -> tuple["State", float, tuple[str, ...]]:
+    """What audit files tell, up to when, and which of the revisions in them are not kept."""
+    from authz_server.control.revisions import revisions_of
+    from authz_server.pruning.recorded import RecordedUsage, in_order, plans_of
+    from authz_server.replay.files import STDIN, lines_of
+
+    for path in audit:
+        if path != STDIN and not path.is_file():
+            raise typer.BadParameter(f"{path} is no file", param_hint="AUDIT")
+    recorded = RecordedUsage(plans_of(directory, plan, revisions_of(settings)))
+    try:
+        for path in in_order(audit):
+            recorded.take(lines_of(path, lambda _: None))
+    except (OSError, EOFError) as error:
+        raise typer.BadParameter(f"it cannot be read: {error}", param_hint="AUDIT") from None
+    state = recorded.state
+    if state is None or not state.decisions:
+        typer.echo("authz: there is no record of a decision: are these audit files?", err=True)
+        raise typer.Exit(USAGE)
+    return state, state.last, tuple(recorded.not_kept)

@@ -1,0 +1,1 @@
+"""What policies could do without, by what is on record of their use."""
