@@ -33,7 +33,7 @@ def usage(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
-    """Say what nobody has used of the policies, and what was used of wide grants.
+    """Say what nobody has used of the policies.
 
     A server counts what is used; audit files tell the same of their time, also of several replicas together. Of a rule
     that has not been in force for long enough, and of what is not on record, nothing is claimed. A deny rule that
