@@ -17,7 +17,8 @@ from authz_server.cli.account import NEAREST, Account, account_of
 from authz_server.cli.configuration import print_problems
 from authz_server.cli.explained import explained
 from authz_server.control.api_keys import parse_api_keys
-from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
+from authz_server.control.fetching import FetchFailed
+from authz_server.control.key_source import DiscoverySource, UrlSource
 from authz_server.control.keys import NO_KEYS
 from authz_server.control.policies import known_names
 from authz_server.control.revocations import parse_revocations

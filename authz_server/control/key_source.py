@@ -1,16 +1,13 @@
 """Fetches the keys of an issuer over HTTP, within bounds of time and size."""
 
 import asyncio
-import os
-import ssl
-from collections.abc import Iterator
-from socket import gaierror
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx2
 
 from authz_server.bounds import Bound
+from authz_server.control.fetching import FetchFailed, in_words
 from authz_server.control.settings.places import check_url, is_loopback_host
 from authz_server.documents.invalid import InvalidValue
 from authz_server.identity.keys import MAX_DOCUMENT_BYTES
@@ -27,10 +24,6 @@ DOCUMENTS = Bound(
     full="What is larger is refused, and the keys of before stay.",
 )
 _DISCOVERY_PATH = "/.well-known/openid-configuration"
-
-
-class FetchFailed(Exception):
-    """The keys cannot be had; says from which host and why, and nothing else that the other side sent."""
 
 
 class KeySource(Protocol):
@@ -100,7 +93,7 @@ async def _get(url: str) -> bytes:
     except (TimeoutError, httpx2.TimeoutException):
         raise FetchFailed(f"{place.netloc}: no whole answer within {FETCH_S:g} s") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-        raise FetchFailed(f"{place.netloc}: {_words(error)}") from None
+        raise FetchFailed(f"{place.netloc}: {in_words(error)}") from None
 
 
 async def _body(response: httpx2.Response) -> bytes:
@@ -114,37 +107,3 @@ async def _body(response: httpx2.Response) -> bytes:
         if len(body) > MAX_DOCUMENT_BYTES:
             raise FetchFailed(f"the answer is larger than {MAX_DOCUMENT_BYTES} bytes")
     return bytes(body)
-
-
-def _words(error: BaseException) -> str:
-    """Why a request failed, for people; libraries put the reason that says most below others."""
-    for cause in _causes(error):
-        if isinstance(cause, gaierror):
-            return "the name is not found"
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its TLS certificate is not trusted: {cause.verify_message}"
-        if isinstance(cause, ssl.SSLError):
-            return "no TLS connection can be made"
-        if isinstance(cause, OSError) and cause.strerror and cause.errno is not None:
-            return (
-                "the connection is refused" if isinstance(cause, ConnectionRefusedError) else os.strerror(cause.errno)
-            )
-    if isinstance(error, httpx2.ProxyError):
-        return "the proxy does not connect"
-    if isinstance(error, httpx2.ConnectError):
-        return "no connection can be made"
-    if isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError):
-        return "the connection ended before the whole answer, or what came is not HTTP"
-    return "the request failed"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    causes = [error]
-    while causes:
-        cause = causes.pop(0)
-        yield cause
-        if isinstance(cause, BaseExceptionGroup):
-            causes += cause.exceptions
-        below = cause.__cause__ or cause.__context__
-        if below is not None:
-            causes.append(below)

@@ -13,7 +13,8 @@ import httpx2
 import pytest
 
 from authz_server.control import key_source
-from authz_server.control.key_source import DiscoverySource, FetchFailed, UrlSource
+from authz_server.control.fetching import FetchFailed, in_words
+from authz_server.control.key_source import DiscoverySource, UrlSource
 from authz_server.dev.ca import create_ca
 from authz_server.identity.keys import MAX_DOCUMENT_BYTES
 from tests.unit.control.issuer_server import Answer, IssuerServer, answer, issuer_server
@@ -125,7 +126,7 @@ def test_a_failure_is_told_in_words(cause: Exception, words: str) -> None:
     error = httpx2.ConnectError("All connection attempts failed")
     error.__cause__ = OSError("All connection attempts failed")
     error.__cause__.__cause__ = cause
-    assert key_source._words(error) == words
+    assert in_words(error) == words
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/realms/shop"])

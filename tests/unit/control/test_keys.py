@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from authz_server.control.fetching import FetchFailed
 from authz_server.control.key_schedule import KeySchedule
-from authz_server.control.key_source import FetchFailed, UrlSource
+from authz_server.control.key_source import UrlSource
 from authz_server.control.keys import NO_KEYS, Fetched
 from tests.unit.control.issuer_server import IssuerServer, answer, issuer_server
 

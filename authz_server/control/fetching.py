@@ -1,0 +1,46 @@
+"""What can go wrong with fetching over HTTP, for people."""
+
+import os
+import ssl
+from collections.abc import Iterator
+from socket import gaierror
+
+import httpx2
+
+
+class FetchFailed(Exception):
+    """It cannot be had; says from which host and why, and nothing else that the other side sent."""
+
+
+def in_words(error: BaseException) -> str:
+    """Why a request failed, for people; libraries put the reason that says most below others."""
+    for cause in _causes(error):
+        if isinstance(cause, gaierror):
+            return "the name is not found"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its TLS certificate is not trusted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return "no TLS connection can be made"
+        if isinstance(cause, OSError) and cause.strerror and cause.errno is not None:
+            return (
+                "the connection is refused" if isinstance(cause, ConnectionRefusedError) else os.strerror(cause.errno)
+            )
+    if isinstance(error, httpx2.ProxyError):
+        return "the proxy does not connect"
+    if isinstance(error, httpx2.ConnectError):
+        return "no connection can be made"
+    if isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError):
+        return "the connection ended before the whole answer, or what came is not HTTP"
+    return "the request failed"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    causes = [error]
+    while causes:
+        cause = causes.pop(0)
+        yield cause
+        if isinstance(cause, BaseExceptionGroup):
+            causes += cause.exceptions
+        below = cause.__cause__ or cause.__context__
+        if below is not None:
+            causes.append(below)
