@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
-    load_pem_public_key,
 )
 
 from authz_server.cli import written
@@ -170,12 +169,11 @@ def _private(file: Path) -> Ed25519PrivateKey:
 
 
 def _public(file: Path) -> Ed25519PublicKey:
+    from authz_server.policy.bundle import parse_public_key
+
     try:
-        key = load_pem_public_key(file.read_bytes())
+        return parse_public_key(file.read_bytes())
     except OSError as error:
         raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--key") from None
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        raise typer.BadParameter(f"{file} is no public Ed25519 key in PEM", param_hint="--key")
-    return key
+    except ValueError:
+        raise typer.BadParameter(f"{file} is no public Ed25519 key in PEM", param_hint="--key") from None

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from authz_server.cli.configuration import ConfigOption, from_here, load_with_file_or_exit, print_problems
+from authz_server.cli.configuration import (
+    ConfigOption,
+    exit_where_fetched,
+    from_here,
+    load_with_file_or_exit,
+    print_problems,
+)
 from authz_server.cli.revisions import replaced_in_words
 from authz_server.documents.source import printable
 
@@ -102,7 +108,8 @@ def promote(
     from authz_server.control.revisions import revisions_of
 
     settings, file = load_with_file_or_exit(config)
-    candidate, directory = _candidate_directory(settings), from_here(settings.policies.directory)
+    exit_where_fetched(settings, "publish the candidate there")
+    candidate, directory = _candidate_directory(settings), from_here(settings.policy_directory)
     findings = _findings(settings, quietly=True)
     names = _known(accept or [], acceptable(findings), "--accept")
     known = None if file is None else known_names(settings)

@@ -128,7 +128,7 @@ def _percent(part: int, whole: int) -> str:
 
 def _directories(findings: Findings, settings: Settings) -> Iterator[str]:
     """What the directories hold now, where that is something else."""
-    wanted = [(settings.policies.directory, findings.revision, "in force")]
+    wanted = [(settings.policy_directory, findings.revision, "in force")]
     if settings.candidate is not None:
         wanted.append((settings.candidate.directory, findings.candidate, "judged"))
     for directory, name, what in wanted:

@@ -93,7 +93,7 @@ def check(
         wanted, identity = _from_file(request, settings.metadata.namespaces), identity_settings(settings)
     # As in the server, which refuses policies that name what its configuration does not have.
     known = None if file is None else known_names(settings)
-    loaded = load_policies(policies or settings.policies.directory, known)
+    loaded = load_policies(policies or settings.policy_directory, known)
     result = decided(wanted, settings, identity, loaded)
     typer.echo(record(result, explain) if as_json else in_words(result, explain))
     raise typer.Exit(ALLOW if result.decision.allowed else DENY)

@@ -40,6 +40,15 @@ def load_with_file_or_exit(config: Path | None) -> tuple[Settings, Path | None]:
     return loaded.settings, loaded.file
 
 
+def exit_where_fetched(settings: Settings, instead: str) -> None:
+    """Say what to do instead of writing to the directory of policies, and exit, where they come from a source."""
+    source = settings.policies.source
+    if source is not None:
+        typer.echo(f"authz: nothing was changed: the policies come from {source.kind.place}, and its next", err=True)
+        typer.echo(f"change would replace what is put here; {instead} (see docs/policy-sources.md)", err=True)
+        raise typer.Exit(1)
+
+
 def from_here(path: Path) -> Path:
     """The path as seen from this directory, if it is below: names of files are for people, and for GitHub."""
     here = Path.cwd()

@@ -57,7 +57,7 @@ def doctor(
 
     settings, configured = load_with_file_or_exit(config)
     known = None if configured is None else known_names(settings)
-    loaded = load_policies(policies or settings.policies.directory, known)
+    loaded = load_policies(policies or settings.policy_directory, known)
     if loaded.plan is None:
         print_problems(loaded.problems)
         raise typer.Exit(1)

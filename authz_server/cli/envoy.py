@@ -121,7 +121,7 @@ def _upstreams(texts: Sequence[str]) -> tuple[Upstream, ...]:
 
 def _plan(policies: Path | None, server: Settings) -> Plan | None:
     """The policies, if there are any. Exits with 1 where they have errors."""
-    directory = policies or server.policies.directory
+    directory = policies or server.policy_directory
     if policies is None and not directory.is_dir():
         return None
     from authz_server.policy.loader import load_policies

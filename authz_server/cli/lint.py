@@ -49,7 +49,7 @@ def lint(
         codes = ", ".join(Finding)
         raise typer.BadParameter(f"no finding has the code `{unknown[0]}`; codes are {codes}", param_hint="--ignore")
     settings, _ = load_with_file_or_exit(config)
-    loaded, found = load_and_lint(directory or settings.policies.directory, None, time.time())
+    loaded, found = load_and_lint(directory or settings.policy_directory, None, time.time())
     if loaded.plan is None:
         print_problems(loaded.problems)
         raise typer.Exit(USAGE)

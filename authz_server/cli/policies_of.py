@@ -16,13 +16,13 @@ def policies_of(wanted: str, settings: Settings) -> tuple[Plan | None, str]:
         files, where = list(revisions_of(settings).read(wanted).files), "kept"
     except NoRevision as error:
         candidate = settings.candidate
-        for directory in (settings.policies.directory, *([] if candidate is None else [candidate.directory])):
+        for directory in (settings.policy_directory, *([] if candidate is None else [candidate.directory])):
             files, where = read_directory(from_here(directory))[0], str(from_here(directory))
             if revision(files) == wanted:
                 break
         else:
             return None, f"{error}: what the rules said cannot be told"
-    loaded = load_files(settings.policies.directory, files, ())
+    loaded = load_files(settings.policy_directory, files, ())
     if loaded.plan is None:
         return None, f"this version does not take the policies of that time: {first_of(loaded.problems)}"
     return loaded.plan, where

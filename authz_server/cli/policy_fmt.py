@@ -51,7 +51,7 @@ def fmt(
             raise typer.BadParameter("- stands alone", param_hint="PATHS")
         raise typer.Exit(_standard_input(check=check, diff=diff))
     found = _Found()
-    for path in paths or [str(load_or_exit(config).policies.directory)]:
+    for path in paths or [str(load_or_exit(config).policy_directory)]:
         found.add(Path(path))
     results = [_result(path, file) for path, file in found.files]
     problems = [*found.problems, *(problem for result in results for problem in result.problems)]

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from authz_server.cli.configuration import ConfigOption, counted, from_here, load_with_file_or_exit, print_problems
+from authz_server.cli.configuration import (
+    ConfigOption,
+    counted,
+    exit_where_fetched,
+    from_here,
+    load_with_file_or_exit,
+    print_problems,
+)
 from authz_server.documents.instants import instant
 
 if TYPE_CHECKING:
@@ -31,7 +38,7 @@ def revisions(
     from authz_server.policy.files import read_directory, revision
 
     settings, _ = load_with_file_or_exit(config)
-    store, directory = revisions_of(settings), from_here(settings.policies.directory)
+    store, directory = revisions_of(settings), from_here(settings.policy_directory)
     here = revision(read_directory(directory)[0])
     found: list[Revision] = []
     problems: list[str] = []
@@ -85,7 +92,8 @@ def rollback(
     """Put policies that decided before back in place.
 
     What the directory holds is kept as a revision first, so that this can be undone; files that are no policies are
-    left alone. A running server takes the policies up like any edit, all at once. Exit codes: 0 done, 1 not done,
+    left alone. A running server takes the policies up like any edit, all at once. Policies that are fetched
+    (`policies.source`) are put back at their source instead. Exit codes: 0 done, 1 not done,
     2 wrong usage.
 
     \b
@@ -100,7 +108,8 @@ def rollback(
     from authz_server.control.rollback import roll_back
 
     settings, file = load_with_file_or_exit(config)
-    store, directory = revisions_of(settings), from_here(settings.policies.directory)
+    exit_where_fetched(settings, "put the earlier policies there again")
+    store, directory = revisions_of(settings), from_here(settings.policy_directory)
     known = None if file is None else known_names(settings)
     try:
         wanted = store.read(store.full_name(revision))

@@ -109,7 +109,7 @@ def _session(directory: Path | None, config: Path | None, named: Sequence[str]) 
         files.extend(parsed)
         return ()
 
-    place = from_here(directory or settings.policies.directory)
+    place = from_here(directory or settings.policy_directory)
     # Documents and plan stay to the end, and no collection need look at them.
     with without_collection(freeze=True):
         known = None if file is None else known_names(settings)

@@ -47,7 +47,7 @@ def validate(
     settings = configured.settings or Settings()
     # Without a configuration nothing is known of issuers and trust domains, and so none of them is an error.
     known = known_names(settings) if configured.file is not None and configured.settings is not None else None
-    loaded, found = load_and_lint(directory or settings.policies.directory, known, time.time())
+    loaded, found = load_and_lint(directory or settings.policy_directory, known, time.time())
     problems = [*configured.problems, *check_files(configured), *loaded.problems]
     if as_json:
         warnings = [as_fields(each) for each in found]

@@ -1,6 +1,7 @@
 """The policies in the directory as they are now, loaded again whenever their contents have changed."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
@@ -18,6 +19,9 @@ from authz_server.policy.plan import Plan
 from authz_server.telemetry.control_metrics import ControlMetrics
 from authz_server.testing.gate import Gate
 
+Read = Callable[[], tuple[list[PolicyFile], list[Problem]]]
+"""Gives the files as they are now, and what is wrong with them before anybody looks into them."""
+
 
 class PolicyDirectory:
     """Remembers the last good policies. Its methods block."""
@@ -29,13 +33,18 @@ class PolicyDirectory:
         metrics: ControlMetrics,
         last_good: KeptPolicies | None = None,
         judge: Judge | None = None,
+        read: Read | None = None,
     ) -> None:
-        """`last_good` is what decides where the directory is broken at the start; `judge` may refuse good policies."""
+        """`last_good` is what decides where the directory is broken at the start; `judge` may refuse good policies.
+
+        `read` reads the directory, where something must be so about all its files.
+        """
         self._directory = directory
         self._known = known
         self._metrics = metrics
         self._last_good = last_good
         self._judge = judge
+        self._read = read or (lambda: read_directory(directory))
         self._seen: tuple[str, tuple[Problem, ...]] | None = None
         self.plan: Plan | None = None
         """The last good policies."""
@@ -51,7 +60,7 @@ class PolicyDirectory:
 
         With `tell_again` those that are bad are loaded again as well, and their problems told.
         """
-        files, problems = read_directory(self._directory)
+        files, problems = self._read()
         seen = (revision(files), tuple(problems))
         if seen == self._seen and not (tell_again and self.problems):
             return False

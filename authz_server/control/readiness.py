@@ -5,6 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from authz_server.control.sources.fetcher import SourceState
+
 
 class Policies(Struct, frozen=True):
     """The policies as they are, and as their files are."""
@@ -20,6 +22,8 @@ class Policies(Struct, frozen=True):
     stale_from: str | None = None
     """When the policies began to decide in an earlier run, which has kept them: RFC 3339, UTC. None where the
     policies are those of the directory."""
+    source: SourceState | None = None
+    """Where they are fetched; None where they are in a directory."""
 
 
 class Workers(Struct, frozen=True):

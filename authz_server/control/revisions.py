@@ -114,4 +114,4 @@ class Revisions:
 def revisions_of(settings: Settings) -> Revisions:
     """Where a server with these settings keeps them."""
     wanted = settings.policies.revisions
-    return Revisions(settings.run_directory / DIRECTORY, settings.policies.directory, wanted.keep, wanted.size)
+    return Revisions(settings.run_directory / DIRECTORY, settings.policy_directory, wanted.keep, wanted.size)

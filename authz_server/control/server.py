@@ -34,6 +34,7 @@ from authz_server.control.revisions import revisions_of
 from authz_server.control.settings import Settings
 from authz_server.control.settings.load import DEFAULT_FILE
 from authz_server.control.settings_check import unusable_group, unusable_tls
+from authz_server.control.sources.made import fetcher_of
 from authz_server.control.supervisor import Supervisor
 from authz_server.control.takeover import take_over
 from authz_server.control.trust import Trust
@@ -114,6 +115,7 @@ class _Server:
         with _setting("run_directory"):
             self._last_good = _last_good(settings)
             self._usage = UsageCounter(usage_file(settings), settings.usage.keep)
+            self._fetcher = fetcher_of(settings, self._metrics, self._last_good, lambda: self._reloader.request())
         self._endpoints = EndpointsFile(settings.listen.endpoints_file)
         self._started = self._draining = False
 
@@ -121,9 +123,10 @@ class _Server:
         """Serve until a signal says to stop."""
         self._publisher = Publisher()
         self._trust = Trust(self._settings, self._metrics, lambda: self._reloader.request())
-        directory, last_good = self._settings.policies.directory, self._last_good
+        directory, last_good = self._settings.policy_directory, self._last_good
         known, judge = known_names(self._settings), required_tests(self._settings)
-        self._policies = PolicyDirectory(directory, known, self._metrics, last_good, judge)
+        read = None if self._fetcher is None else self._fetcher.store.read
+        self._policies = PolicyDirectory(directory, known, self._metrics, last_good, judge, read)
         self._keeper = Keeper(last_good, self._metrics, revisions=revisions_of(self._settings))
         self._reloader = Reloader(
             self._policies,
@@ -172,7 +175,7 @@ class _Server:
 
     async def _work(self, supervisor: Supervisor, announce: Callable[[Started], None]) -> None:
         # Neither needs the other, and reading many policies takes longer.
-        reading = asyncio.create_task(self._reloader.read_ahead())
+        reading = asyncio.create_task(self._read_ahead())
         await supervisor.start()
         self._started = True
         # Before anything is announced, so that it can be told what was loaded.
@@ -187,7 +190,14 @@ class _Server:
             group.create_task(self._reconfiguration.run())
             group.create_task(self._usage.run())
             files = [file.path for file in self._trust.files()]
-            group.create_task(watch(self._settings.policies.directory, files, self._reloader.request))
+            group.create_task(watch(self._settings.policy_directory, files, self._reloader.request))
+            if self._fetcher is not None:
+                group.create_task(self._fetcher.run())
+
+    async def _read_ahead(self) -> None:
+        if self._fetcher is not None:
+            await self._fetcher.first()
+        await self._reloader.read_ahead()
 
     def _signals(self) -> asyncio.Event:
         loop = asyncio.get_running_loop()
@@ -200,6 +210,8 @@ class _Server:
     def _reload(self) -> None:
         structlog.get_logger().info("reload_requested")
         self._reloader.reload()
+        if self._fetcher is not None:
+            self._fetcher.request()
         self._reconfiguration.request()
 
     def _worker_settings(self, settings: Settings) -> list[WorkerSettings]:
@@ -237,7 +249,7 @@ class _Server:
             bad.append(f"the policies that decide are not kept: {self._keeper.problem}")
         if self._usage.problem is not None:
             bad.append(f"what is used of the policies is not kept: {self._usage.problem}")
-        bad += self._audit.problems()
+        bad += self._audit.problems() + ([] if self._fetcher is None else self._fetcher.problems())
         workers = Workers(len(self._publisher.serving), len(self._workers))
         missing = self._trust.missing() | self._certificate.missing()
         return readiness(self._policy_state(), workers, missing, bad, draining=self._draining)
@@ -251,6 +263,7 @@ class _Server:
             problems=len(problems),
             first_problem=f"{problems[0].place}: {problems[0].code}" if problems else None,
             stale_from=None if stale_from is None else instant(stale_from),
+            source=None if self._fetcher is None else self._fetcher.state(),
         )
 
     def _announce(self, started: Started, announce: Callable[[Started], None]) -> None:
@@ -270,7 +283,7 @@ class _Server:
             admin=bound_address(self._admin_socket, self._settings.admin.listen),
             endpoints_file=self._settings.listen.endpoints_file,
             audit_file=self._settings.audit.file.path,
-            policies=self._settings.policies.directory,
+            policies=self._settings.policy_directory,
             revision=plan.revision if plan else None,
             services=len(plan.services) if plan else 0,
             rules=sum(len(service.rules) for service in plan.services) if plan else 0,
@@ -306,7 +319,7 @@ def _setting(key: str) -> Iterator[None]:
 
 def _last_good(settings: Settings) -> KeptPolicies | None:
     """Where policies are kept; None, and nothing there, where they are not to be. Raises OSError."""
-    last_good = KeptPolicies(settings.run_directory / LAST_GOOD, settings.policies.directory)
+    last_good = KeptPolicies(settings.run_directory / LAST_GOOD, settings.policy_directory)
     if settings.policies.keep_last_good:
         return last_good
     # What is left there would be older than what decides meanwhile.

@@ -16,17 +16,21 @@ from authz_server.documents.problem import Problem
 from authz_server.identity.bundle import parse_bundle
 from authz_server.identity.keys import parse_jwks
 from authz_server.identity.signing_keys import parse_signing_keys
+from authz_server.policy.bundle import parse_public_key
+
+Key = tuple[str | int, ...]
+"""Where a value is in the configuration."""
 
 
 class Unusable(Struct, frozen=True):
     """The value of a key of the configuration cannot be used."""
 
-    key: tuple[str, ...]
+    key: Key
     message: str
     hint: str = ""
 
     def __str__(self) -> str:
-        return f"{'.'.join(self.key)}: {self.message}" + (f"; {self.hint}" if self.hint else "")
+        return f"{'.'.join(map(str, self.key))}: {self.message}" + (f"; {self.hint}" if self.hint else "")
 
 
 def check_files(loaded: LoadedSettings) -> list[Problem]:
@@ -56,10 +60,30 @@ def unusable_trust(settings: Settings) -> Iterator[Unusable]:
             key = ("issuers", name, "introspection", "client_secret_file")
             yield from _secret(key, issuer.introspection.client_secret_file)
     yield from _signing_keys(settings)
+    yield from _source(settings)
     for domain, trust_domain in settings.workloads.trust_domains.items():
         if trust_domain.bundle is not None and trust_domain.bundle.file is not None:
             yield from _bundle(("workloads", "trust_domains", domain, "bundle", "file"), trust_domain.bundle.file)
     yield from _workload_api(settings)
+
+
+def _source(settings: Settings) -> Iterator[Unusable]:
+    """The keys that bundles of policies are verified with, and the files with secrets and authorities."""
+    source = settings.policies.source
+    if source is None:
+        return
+    place = ("policies", "source", source.name)
+    for number, file in enumerate(source.kind.keys):
+        try:
+            parse_public_key(read_trust_file(file))
+        except OSError as error:
+            yield _cannot_read((*place, "keys", number), file, error)
+        except ValueError as error:
+            yield Unusable((*place, "keys", number), f"{file}: {error}", "`authz bundle keys` makes one")
+    for name, secret in source.kind.secrets.items():
+        yield from _secret((*place, name), secret, "write the secret, and nothing else")
+    if source.kind.ca_file is not None:
+        yield from _authorities((*place, "ca_file"), source.kind.ca_file)
 
 
 def _workload_api(settings: Settings) -> Iterator[Unusable]:
@@ -123,11 +147,14 @@ def unusable_tls(tls: TlsSettings) -> Iterator[Unusable]:
     files = [*_unreadable(("tls", "certificate"), tls.certificate), *_unreadable(("tls", "key"), tls.key)]
     yield from files or _certificate_and_key(tls)
     if tls.client_ca is not None:
-        key = ("tls", "client_ca")
-        unreadable = [*_unreadable(key, tls.client_ca)]
-        yield from unreadable
-        if not unreadable and not _has_certificates(tls.client_ca):
-            yield Unusable(key, f"{tls.client_ca} holds no certificates", "write the authorities as PEM")
+        yield from _authorities(("tls", "client_ca"), tls.client_ca)
+
+
+def _authorities(key: Key, file: Path) -> Iterator[Unusable]:
+    unreadable = [*_unreadable(key, file)]
+    yield from unreadable
+    if not unreadable and not _has_certificates(file):
+        yield Unusable(key, f"{file} holds no certificates", "write the authorities as PEM")
 
 
 def _certificate_and_key(tls: TlsSettings) -> Iterator[Unusable]:
@@ -156,7 +183,7 @@ def _has_certificates(path: Path) -> bool:
     return True
 
 
-def _key_file(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
+def _key_file(key: Key, path: Path) -> Iterator[Unusable]:
     try:
         keys = parse_jwks(read_trust_file(path))
     except OSError as error:
@@ -168,7 +195,7 @@ def _key_file(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
             yield Unusable(key, f"{path} holds no key that can be used", next(iter(keys.warnings), ""))
 
 
-def _bundle(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
+def _bundle(key: Key, path: Path) -> Iterator[Unusable]:
     try:
         content = read_trust_file(path)
         if b"PRIVATE KEY-----" in content:
@@ -181,19 +208,19 @@ def _bundle(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
         yield Unusable(key, f"{path}: {error}")
 
 
-def _secret(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
+def _secret(key: Key, path: Path, hint: str = "write the client's secret, and nothing else") -> Iterator[Unusable]:
     unreadable = [*_unreadable(key, path)]
     yield from unreadable
     if not unreadable and not read_trust_file(path).strip(b"\r\n"):
-        yield Unusable(key, f"{path} is empty", "write the client's secret, and nothing else")
+        yield Unusable(key, f"{path} is empty", hint)
 
 
-def _unreadable(key: tuple[str, ...], path: Path) -> Iterator[Unusable]:
+def _unreadable(key: Key, path: Path) -> Iterator[Unusable]:
     try:
         read_trust_file(path)
     except OSError as error:
         yield _cannot_read(key, path, error)
 
 
-def _cannot_read(key: tuple[str, ...], path: Path, error: OSError) -> Unusable:
+def _cannot_read(key: Key, path: Path, error: OSError) -> Unusable:
     return Unusable(key, f"{path} cannot be read: {error.strerror or error}")

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from msgspec import Struct
 
 from authz_server.documents.source import MAX_BYTES, printable
@@ -77,6 +77,17 @@ class Bundle(Struct, frozen=True):
 def key_id(key: Ed25519PublicKey) -> str:
     """The first half of the SHA-256 of a key, by which people tell keys apart."""
     return sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:32]
+
+
+def parse_public_key(pem: bytes) -> Ed25519PublicKey:
+    """The key that `authz bundle keys` has written as the public one. Raises ValueError."""
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("it is no public Ed25519 key in PEM")
+    return key
 
 
 def build_bundle(files: Iterable[PolicyFile], key: Ed25519PrivateKey | None = None) -> bytes:

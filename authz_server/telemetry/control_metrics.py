@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -10,6 +11,8 @@ from authz_server.telemetry import names
 from authz_server.telemetry.names import Metric
 
 _OK, _FAILED = "ok", "failed"
+FetchResult = Literal["fetched", "unchanged", "refused", "failed"]
+"""What came of a look at the source of the policies."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -48,6 +51,8 @@ class ControlMetrics:
         self._write_errors = self._counter(names.AUDIT_WRITE_ERRORS)
         self._fetches = self._counter(names.KEYS_FETCHES)
         self._keys_age = self._gauge(names.KEYS_AGE)
+        self._policy_fetches = self._counter(names.POLICY_FETCHES)
+        self._policy_fetched: Gauge | None = None
         self._bundle_fetches = self._counter(names.BUNDLE_FETCHES)
         self._bundle_age = self._gauge(names.BUNDLE_AGE)
         self._trust_problems = self._gauge(names.TRUST_PROBLEMS)
@@ -114,6 +119,18 @@ class ControlMetrics:
     def audit_write_failed(self) -> None:
         """The audit file could not be written."""
         self._write_errors.inc()
+
+    def policies_have_source(self) -> None:
+        """Policies are fetched: count from zero on, and show an age only where there is one."""
+        self._policy_fetched = self._gauge(names.POLICY_FETCHED)
+        for result in get_args(FetchResult):
+            self._policy_fetches.labels(result)
+
+    def policies_fetched(self, result: FetchResult, now: float) -> None:
+        """This came of a look at their source, at `now` in seconds since the epoch."""
+        self._policy_fetches.labels(result).inc()
+        if self._policy_fetched is not None and result in ("fetched", "unchanged"):
+            self._policy_fetched.set(now)
 
     def keys_fetched(self, issuer: str, *, ok: bool) -> None:
         """Keys of an issuer, by its configured name, were fetched or could not be."""

@@ -116,6 +116,18 @@ AUDIT_REFUSED = Metric(
 AUDIT_SPOOL_BYTES = Metric("authz_audit_spool_bytes", "gauge", (), "Bytes of the spool that are taken.")
 AUDIT_SPOOL_RECORDS = Metric("authz_audit_spool_records", "gauge", (), "Records that wait in the spool.")
 AUDIT_WRITE_ERRORS = Metric("authz_audit_write_errors_total", "counter", (), "Failed writes to the audit file.")
+POLICY_FETCHES = Metric(
+    "authz_policy_fetches_total",
+    "counter",
+    (RESULT,),
+    "Looks at the source of the policies: fetched, unchanged, refused or failed.",
+)
+POLICY_FETCHED = Metric(
+    "authz_policy_fetched_timestamp_seconds",
+    "gauge",
+    (),
+    "When the policies were last known to be those of their source; 0 before the first time.",
+)
 KEYS_FETCHES = Metric("authz_keys_fetches_total", "counter", (ISSUER, RESULT), "Fetches of keys: ok or failed.")
 KEYS_AGE = Metric("authz_keys_age_seconds", "gauge", (ISSUER,), "Since the keys were fetched; NaN before the first.")
 BUNDLE_FETCHES = Metric(
@@ -147,6 +159,7 @@ CONTROL_METRICS = (
     *(POLICY_STALE, POLICY_KEPT, CONFIGURATION_PROBLEMS),
     *(WORKERS, WORKER_RESTARTS, WORKERS_FAILING),
     *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_REFUSED, AUDIT_SPOOL_BYTES, AUDIT_SPOOL_RECORDS, AUDIT_WRITE_ERRORS),
+    *(POLICY_FETCHES, POLICY_FETCHED),
     *(KEYS_FETCHES, KEYS_AGE),
     *(BUNDLE_FETCHES, BUNDLE_AGE, TRUST_PROBLEMS),
 )
@@ -178,6 +191,7 @@ LOG_KEYS = {
     "decision_id": "as in the audit record",
     "error": "type of an error, or what it says where that holds nothing of a request",
     "file": "path of the file that it is about",
+    "fetched": "policies as their source calls them: an ETag, a digest, a commit",
     "generation": "number of a snapshot, counted from the start of the server",
     "activated": "when policies that are stale began to decide: RFC 3339, UTC",
     "exit_code": "of a process; negative: the signal that ended it",
@@ -185,6 +199,7 @@ LOG_KEYS = {
     "key": "`kid` of the key that signs upstream tokens",
     "next_key": "`kid` of the one that is to follow",
     "message": "kind of a message between the control process and a worker",
+    "place": "where policies are fetched",
     "problem": "what is wrong, for people",
     "problems": "how many, of policies",
     REVISION: "of policies: their content hash",
@@ -192,6 +207,7 @@ LOG_KEYS = {
     "rules": "how many, in all services",
     "services": "how many",
     "settings": "sections of the configuration",
+    "signer": "id of the key that vouches for policies",
     SOURCE: "a line of a policy file, and what is wrong in it underlined",
     TRUST_DOMAIN: "of workloads",
     "version": "of the server",

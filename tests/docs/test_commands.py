@@ -106,13 +106,14 @@ def _commands_of(block: Block) -> list[str]:
 @pytest.mark.parametrize("block", SHELL_BLOCKS, ids=str)
 def test_every_command_is_run_by_a_test(block: Block) -> None:
     """A command is one that the demo prints, one that is run below, a target of make, or one that is run elsewhere."""
-    # The last two are for tests/docs/test_policy_tests.py and test_candidates.py.
+    # The last three are for tests/docs/test_policy_tests.py, test_candidates.py and test_policy_sources.py.
     if {
         "run",
         "own",
         "compose",
         "tests",
         "candidate",
+        "sources",
     } & block.attributes.keys() or block.text.strip() in _demo_commands():
         return
     commands = [command for command in _commands_of(block) if not command.startswith("make ")]

@@ -28,6 +28,7 @@ TIME_OF_DAY = {
     "control/rollback.py": "since when policies decide, for people",
     "control/upstream_keys.py": "from when keys sign, which is published",
     "control/usage.py": "since when is counted what policies are used, for people",
+    "control/sources/fetcher.py": "since when policies are there or cannot be fetched, for people",
     "envoy/service.py": "the moment of a decision, which tokens, certificates and rules are compared with",
     "testing/gate.py": "the moment at which cases without one of their own are decided",
     "worker/credentials.py": "the end of certificates",

@@ -17,6 +17,7 @@ from authz_server.control.settings.listeners import AdminSettings, ListenSetting
 from authz_server.control.settings.names import HeaderName, InputName, Name, Namespace
 from authz_server.control.settings.places import FilePath
 from authz_server.control.settings.section import Section
+from authz_server.control.settings.sources import SourceSettings
 from authz_server.control.settings.upstream_token import UpstreamTokenSettings
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.quantities import Duration, Size, duration_from, size_from
@@ -43,12 +44,21 @@ class PolicySettings(Section):
 
     directory: FilePath = Field(default="policies", validate_default=True)
     """The directory of the policy files."""
+    source: SourceSettings | None = None
+    """Where policies are fetched, instead of a `directory`."""
     rescan: Annotated[Duration, duration_from("100ms", "1h")] = Field(default="5s", validate_default=True)
     """How often the contents of policy, key, bundle, API key and revocation files are compared, for changes that no
     event told of."""
     keep_last_good: bool = True
     """Whether the policies that decide are kept in `run_directory`, for a start at which their directory is broken."""
     revisions: RevisionSettings = Field(default={}, validate_default=True)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "PolicySettings":
+        if self.source is not None and "directory" in self.model_fields_set:
+            message, hint = "policies come from `source`", "remove one of `directory` and `source`"
+            raise InvalidValue(message, hint=hint, at=("directory",))
+        return self
 
 
 class ReloadSettings(Section):
@@ -192,6 +202,12 @@ class Settings(Section):
     policies and earlier revisions, what is used of the policies."""
 
     @property
+    def policy_directory(self) -> Path:
+        """Where the policies are read: what an operator has named, or where fetched ones are put."""
+        source = self.policies.source
+        return self.policies.directory if source is None else source.policies(self.run_directory)
+
+    @property
     def transport(self) -> TransportName:
         """The transport that workers use."""
         chosen = self.listen.transport
@@ -264,7 +280,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _the_candidate_is_elsewhere(self) -> "Settings":
         if self.candidate is not None:
-            mine, others = self.candidate.directory.absolute(), self.policies.directory.absolute()
+            mine, others = self.candidate.directory.absolute(), self.policy_directory.absolute()
             if mine.is_relative_to(others) or others.is_relative_to(mine):
                 message = "the candidate needs a directory of its own, beside `policies.directory`"
                 raise InvalidValue(message, hint="for example candidate", at=("candidate", "directory"))

@@ -231,6 +231,9 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
     control.audit_written(10)
     control.audit_spool(bytes=lambda: 4096, records=lambda: 6)
     control.audit_write_failed()
+    control.policies_have_source()
+    control.policies_fetched("fetched", 30.0)
+    control.policies_fetched("failed", 40.0)
     control.keys_fetched("corp", ok=True)
     control.keys_fetched("corp", ok=False)
     control.keys_age("corp", lambda: 7.5)
@@ -255,6 +258,11 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
         "authz_audit_spool_bytes": 4096,
         "authz_audit_spool_records": 6,
         "authz_audit_write_errors_total": 1,
+        'authz_policy_fetches_total{result="fetched"}': 1,
+        'authz_policy_fetches_total{result="unchanged"}': 0,
+        'authz_policy_fetches_total{result="refused"}': 0,
+        'authz_policy_fetches_total{result="failed"}': 1,
+        "authz_policy_fetched_timestamp_seconds": 30,
         'authz_keys_fetches_total{issuer="corp",result="ok"}': 1,
         'authz_keys_fetches_total{issuer="corp",result="failed"}': 1,
         'authz_keys_age_seconds{issuer="corp"}': 7.5,
@@ -304,6 +312,7 @@ def test_fetches_of_keys_are_counted_from_zero(control: ControlMetrics) -> None:
 
 def test_metrics_are_exposed_as_they_are_named(control: ControlMetrics, worker: WorkerMetrics) -> None:
     """Every metric of names.py is exposed with its name, type, labels and help, and no other is."""
+    control.policies_have_source()
     worker.decided(decision(), 10)
     worker.unknown_key("corp")
     worker.introspected("corp", "accepted", 0.004)

@@ -1,0 +1,88 @@
+"""Where policies come from, if not from a directory that somebody else looks after."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from authz_server.control.settings.places import FilePath, Url
+from authz_server.control.settings.section import Section
+from authz_server.documents.invalid import InvalidValue
+from authz_server.documents.quantities import Duration, duration_from
+
+CURRENT, FILES = "current", "policies"
+"""A link to what was fetched last, and the directory of policies in it."""
+Keys = Annotated[list[FilePath], Field(min_length=1, max_length=16, examples=[["bundle.pub"]])]
+
+
+class HttpSourceSettings(Section):
+    """A [bundle](policy-bundles.md) that an HTTP server has."""
+
+    noun: ClassVar[str] = "`http`"
+
+    url: Url = Field(examples=["https://policies.shop.example/shop.tar.gz"])
+    """Where the bundle is; with an `ETag` it is sent only when it has changed."""
+    keys: Keys
+    """Public keys, as `authz bundle keys` writes them; a bundle that none of them has signed is refused."""
+    token_file: FilePath | None = Field(default=None, examples=["policies.token"])
+    """A file with a token to show (`Authorization: Bearer`), read for each fetch; it is shown to this host alone."""
+    ca_file: FilePath | None = Field(default=None, examples=["ca.pem"])
+    """The authorities of the server's certificate, in PEM; without it those of the system."""
+
+    @property
+    def place(self) -> str:
+        """For people; a URL's path and query can hold what is secret."""
+        return f"{urlsplit(self.url).scheme}://{urlsplit(self.url).netloc}"
+
+    @property
+    def secrets(self) -> dict[str, Path]:
+        """The files with secrets, by the names of their settings."""
+        return {} if self.token_file is None else {"token_file": self.token_file}
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What makes it another source."""
+        return ("http", self.url)
+
+
+class SourceSettings(Section):
+    """Policies that are fetched; exactly one of the kinds. See [where policies come from](policy-sources.md)."""
+
+    noun: ClassVar[str] = "`source`"
+
+    http: HttpSourceSettings | None = None
+    poll: Annotated[Duration, duration_from("1s", "1d")] = Field(default="30s", validate_default=True)
+    """How often is looked for something else; a tenth less at random, so that replicas do not ask together."""
+    timeout: Annotated[Duration, duration_from("1s", "10m")] = Field(default="30s", validate_default=True)
+    """The longest that one fetch may take."""
+    accept_older: bool = False
+    """Whether policies are taken whose [number](policy-reference.md#minimum-revision) is smaller than that of those
+    before, or missing: somebody may have put them there again to take a change back."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "SourceSettings":
+        if self.http is None:
+            raise InvalidValue("`source` takes exactly one of `http`")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Of the kind, as the configuration has it."""
+        return "http"
+
+    @property
+    def kind(self) -> HttpSourceSettings:
+        """The one that there is."""
+        assert self.http is not None  # noqa: S101  # as validated above
+        return self.http
+
+    def directory(self, run_directory: Path) -> Path:
+        """Where everything fetched from this source is: of another source nothing is ever used."""
+        identity = "\0".join(self.kind.identity).encode()
+        return run_directory / "fetched" / sha256(identity).hexdigest()[:16]
+
+    def policies(self, run_directory: Path) -> Path:
+        """Where their files are read."""
+        return self.directory(run_directory) / CURRENT / FILES

@@ -1,0 +1,65 @@
+"""From the settings to a source."""
+
+from collections.abc import Callable, Sequence
+from math import inf
+from pathlib import Path
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from authz_server.control.errors import CannotStart
+from authz_server.control.kept_policies import KeptPolicies
+from authz_server.control.key_schedule import KeySchedule
+from authz_server.control.settings import Settings
+from authz_server.control.sources.fetcher import Fetcher
+from authz_server.control.sources.http_bundle import HttpBundle
+from authz_server.control.sources.store import FetchedPolicies, NotRestored, NotTrusted
+from authz_server.control.sources.web import Web
+from authz_server.control.trust_files import read_trust_file
+from authz_server.policy.bundle import key_id, parse_public_key
+from authz_server.telemetry.control_metrics import ControlMetrics
+
+
+def fetcher_of(
+    settings: Settings, metrics: ControlMetrics, last_good: KeptPolicies | None, on_change: Callable[[], None]
+) -> Fetcher | None:
+    """What fetches the policies; None where they are in a directory. Blocks. Raises CannotStart, OSError.
+
+    Where what is kept may not be used any more, `last_good` goes as well.
+    """
+    source = settings.policies.source
+    if source is None:
+        return None
+    kind = source.kind
+    keys = read_keys(kind.keys)
+    store = FetchedPolicies(source.directory(settings.run_directory), kind.place)
+    try:
+        store.restore({key_id(key) for key in keys})
+    except NotRestored as error:
+        structlog.get_logger().error("fetched_policies_dropped", place=kind.place, problem=str(error))
+        # What decided before was signed like that as well, perhaps.
+        if last_good is not None and isinstance(error, NotTrusted):
+            last_good.remove()
+    web = Web(source.timeout, kind.ca_file)
+    return Fetcher(
+        HttpBundle(web, kind.url, keys, kind.token_file),
+        store,
+        kind.place,
+        KeySchedule(refresh_s=source.poll, max_age_s=inf),
+        metrics,
+        on_change,
+        accept_older=source.accept_older,
+    )
+
+
+def read_keys(files: Sequence[Path]) -> list[Ed25519PublicKey]:
+    """The public keys in files. Blocks. Raises CannotStart."""
+    keys = []
+    for file in files:
+        try:
+            keys.append(parse_public_key(read_trust_file(file)))
+        except OSError as error:
+            raise CannotStart(f"policies.source: {file} cannot be read: {error.strerror or error}") from None
+        except ValueError as error:
+            raise CannotStart(f"policies.source: {file}: {error}") from None
+    return keys

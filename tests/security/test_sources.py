@@ -1,0 +1,161 @@
+"""Attacks on policies on their way from their source."""
+
+import asyncio
+import gzip
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from authz_server.control.sources.http_bundle import HttpBundle
+from authz_server.control.sources.web import Web
+from authz_server.policy import bundle
+from tests.unit.control.issuer_server import answer
+from tests.unit.control.sources.bundles import (
+    FIRST,
+    KEY,
+    OTHER_KEY,
+    SECOND,
+    Fetching,
+    FileServer,
+    bundle_of,
+    file_server,
+    numbered,
+)
+from tests.unit.control.sources.test_web import BAD_ANSWERS
+
+PATH = "/policies.tar.gz"
+
+
+@pytest.fixture(name="server")
+def _server() -> Iterator[FileServer]:
+    with file_server() as server:
+        yield server
+
+
+@pytest.fixture(name="fetching")
+def _fetching(server: FileServer, tmp_path: Path) -> Fetching:
+    """What follows the server, and has the first policies, with the number 7."""
+    (tmp_path / "token").write_text("secret\n")
+    source = HttpBundle(Web(2.0, None), f"{server.url}{PATH}", [KEY.public_key()], tmp_path / "token")
+    server.has(bundle_of(numbered(FIRST, 7)))
+    return Fetching(tmp_path, source).after(0)
+
+
+def assert_refused(fetching: Fetching, result: str = "refused") -> None:
+    """The next look changes nothing, is counted, and told in readiness."""
+    before = fetching.counted().get(result, 0)
+    fetching.after()
+    assert fetching.counted()[result] == before + 1
+    assert fetching.files() == numbered(FIRST, 7)
+    assert fetching.changes == 1
+    assert fetching.problem()
+
+
+def archive(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    """A gzipped tar archive."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for member, content in members:
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return gzip.compress(packed.getvalue())
+
+
+def packed(members: dict[str, bytes]) -> bytes:
+    """A bundle of these members."""
+    return archive(*[(tarfile.TarInfo(name), content) for name, content in members.items()])
+
+
+def unpacked(content: bytes) -> dict[str, bytes]:
+    """Name -> content of a bundle's members."""
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+
+
+def test_src_01_policies_that_no_trusted_key_has_signed_are_refused(server: FileServer, fetching: Fetching) -> None:
+    """Unsigned, signed by another, with files or a manifest of another bundle, and with an empty set of files."""
+    mine = unpacked(bundle_of(numbered(FIRST, 8)))
+    others = unpacked(bundle_of(numbered(SECOND, 8), OTHER_KEY))
+    swapped = {**others, "manifest.json": mine["manifest.json"], "manifest.json.sig": mine["manifest.json.sig"]}
+    borrowed = {**others, "manifest.json.sig": mine["manifest.json.sig"]}
+    emptied = {name: content for name, content in mine.items() if not name.startswith("policies/")}
+    forged = [bundle_of(numbered(SECOND, 8), None), bundle_of(numbered(SECOND, 8), OTHER_KEY)]
+    forged += [packed(members) for members in (swapped, borrowed, emptied)]
+    for content in forged:
+        server.has(content)
+        assert_refused(fetching)
+
+
+def test_src_02_an_older_bundle_does_not_come_back(server: FileServer, fetching: Fetching) -> None:
+    """It is signed, and its number gives it away; so does that it has none."""
+    for older in (numbered(SECOND, 6), SECOND):
+        server.has(bundle_of(older))
+        assert_refused(fetching)
+
+
+@pytest.mark.parametrize("case", BAD_ANSWERS)
+def test_src_03_an_answer_is_bounded_and_whole(
+    server: FileServer, fetching: Fetching, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In size and in time, and never compressed; what is cut is not taken."""
+    monkeypatch.setattr("authz_server.control.sources.http_bundle.MAX_BUNDLE_BYTES", 1000)
+    server.answers[PATH] = BAD_ANSWERS[case][0]
+    assert_refused(fetching, "failed")
+
+
+def test_src_03_half_a_bundle_is_none(server: FileServer, fetching: Fetching) -> None:
+    """Wherever it ends, and whatever follows it."""
+    whole = bundle_of(numbered(SECOND, 8))
+    for content in (*(whole[: len(whole) * part // 10] for part in range(10)), whole + b"x", whole + whole):
+        server.has(content)
+        assert_refused(fetching)
+
+
+def test_src_04_a_redirect_takes_no_credentials_along(server: FileServer, fetching: Fetching) -> None:
+    """To another host, which is asked without them; what it has must be signed all the same."""
+    with file_server() as other:
+        server.answers[PATH] = answer(b"", 307, location=f"{other.url}{PATH}")
+        other.has(bundle_of(numbered(SECOND, 8), OTHER_KEY))
+        assert_refused(fetching)
+        assert [headers["authorization"] for _, _, headers in server.asked] == ["Bearer secret"] * 2
+        [(_, _, headers)] = other.asked
+        assert "authorization" not in headers
+        assert "secret" not in str(headers)
+
+
+def tricks() -> Iterator[bytes]:
+    """Archives that mean ill to who unpacks them."""
+    text = FIRST["orders.yaml"].encode()
+    for name in ("../orders.yaml", "/etc/orders.yaml", "policies/../../orders.yaml", "policies/a\\..\\b.yaml"):
+        yield archive((tarfile.TarInfo("manifest.json"), b"{}"), (tarfile.TarInfo(name), text))
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+        member = tarfile.TarInfo("policies/orders.yaml")
+        member.type, member.linkname = kind, "/etc/passwd"
+        yield archive((member, b""))
+    twice = tarfile.TarInfo("policies/orders.yaml")
+    yield archive((twice, text), (twice, text))
+    yield gzip.compress(b"\0" * (bundle.MAX_UNPACKED_BYTES + 1))
+
+
+def test_src_05_an_archive_writes_nowhere_and_does_not_swell(
+    server: FileServer, fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that lead out, links, devices, a name twice, and a bomb: nothing of it is ever written."""
+    monkeypatch.setattr(bundle, "MAX_UNPACKED_BYTES", 1_000_000)
+    before = sorted(fetching.store.directory.rglob("*"))
+    for content in tricks():
+        server.has(content)
+        assert_refused(fetching)
+    assert sorted(fetching.store.directory.rglob("*")) == before
+
+
+def test_src_06_what_was_fetched_is_not_edited_here(fetching: Fetching) -> None:
+    """Whoever writes to the directory makes a problem and no policies; they are fetched again."""
+    (fetching.store.policies / "orders.yaml").write_text(SECOND["orders.yaml"])
+    files, [problem] = fetching.store.read()
+    assert (files, problem.code) == ([], "fetched_altered")
+    asyncio.run(fetching.fetcher.step())
+    assert fetching.after().files() == numbered(FIRST, 7)
