@@ -24,6 +24,7 @@ TIME_OF_DAY = {
     "control/keeping.py": "since when policies decide, for people",
     "control/listener_certificate.py": "the end of certificates",
     "control/policies.py": "since when policies decide, for people",
+    "control/promotion.py": "when what it replaces was kept, for people",
     "control/reloader.py": "since when policies decide, for people",
     "control/rollback.py": "since when policies decide, for people",
     "control/upstream_keys.py": "from when keys sign, which is published",
