@@ -42,6 +42,9 @@ RUN_ELSEWHERE = {
     "authz rollback 15bee6dc --config authz.yaml": (
         "tests/unit/cli/test_revisions.py::test_a_rollback_says_how_to_undo_it"
     ),
+    "BASE=origin/main AUDIT=decisions.jsonl REPORT=report.md sh examples/ci/check-policies.sh": (
+        "tests/examples/test_ci.py::test_a_change_is_shown_and_is_no_failure"
+    ),
     **dict.fromkeys(
         (
             "authz learn decisions.jsonl --service shop/orders",
