@@ -84,7 +84,7 @@ def as_json(report: Report) -> str:
     found = {
         "in_force": findings.revision,
         "candidate": findings.candidate,
-        "since": instant(findings.since),
+        "since": None if findings.is_in_force else instant(findings.since),
         "checks": findings.counted.checks,
         "rolled_out": findings.counted.rolled_out,
         "seconds": findings.counted.seconds,
@@ -103,6 +103,9 @@ def _counted(flip: Flip) -> Flips:
 
 def _summary(report: Report) -> Iterator[str]:
     findings, checks = report.findings, report.findings.counted.checks
+    if findings.is_in_force:
+        yield f"the candidate is what is in force, {findings.candidate}: nothing flips"
+        return
     compared, same = findings.compared, checks.get("same", 0)
     parts = ", ".join(f"{checks.get(change, 0):,} {change}" for change in CHANGES)
     share = f" ({_percent(compared - same, compared)}: {parts})" if compared > same else ""
@@ -132,11 +135,12 @@ def _directories(findings: Findings, settings: Settings) -> Iterator[str]:
     if settings.candidate is not None:
         wanted.append((settings.candidate.directory, findings.candidate, "judged"))
     for directory, name, what in wanted:
-        found = _revision_in(directory)
+        found = revision_in(directory)
         if found != name:
-            yield f"{from_here(directory)} holds {found} now, which is not what is {what} here"
+            yield f"{from_here(directory)} holds {found or 'no policies'} now, which is not what is {what} here"
 
 
-def _revision_in(directory: Path) -> str:
+def revision_in(directory: Path) -> str | None:
+    """The revision that a directory holds; None where there is none."""
     files, _ = read_directory(directory)
-    return revision(files) if files else "no policies"
+    return revision(files) if files else None

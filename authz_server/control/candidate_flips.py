@@ -18,8 +18,8 @@ _COMPARED = b'"compared":{'
 """In lines of the audit, which have no spaces: texts of clients cannot hold it, their quotes are escaped."""
 _PAUSE_S = 1.0
 """Between two looks at what has changed."""
-_SHARE = 10
-"""A disk that is slow is left alone for so many times what it has taken."""
+_SHARE = 20
+"""What takes long, because of a slow disk or many series, is left alone for so many times as long."""
 
 
 class CandidateFlips:
@@ -54,7 +54,7 @@ class CandidateFlips:
                 self._changed = True
                 self._tally = None
             if self._tally is None:
-                self._tally = FlipTally(plan, candidate, known.flips, known.more)
+                self._tally = FlipTally(plan, known)
 
     def observe(self, lines: Sequence[bytes]) -> None:
         """Count those in which the policies that did not decide say something else."""

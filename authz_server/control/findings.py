@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from authz_server.bounds import MIB
 from authz_server.control.checked_file import NothingKept, read_checked, write_checked
@@ -17,7 +16,6 @@ from authz_server.replay.flips import CHANGES, Change, Kind
 FILE = "candidate.findings"
 """In the run directory."""
 COMPARED = ("same", *CHANGES)
-NOTHING: Mapping[Change, int] = MappingProxyType({})
 _FORMAT = b"authz-server candidate findings, format 1\n"
 _MAX_BYTES = 16 * MIB
 _ID_DIGITS = 10
@@ -66,9 +64,14 @@ class Findings(Struct, frozen=True):
     since: float
     """When it began to be judged, in seconds since the epoch."""
     flips: tuple[Flip, ...] = ()
-    more: Mapping[Change, int] = NOTHING
+    more: Mapping[Change, int] = field(default_factory=dict)
     """How many decisions changed like this whose kind found no room."""
     counted: Counted = Counted({}, 0.0)
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether there is nothing to compare."""
+        return self.revision == self.candidate
 
     @property
     def compared(self) -> int:

@@ -1,12 +1,11 @@
 """Counts what one candidate decides differently, alike ones together, within bounds."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
 from authz_server.bounds import MIB, Bound
-from authz_server.control.findings import NOTHING, Flip
+from authz_server.control.findings import Findings, Flip
 from authz_server.policy.plan import Plan
 from authz_server.replay.flips import Change, Kind, kind_of
 from authz_server.replay.judge import Outcome, recorded_outcome
@@ -33,18 +32,16 @@ _OVERHEAD = 600
 class FlipTally:
     """The flips between two revisions."""
 
-    def __init__(
-        self, plan: Plan, candidate: str, flips: Iterable[Flip] = (), more: Mapping[Change, int] = NOTHING
-    ) -> None:
-        """`plan` is in force; `flips` and `more` are known already."""
-        self._pair = (plan.revision, candidate)
+    def __init__(self, plan: Plan, known: Findings) -> None:
+        """`plan` is in force; what is `known` goes on."""
+        self._pair = (known.revision, known.candidate)
         self._routes = Routes(plan, _PATHS)
         self._flips: dict[Kind, Flip] = {}
         self._kinds: Counter[Change] = Counter()
         self._bytes = 0
-        self.more: Counter[Change] = Counter(more)
+        self.more: Counter[Change] = Counter(known.more)
         """How many records are of kinds that found no room."""
-        for flip in flips:
+        for flip in known.flips:
             self._keep(flip)
 
     @property

@@ -68,6 +68,8 @@ def write_configurations(demo: Demo) -> None:
         "listen": {"address": f"{LOOPBACK}:{ports.check}", "endpoints_file": _beside(files, files.endpoints)},
         "admin": {"listen": f"{LOOPBACK}:{ports.authz_admin}"},
         "policies": {"directory": _beside(files, demo.policies)},
+        # Judged as soon as there is one.
+        "candidate": {"directory": "candidate"},
         "workloads": {"trust_domains": {TRUST_DOMAIN: {"bundle": _beside(files, files.certificates / "ca.pem")}}},
         "issuers": {
             "corp": {

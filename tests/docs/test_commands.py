@@ -90,6 +90,9 @@ RUN_ELSEWHERE = {
     COMPOSE_UP: "tests/compose/test_compose.py::test_a_request_through_envoy_is_answered_and_recorded_once",
 }
 """Command -> the test that runs it, or does what it does."""
+OF_OTHER_TESTS = {"run", "own", "compose", "tests", "candidate", "sources", "guide"}
+"""Attributes of blocks that are run below, or by tests/docs/test_policy_tests.py, test_candidates.py and
+test_policy_sources.py there, and by tests/envoy/test_guided_run.py."""
 SHELL_BLOCKS = [block for page in PAGES for block in blocks_of(page) if block.language == "sh"]
 
 
@@ -109,15 +112,7 @@ def _commands_of(block: Block) -> list[str]:
 @pytest.mark.parametrize("block", SHELL_BLOCKS, ids=str)
 def test_every_command_is_run_by_a_test(block: Block) -> None:
     """A command is one that the demo prints, one that is run below, a target of make, or one that is run elsewhere."""
-    # The last three are for tests/docs/test_policy_tests.py, test_candidates.py and test_policy_sources.py.
-    if {
-        "run",
-        "own",
-        "compose",
-        "tests",
-        "candidate",
-        "sources",
-    } & block.attributes.keys() or block.text.strip() in _demo_commands():
+    if OF_OTHER_TESTS & block.attributes.keys() or block.text.strip() in _demo_commands():
         return
     commands = [command for command in _commands_of(block) if not command.startswith("make ")]
     assert [command for command in commands if command not in RUN_ELSEWHERE] == []

@@ -53,7 +53,7 @@ class Scene:
         """The server has seen these lines."""
         plan = load_policies(self.policies).plan
         assert plan is not None
-        tally = FlipTally(plan, self.judged)
+        tally = FlipTally(plan, Findings(self.in_force, self.judged, 0.0))
         for each in lines:
             assert tally.add(read_record(each), each)
         counted = Counted({"same": 8, "closed": len(lines)} if checks is None else checks, 0.0004)
@@ -65,7 +65,9 @@ class Scene:
 
     def report_in_json(self) -> dict[str, Any]:
         """What machines get."""
-        parsed: dict[str, Any] = json.loads(run("report", "--json").stdout)
+        result = run("report", "--json")
+        assert result.stdout, result.exception
+        parsed: dict[str, Any] = json.loads(result.stdout)
         return parsed
 
 
@@ -178,6 +180,10 @@ def test_what_is_on_disk_now_is_held_against_what_was_judged(scene: Scene) -> No
 def test_wrong_usage_is_told(scene: Scene) -> None:
     """With what to do."""
     assert "nothing is known of a candidate" in run("report").stderr
+    scene.found(CLOSED)
+    scene.file.path.chmod(0o644)
+    assert "others may use it: its mode is 0644, not 0600" in run("report").stderr
+    scene.file.remove()
     assert run("report").exit_code == 2
     scene.found(CLOSED)
     assert "'nonsense' is not in the report" in run("report", "nonsense").stderr
@@ -201,7 +207,9 @@ def test_a_candidate_without_flips_is_promoted(scene: Scene) -> None:
     ]
     assert scene.here(scene.policies) == scene.judged
     assert scene.here(scene.candidate) == scene.judged
-    # As the server does when it takes it up.
+    told = run("report")
+    assert (told.exit_code, told.stdout) == (0, f"the candidate is what is in force, {scene.judged}: nothing flips\n")
+    assert (scene.report_in_json()["flips"], scene.report_in_json()["since"]) == ([], None)
     again = run("promote")
     assert (again.exit_code, again.stdout) == (0, f"policies holds the candidate {scene.judged} already\n")
     assert CliRunner().invoke(app, ["rollback", scene.in_force]).exit_code == 0

@@ -174,5 +174,5 @@ def test_it_is_saved_again_and_again(scene: Scene, monkeypatch: pytest.MonkeyPat
     scene.flips.judge(scene.plan, CANDIDATE)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(scene.flips.run())
-    assert pauses == [1.0, 50.0]
+    assert pauses == [1.0, 100.0]
     assert scene.file.read().candidate == CANDIDATE

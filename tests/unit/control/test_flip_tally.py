@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from authz_server.control import flip_tally
-from authz_server.control.findings import Flip
+from authz_server.control.findings import Findings, Flip
 from authz_server.control.flip_tally import FLIPS, FlipTally
 from authz_server.policy.plan import Plan
 from authz_server.replay.recorded import read_record
@@ -21,7 +21,7 @@ class Scene:
 
     def __init__(self, tmp_path: Path) -> None:
         self.plan: Plan = in_force(tmp_path)
-        self.tally = FlipTally(self.plan, CANDIDATE)
+        self.tally = FlipTally(self.plan, Findings(self.plan.revision, CANDIDATE, 0.0))
 
     def flip(self, **changes: Any) -> bool:
         """The policies in force have decided; whether it counts."""
@@ -122,7 +122,7 @@ def test_long_records_are_kept_up_to_a_bound(scene: Scene, monkeypatch: pytest.M
     long: dict[str, Any] = {"inputs": {"user.scopes": ["x" * 7000]}}
     for number in range(2):
         scene.flip(workload=f"{WEB}{number}", **long)
-    again = FlipTally(scene.plan, CANDIDATE, scene.tally.flips)
+    again = FlipTally(scene.plan, Findings(scene.plan.revision, CANDIDATE, 0.0, scene.tally.flips))
     record = compared(scene.plan.revision, workload=f"{WEB}9", **long)
     again.add(read_record(record), record)
     assert (len(again.flips), again.more) == (2, {"closed": 1})
