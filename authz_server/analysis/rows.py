@@ -35,14 +35,16 @@ class Row(Struct, frozen=True):
 def rows(flips: Iterable[Flip], old: Plan, new: Plan) -> list[Row]:
     """All rows, what was opened first."""
     named = _Names([*old.services, *new.services])
-    groups: dict[tuple[str, str, object], list[Flip]] = {}
+    groups: dict[tuple[str, str, tuple[object, ...]], list[Flip]] = {}
     for flip in flips:
         kind = (named.place(flip.probe.action), named.method(flip.probe.action), _shown(flip))
         groups.setdefault(kind, []).append(flip)
     found: dict[tuple[str, str, object], Row] = {}
     methods: dict[tuple[str, str, object], list[str]] = {}
     for (place, method, shown), group in groups.items():
-        for least in _least(group):
+        supposed, *rest = shown
+        proven = groups.get((place, method, (False, *rest)), []) if supposed else []
+        for least in _least([flip for flip in group if not _is_proven(flip, proven)]):
             caller = named.caller(least.probe.who)
             key = (place, caller, shown)
             found.setdefault(key, Row(_change(least), caller, "", least))
@@ -54,6 +56,18 @@ def rows(flips: Iterable[Flip], old: Plan, new: Plan) -> list[Row]:
 def _shown(flip: Flip) -> tuple[object, ...]:
     same = flip.old.allowed == flip.new.allowed
     return flip.supposed, flip.conditions, _told(flip.old, same), _told(flip.new, same)
+
+
+def _is_proven(flip: Flip, proven: Iterable[Flip]) -> bool:
+    """Whether what is supposed of a caller was found for one who has no more, but for claims."""
+    who = flip.probe.who
+    return any(who.has_all_of(one.probe.who) and _claims_agree(who, one.probe.who) for one in proven)
+
+
+def _claims_agree(who: Who, other: Who) -> bool:
+    """Whether one caller could have the claims of both."""
+    mine, theirs = ({} if each.user is None else each.user.claims for each in (who, other))
+    return all(mine.get(name, value) == value for name, value in theirs.items())
 
 
 def _told(outcome: Outcome, same: bool) -> str:

@@ -181,6 +181,16 @@ def test_what_rests_on_a_condition_without_example_is_possible() -> None:
     assert "0 opened, 0 closed, 0 answered" in result.stdout
 
 
+def test_what_was_found_is_not_possible_beside_it() -> None:
+    """A condition that no comparison explores has an example for a user with a claim: one row, not two."""
+    rule = (
+        "{id: x, effect: allow, from: [{users: {issuer: corp}}], to: [{paths: ['/a/{id}']}], "
+        "when: 'user.claims.customer == path.id.split(\"-\")[0]'}"
+    )
+    result = diff(NOBODY, NOBODY.replace("[]", f"[{rule}]"))
+    assert "1 opened, 0 closed, 1 answered, 0 possible" in result.stdout
+
+
 def test_another_answer_is_a_difference() -> None:
     """The upstream gets another header."""
     old, new = (f"{ORDERS}        answer: {{set_headers: {{x-a: \"'{value}'\"}}}}\n" for value in "12")
