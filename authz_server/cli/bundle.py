@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from authz_server.cli import written
-from authz_server.cli.configuration import counted, print_problems
+from authz_server.cli.configuration import counted, print_problems, there
 from authz_server.policy.files import MAX_TOTAL_BYTES, read_directory
 
 app = typer.Typer(help="Bundles: policies as one file, signed.", no_args_is_help=True)
@@ -74,7 +74,7 @@ def build(
     from authz_server.policy.loader import load_files
 
     signer = None if key is None else _private(key)
-    files, problems = read_directory(directory)
+    files, problems = read_directory(there(directory))
     loaded = load_files(directory, files, problems)
     if loaded.problems:
         print_problems(loaded.problems)

@@ -55,9 +55,17 @@ def from_here(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
+def there(directory: Path, option: str = "DIR") -> Path:
+    """The directory. One that is not there is wrong usage of every command: nothing can be said of its policies."""
+    if not directory.is_dir():
+        raise typer.BadParameter(f"there is no directory {directory}", param_hint=option)
+    return directory
+
+
 def print_problems(problems: Iterable[Problem]) -> None:
-    """All problems on standard error, an empty line between them."""
-    typer.echo("\n\n".join(str(problem) for problem in problems), err=True)
+    """All problems on standard error, an empty line between them; of none nothing."""
+    if text := "\n\n".join(str(problem) for problem in problems):
+        typer.echo(text, err=True)
 
 
 def policies_in_words(services: int, rules: int, revision: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from authz_server.cli.configuration import print_problems
+from authz_server.cli.configuration import print_problems, there
 from authz_server.policy.plan import Plan
 
 SAME, DIFFERENT, USAGE = 0, 1, 2
@@ -44,7 +44,7 @@ def diff(
     if as_json and markdown:
         raise typer.BadParameter("it is either this or --markdown", param_hint="--json")
     moment = time.time() if not now else _moment(now)
-    plans = [_plan(old), _plan(new)]
+    plans = [_plan(directory) for directory in (there(old, "OLD"), there(new, "NEW"))]
     found = compare(plans[0], plans[1], moment, timeout)
     shown = rows(found.flips, *plans)
     typer.echo(in_json(found, shown) if as_json else (as_markdown if markdown else as_table)(found, shown))

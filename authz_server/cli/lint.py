@@ -9,7 +9,7 @@ import typer
 
 from authz_server.analysis.lint import Lint
 from authz_server.cli.annotations import annotation
-from authz_server.cli.configuration import ConfigOption, counted, load_with_file_or_exit, print_problems
+from authz_server.cli.configuration import ConfigOption, counted, load_with_file_or_exit, print_problems, there
 from authz_server.documents.problem import fields_of
 from authz_server.policy.findings import Finding
 
@@ -49,7 +49,7 @@ def lint(
         codes = ", ".join(Finding)
         raise typer.BadParameter(f"no finding has the code `{unknown[0]}`; codes are {codes}", param_hint="--ignore")
     settings, _ = load_with_file_or_exit(config)
-    loaded, found = load_and_lint(directory or settings.policy_directory, None, time.time())
+    loaded, found = load_and_lint(there(directory or settings.policy_directory), None, time.time())
     if loaded.plan is None:
         print_problems(loaded.problems)
         raise typer.Exit(USAGE)

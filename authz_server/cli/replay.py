@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from authz_server.cli.audit_files import take_lines
-from authz_server.cli.configuration import print_problems
+from authz_server.cli.configuration import print_problems, there
 
 if TYPE_CHECKING:
     from authz_server.policy.plan import Plan
@@ -43,7 +43,7 @@ def replay(
 
     if as_json and markdown:
         raise typer.BadParameter("it is either this or --markdown", param_hint="--json")
-    replay = Replay(_plan(policies))
+    replay = Replay(_plan(there(policies, "--policies")))
     take_lines(audit, replay.take, "replay")
     typer.echo((in_json if as_json else as_markdown if markdown else as_table)(replay))
     unreadable = sum(count for (why, _), count in replay.tally.undecidable.items() if why == "unreadable")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from authz_server.cli.configuration import ConfigOption, from_here, load_with_file_or_exit, print_problems
+from authz_server.cli.configuration import ConfigOption, from_here, load_with_file_or_exit, print_problems, there
 
 if TYPE_CHECKING:
     from authz_server.policy.parsing import ParsedFile
@@ -109,7 +109,7 @@ def _session(directory: Path | None, config: Path | None, named: Sequence[str]) 
         files.extend(parsed)
         return ()
 
-    place = from_here(directory or settings.policy_directory)
+    place = from_here(there(directory or settings.policy_directory))
     # Documents and plan stay to the end, and no collection need look at them.
     with without_collection(freeze=True):
         known = None if file is None else known_names(settings)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, print_problems
+from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, print_problems, there
 
 if TYPE_CHECKING:
     from authz_server.control.settings import Settings
@@ -53,7 +53,7 @@ def usage(
 
     settings, _ = load_with_file_or_exit(config)
     directory = policies or settings.policies.directory
-    plan = _plan(directory)
+    plan = _plan(there(directory))
     if audit:
         state, now, not_kept = _recorded(audit, directory, plan, settings)
     else:

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from authz_server.cli.configuration import ConfigOption, counted, load, policies_in_words, print_problems
+from authz_server.cli.configuration import ConfigOption, counted, load, policies_in_words, print_problems, there
 from authz_server.cli.lint import as_fields, in_words
 from authz_server.control.settings import Settings
 from authz_server.documents.problem import fields_of
@@ -43,6 +43,8 @@ def validate(
     from authz_server.control.policies import known_names
     from authz_server.control.settings_check import check_files
 
+    if directory is not None:
+        there(directory)
     configured = load(config)
     settings = configured.settings or Settings()
     # Without a configuration nothing is known of issuers and trust domains, and so none of them is an error.
