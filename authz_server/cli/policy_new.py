@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from authz_server.cli import written
-from authz_server.cli.configuration import print_problems
+from authz_server.cli.configuration import from_here, load, print_problems
 from authz_server.cli.values import valid
+from authz_server.documents.problem import Problem
 from authz_server.policy import values
 
 SUFFIXES = (".yaml", ".yml")
@@ -199,6 +200,10 @@ def _write(files: dict[Path, dict[str, Any]]) -> None:
     except Unformattable as error:
         print_problems(error.problems)
         raise typer.Exit(1) from None
+    if problems := _beside(contents):
+        print_problems(problems)
+        typer.echo("authz: nothing was written", err=True)
+        raise typer.Exit(1)
     try:
         for file, content in contents.items():
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -207,6 +212,30 @@ def _write(files: dict[Path, dict[str, Any]]) -> None:
     except OSError as error:
         typer.echo(f"authz: {error.filename}: {error.strerror}", err=True)
         raise typer.Exit(1) from None
+
+
+def _beside(contents: dict[Path, bytes]) -> list[Problem]:
+    """What would be wrong with the directory and is not now, such as a host that another service has."""
+    from authz_server.policy.files import policy_file, read_directory
+    from authz_server.policy.loader import load_files
+
+    if len(contents) == 1 or not (root := _root(next(iter(contents)))).is_dir():
+        return []
+    files, _ = read_directory(root)
+    added = [
+        policy_file(root, file.absolute().relative_to(root.absolute()).as_posix(), content)
+        for file, content in contents.items()
+    ]
+    # Of two files that claim the same, the later one is complained about, whichever that is.
+    known = set(load_files(root, files, ()).problems)
+    return [problem for problem in load_files(root, [*files, *added], ()).problems if problem not in known]
+
+
+def _root(file: Path) -> Path:
+    """The directory of policies that the file is in: the configured one, or else its own."""
+    settings = load(None).settings
+    directory = None if settings is None else from_here(settings.policy_directory)
+    return directory if directory is not None and file.absolute().is_relative_to(directory.absolute()) else file.parent
 
 
 def _one(found: Values, option: str) -> str:

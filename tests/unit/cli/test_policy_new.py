@@ -65,6 +65,32 @@ def test_a_service_comes_with_tests_that_pass(options: list[str]) -> None:
     assert_good()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["shop/web.yaml", *HOST], "another service speaks for `orders.shop.example`"),
+        (["shop/a.yaml", *HOST], "another service speaks for `orders.shop.example`"),
+        (["shop/a.yaml", "--host", "a.example", "--name", "orders"], "a service named `shop/orders` is there already"),
+    ],
+)
+def test_what_another_service_has_is_refused(options: list[str], said: str) -> None:
+    """Whatever its file is called, the directory would not load any more."""
+    assert new("service", SERVICE, *HOST, *WEB).exit_code == 0
+    result = new("service", f"policies/{options[0]}", *options[1:])
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert "policies/shop/orders.yaml:" in result.stderr
+    assert result.stderr.endswith("authz: nothing was written\n")
+    assert len(list(Path("policies").glob("**/*.yaml"))) == 2
+    assert new("service", "policies/shop/web.yaml", *HOST, "--path-prefix", "/web").exit_code == 0
+
+
+def test_what_is_wrong_with_other_files_is_no_matter() -> None:
+    """They are not what is written."""
+    write_policies(Path("policies"), {"broken.yaml": "kind: service\n"})
+    assert new("service", SERVICE, *HOST, *WEB).exit_code == 0
+
+
 def test_a_service_reads_as_one_would_write_it() -> None:
     """The folder is the namespace, the name of the file the service."""
     new("service", SERVICE, *HOST, *WEB, *USERS, "--method", "GET", "--path", "/orders/{id}")
