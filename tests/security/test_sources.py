@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from authz_server.control.settings.images import parse_image
 from authz_server.control.sources.http_bundle import HttpBundle
+from authz_server.control.sources.oci_bundle import OciBundle
+from authz_server.control.sources.oci_login import Login
 from authz_server.control.sources.web import Web
 from authz_server.policy import bundle
 from tests.unit.control.issuer_server import answer
@@ -24,6 +27,7 @@ from tests.unit.control.sources.bundles import (
     file_server,
     numbered,
 )
+from tests.unit.control.sources.registry import Registry, registry_server
 from tests.unit.control.sources.test_web import BAD_ANSWERS
 
 PATH = "/policies.tar.gz"
@@ -159,3 +163,49 @@ def test_src_06_what_was_fetched_is_not_edited_here(fetching: Fetching) -> None:
     assert (files, problem.code) == ([], "fetched_altered")
     asyncio.run(fetching.fetcher.step())
     assert fetching.after().files() == numbered(FIRST, 7)
+
+
+@pytest.fixture(name="registry")
+def _registry() -> Iterator[Registry]:
+    with registry_server() as registry:
+        yield registry
+
+
+@pytest.fixture(name="pulling")
+def _pulling(registry: Registry, tmp_path: Path) -> Fetching:
+    """What follows the registry with a password, and has the first policies."""
+    (tmp_path / "password").write_text("secret\n")
+    web, image = Web(2.0, None), parse_image(registry.image)
+    login = Login(web, image, "ann", tmp_path / "password", None)
+    registry.push(numbered(FIRST, 7))
+    return Fetching(tmp_path, OciBundle(web, image, [KEY.public_key()], login)).after(0)
+
+
+def test_src_07_a_registry_does_not_get_the_password_sent_elsewhere(registry: Registry, pulling: Fetching) -> None:
+    """By a challenge of its own, by a redirect, or by a challenge of whom it redirects to."""
+    registry.push(numbered(SECOND, 8))
+    with registry_server() as thief:
+        registry.wants, registry.challenge = "Bearer t", f'Bearer realm="{thief.url}/token",service="here"'
+        thief.gives_tokens("t")
+        assert_refused(pulling, "failed")
+        thief.wants, thief.challenge = "Bearer t", 'Basic realm="here"'
+        thief.push(numbered(SECOND, 8))
+        for path in [*registry.answers]:
+            registry.answers[path] = answer(b"", 307, location=f"{thief.url}{path}")
+        assert_refused(pulling, "failed")
+        assert thief.asked
+        assert all("authorization" not in headers for _, _, headers in thief.asked)
+
+
+@pytest.mark.parametrize("what", ["manifests", "blobs"])
+def test_src_08_what_a_registry_sends_has_the_digest_that_was_asked_for(
+    registry: Registry, pulling: Fetching, what: str
+) -> None:
+    """A bundle that is signed as well, but an older one: each step is tied to the one before."""
+    older = bundle_of(numbered(FIRST, 7))
+    registry.push(numbered(SECOND, 8))
+    for path in [*registry.answers]:
+        if f"/{what}/sha256:" in path:
+            registry.answers[path] = answer(older)
+    assert_refused(pulling, "failed")
+    assert "has not the digest" in pulling.problem()

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from authz_server.control.settings.images import ImageName
 from authz_server.control.settings.places import FilePath, Url
 from authz_server.control.settings.section import Section
 from authz_server.documents.invalid import InvalidValue
@@ -47,12 +48,53 @@ class HttpSourceSettings(Section):
         return ("http", self.url)
 
 
+class OciSourceSettings(Section):
+    """A [bundle](policy-bundles.md) that an OCI registry has, as the only layer of an image or artifact."""
+
+    noun: ClassVar[str] = "`oci`"
+
+    image: ImageName
+    """Registry, repository, and a tag that moves, or a digest that says exactly which."""
+    keys: Keys
+    """Public keys, as `authz bundle keys` writes them; a bundle that none of them has signed is refused."""
+    username: Annotated[str, Field(min_length=1)] | None = None
+    """Who asks, where the registry wants to know."""
+    password_file: FilePath | None = Field(default=None, examples=["registry.password"])
+    """A file with the password or access token of that name, read whenever it is asked for."""
+    token_host: Annotated[str, Field(min_length=1)] | None = Field(default=None, examples=["auth.docker.io"])
+    """Another host, with its port if it has one, that may have the password: the one that gives tokens."""
+    ca_file: FilePath | None = Field(default=None, examples=["ca.pem"])
+    """The authorities of the registry's certificate, in PEM; without it those of the system."""
+
+    @model_validator(mode="after")
+    def _name_and_password(self) -> "OciSourceSettings":
+        if (self.username is None) != (self.password_file is None):
+            raise InvalidValue("`username` and `password_file` stand together", at=("username",))
+        return self
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return self.image
+
+    @property
+    def secrets(self) -> dict[str, Path]:
+        """The files with secrets, by the names of their settings."""
+        return {} if self.password_file is None else {"password_file": self.password_file}
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What makes it another source."""
+        return ("oci", self.image)
+
+
 class SourceSettings(Section):
     """Policies that are fetched; exactly one of the kinds. See [where policies come from](policy-sources.md)."""
 
     noun: ClassVar[str] = "`source`"
 
     http: HttpSourceSettings | None = None
+    oci: OciSourceSettings | None = None
     poll: Annotated[Duration, duration_from("1s", "1d")] = Field(default="30s", validate_default=True)
     """How often is looked for something else; a tenth less at random, so that replicas do not ask together."""
     timeout: Annotated[Duration, duration_from("1s", "10m")] = Field(default="30s", validate_default=True)
@@ -63,20 +105,21 @@ class SourceSettings(Section):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "SourceSettings":
-        if self.http is None:
-            raise InvalidValue("`source` takes exactly one of `http`")
+        if sum(kind is not None for kind in (self.http, self.oci)) != 1:
+            raise InvalidValue("`source` takes exactly one of `http` and `oci`")
         return self
 
     @property
     def name(self) -> str:
         """Of the kind, as the configuration has it."""
-        return "http"
+        return "http" if self.http is not None else "oci"
 
     @property
-    def kind(self) -> HttpSourceSettings:
+    def kind(self) -> HttpSourceSettings | OciSourceSettings:
         """The one that there is."""
-        assert self.http is not None  # noqa: S101  # as validated above
-        return self.http
+        kind = self.http or self.oci
+        assert kind is not None  # noqa: S101  # as validated above
+        return kind
 
     def directory(self, run_directory: Path) -> Path:
         """Where everything fetched from this source is: of another source nothing is ever used."""

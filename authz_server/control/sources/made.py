@@ -11,8 +11,13 @@ from authz_server.control.errors import CannotStart
 from authz_server.control.kept_policies import KeptPolicies
 from authz_server.control.key_schedule import KeySchedule
 from authz_server.control.settings import Settings
+from authz_server.control.settings.images import parse_image
+from authz_server.control.settings.sources import HttpSourceSettings, OciSourceSettings
 from authz_server.control.sources.fetcher import Fetcher
 from authz_server.control.sources.http_bundle import HttpBundle
+from authz_server.control.sources.oci_bundle import OciBundle
+from authz_server.control.sources.oci_login import Login
+from authz_server.control.sources.source import Source
 from authz_server.control.sources.store import FetchedPolicies, NotRestored, NotTrusted
 from authz_server.control.sources.web import Web
 from authz_server.control.trust_files import read_trust_file
@@ -40,9 +45,8 @@ def fetcher_of(
         # What decided before was signed like that as well, perhaps.
         if last_good is not None and isinstance(error, NotTrusted):
             last_good.remove()
-    web = Web(source.timeout, kind.ca_file)
     return Fetcher(
-        HttpBundle(web, kind.url, keys, kind.token_file),
+        _source(kind, keys, Web(source.timeout, kind.ca_file)),
         store,
         kind.place,
         KeySchedule(refresh_s=source.poll, max_age_s=inf),
@@ -50,6 +54,13 @@ def fetcher_of(
         on_change,
         accept_older=source.accept_older,
     )
+
+
+def _source(kind: HttpSourceSettings | OciSourceSettings, keys: Sequence[Ed25519PublicKey], web: Web) -> Source:
+    if isinstance(kind, HttpSourceSettings):
+        return HttpBundle(web, kind.url, keys, kind.token_file)
+    image = parse_image(kind.image)
+    return OciBundle(web, image, keys, Login(web, image, kind.username, kind.password_file, kind.token_host))
 
 
 def read_keys(files: Sequence[Path]) -> list[Ed25519PublicKey]:

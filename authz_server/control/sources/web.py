@@ -61,7 +61,7 @@ class Web:
                     answer = await self._once(method, here, sent, max_bytes, tls)
                     if answer.status not in _REDIRECTS:
                         return answer
-                    here = _redirected(here, answer.headers.get("location", ""))
+                    here = onward(here, answer.headers.get("location", ""), "the answer redirects, and")
                 raise FetchFailed(f"over {MAX_REDIRECTS} redirects")
         # A URL's path and query can hold what is secret, its host cannot.
         except FetchFailed as error:
@@ -112,15 +112,16 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
     return (url.scheme, url.hostname, url.port)
 
 
-def _redirected(here: SplitResult, location: str) -> SplitResult:
+def onward(here: SplitResult, location: str, why: str) -> SplitResult:
+    """Where a server sends us, if we go there; `why` begins the message. Raises FetchFailed."""
     try:
         there = urlsplit(check_url(urljoin(here.geturl(), location)))
     except (InvalidValue, ValueError):
-        raise FetchFailed("the answer redirects to what is no URL that may be fetched") from None
+        raise FetchFailed(f"{why} it leads to what is no URL that may be fetched") from None
     if there.scheme != here.scheme:
-        raise FetchFailed(f"the answer redirects from {here.scheme} to {there.scheme}, which is not followed")
+        raise FetchFailed(f"{why} it leads from {here.scheme} to {there.scheme}, which is not followed")
     if here.scheme == "https" and is_loopback_host(there.hostname or "") and there.hostname != here.hostname:
-        raise FetchFailed(f"the answer redirects to this machine ({printable(there.netloc)}), which is not followed")
+        raise FetchFailed(f"{why} it leads to this machine ({printable(there.netloc)}), which is not followed")
     return there
 
 

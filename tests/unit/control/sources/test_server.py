@@ -22,6 +22,7 @@ from tests.unit.control.sources.bundles import (
     numbered,
     write_public_key,
 )
+from tests.unit.control.sources.registry import registry_server
 
 OK, DENIED = {GrpcCode.OK}, {GrpcCode.PERMISSION_DENIED}
 
@@ -132,6 +133,25 @@ def test_a_key_that_is_trusted_no_longer_takes_its_policies_along(served: Served
         [dropped] = served.events("fetched_policies_dropped")
         assert "which is trusted no longer" in dropped["problem"]
     server.start()
+
+
+def test_a_server_follows_an_image(tmp_path: Path) -> None:
+    """With a token for which it shows its password."""
+    served = Served(tmp_path)
+    write_public_key(tmp_path / "bundle.pub")
+    (tmp_path / "password").write_text("secret\n")
+    with registry_server() as registry:
+        registry.wants, registry.challenge = "Bearer t", f'Bearer realm="{registry.url}/token",service="here"'
+        registry.gives_tokens("t")
+        registry.push(FIRST)
+        oci = {"image": registry.image, "keys": ["bundle.pub"], "username": "ann", "password_file": "password"}
+        served.prepare(policies={"source": {"oci": oci, "poll": "1s"}})
+        with served.running():
+            assert served.code("GET") == OK
+            digest = registry.push(SECOND)
+            wait_until(lambda: served.code("PUT") == OK, PATIENCE_S, "the second policies")
+            assert served.readiness()["policies"]["source"]["version"] == digest
+            assert served.readiness()["policies"]["source"]["place"] == registry.image
 
 
 def test_without_keys_there_is_no_start(served: Served) -> None:

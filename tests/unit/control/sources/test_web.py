@@ -60,9 +60,12 @@ BAD_ANSWERS: dict[str, tuple[Reply, str]] = {
     "slow": (trickle, "no whole answer within 0.2 s"),
     "cut": (answer(b"{}", content_length="10"), "the connection ended before the whole answer"),
     "nowhere": (answer(b"", 302), "over 3 redirects"),
-    "to a file": (answer(b"", 302, location="file:///etc/passwd"), "redirects to what is no URL that may be fetched"),
-    "in the clear": (answer(b"", 302, location="http://a.example/"), "redirects to what is no URL that may be fetched"),
-    "with a user": (answer(b"", 302, location="https://a:b@c.example/"), "redirects to what is no URL"),
+    "to a file": (
+        answer(b"", 302, location="file:///etc/passwd"),
+        "redirects, and it leads to what is no URL that may be fetched",
+    ),
+    "in the clear": (answer(b"", 302, location="http://a.example/"), "it leads to what is no URL that may be fetched"),
+    "with a user": (answer(b"", 302, location="https://a:b@c.example/"), "it leads to what is no URL"),
     "other scheme": (answer(b"", 302, location="https://a.example/"), "from http to https, which is not followed"),
 }
 
@@ -144,8 +147,8 @@ def test_an_authority_of_ones_own_is_the_only_one(tls: ssl.SSLContext, tmp_path:
 def test_no_redirect_leads_out_of_tls_or_to_this_machine(tls: ssl.SSLContext, tmp_path: Path) -> None:
     """What listens on loopback believes to be asked by this machine alone."""
     for location, message in (
-        (b"http://127.0.0.1:9/", "redirects from https to http"),
-        (b"https://127.0.0.1:9/", "redirects to this machine"),
+        (b"http://127.0.0.1:9/", "it leads from https to http"),
+        (b"https://127.0.0.1:9/", "it leads to this machine"),
     ):
         reply = b"HTTP/1.1 302 Found\r\nlocation: " + location + b"\r\ncontent-length: 0\r\n\r\n"
         with pytest.raises(FetchFailed, match=message):
