@@ -17,6 +17,10 @@ class NothingKept(Exception):
     """There is nothing that may be used; says why, for people."""
 
 
+class NothingThere(NothingKept):
+    """There is no such file, because none was written yet."""
+
+
 def write_checked(path: Path, format: bytes, payload: bytes) -> None:
     """Replace the file in one step; after a crash it is whole, the one or the other. Blocks. Raises OSError.
 
@@ -27,7 +31,7 @@ def write_checked(path: Path, format: bytes, payload: bytes) -> None:
 
 def read_checked(path: Path, format: bytes, max_bytes: int) -> memoryview:
     """The payload of a file of this format, which has `max_bytes` at most. Blocks. Raises NothingKept."""
-    content = _content(path, max_bytes)
+    content = read_own(path, max_bytes)
     if not content.startswith(format):
         raise NothingKept("it is no file of this format; another version may have written it")
     start = len(format) + _CHECKSUM_BYTES
@@ -37,11 +41,12 @@ def read_checked(path: Path, format: bytes, max_bytes: int) -> memoryview:
     return payload
 
 
-def _content(path: Path, max_bytes: int) -> bytes:
+def read_own(path: Path, max_bytes: int) -> bytes:
+    """A file that nobody else could have written or read. Blocks. Raises NothingKept, and of it NothingThere."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NothingKept("there is none yet") from None
+        raise NothingThere("there is none yet") from None
     except OSError as error:
         raise NothingKept(f"it cannot be opened: {error.strerror}") from None
     try:

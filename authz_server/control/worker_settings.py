@@ -6,6 +6,7 @@ from pathlib import Path
 from secrets import token_bytes
 
 from authz_server.control.addresses import worker_addresses
+from authz_server.control.checked_file import NothingKept, NothingThere, read_own
 from authz_server.control.cores import cpu_quota, usable_cores, worker_count
 from authz_server.control.errors import CannotStart
 from authz_server.control.secret_file import write_secret_file
@@ -26,6 +27,7 @@ from authz_server.worker.messages import WorkerSettings, WorkerTls
 from authz_server.worker.replays import prepare_replays
 
 _HASH_KEY_BYTES = 32
+_ANOTHER_KEY = "remove it for another one, with which hashes in later records differ from those before"
 
 
 def identity_settings(settings: Settings) -> IdentitySettings:
@@ -148,13 +150,17 @@ def _group(name: str) -> int:
 
 
 def _hash_key(path: Path) -> bytes:
-    """The key of keyed hashes in records: kept, so that equal values look equal after a restart as well."""
+    """The key of keyed hashes in records: kept, so that equal values look equal after a restart as well.
+
+    One that somebody else could know makes the hashes no secret, so that it is not used. Raises CannotStart, OSError.
+    """
     try:
-        key = path.read_bytes()
-        if len(key) == _HASH_KEY_BYTES:
-            return key
-    except FileNotFoundError:
-        pass
-    key = token_bytes(_HASH_KEY_BYTES)
-    write_secret_file(path, key)
+        key = read_own(path, _HASH_KEY_BYTES)
+    except NothingThere:
+        key = token_bytes(_HASH_KEY_BYTES)
+        write_secret_file(path, key)
+    except NothingKept as error:
+        raise CannotStart(f"{path}, the key of hashes in records, cannot be used: {error}; {_ANOTHER_KEY}") from None
+    if len(key) != _HASH_KEY_BYTES:
+        raise CannotStart(f"{path}, the key of hashes in records, has {len(key)} bytes and is no key; {_ANOTHER_KEY}")
     return key
