@@ -51,6 +51,8 @@ class Reconfiguration:
         self._grace_s = grace_s
         self._wanted = asyncio.Event()
         self._refused: list[str] = []
+        self._first = ""
+        """The first of them, in short."""
         self._needs_restart: list[str] = []
 
     def request(self) -> None:
@@ -73,7 +75,8 @@ class Reconfiguration:
         """Why the server does not run by the configuration as it is."""
         told = []
         if count := len(self._refused):
-            told.append(f"{count} problem{'' if count == 1 else 's'} in the configuration; the one before is in use")
+            plural = "" if count == 1 else "s"
+            told.append(f"{count} problem{plural} in the configuration ({self._first}); the one before is in use")
         if self._needs_restart:
             told.append(f"the configuration has changed in what takes a restart: {', '.join(self._needs_restart)}")
         return told
@@ -82,26 +85,29 @@ class Reconfiguration:
         """Read it now, and take up what can be; what is wrong changes nothing."""
         loaded = await asyncio.to_thread(load_settings, self._file, os.environ)
         if loaded.settings is None:
-            self._refuse([str(problem) for problem in loaded.problems])
+            first = loaded.problems[0]
+            self._refuse([str(problem) for problem in loaded.problems], f"{first.place}: {first.code}")
             return
         settings, needs = taken_up(self._settings, loaded.settings)
         if unusable := await asyncio.to_thread(_unusable, settings):
-            self._refuse(unusable)
+            self._refuse(unusable, unusable[0])
             return
         if settings != self._settings:
-            workers = await asyncio.to_thread(self._workers_of, settings)
             try:
+                workers = await asyncio.to_thread(self._workers_of, settings)
                 await self._supervisor.replace(workers, self._grace_s)
-            except CannotStart as error:
-                self._refuse([str(error)])
+            except (CannotStart, OSError) as error:
+                self._refuse([str(error)], str(error))
                 return
             self._settings = settings
             structlog.get_logger().info("configuration_taken_up")
+        elif self._refused:
+            structlog.get_logger().info("configuration_mended")
         self._refused, self._needs_restart = [], needs
         if needs:
             structlog.get_logger().warning("configuration_needs_restart", settings=needs)
 
-    def _refuse(self, problems: list[str]) -> None:
-        self._refused = problems
+    def _refuse(self, problems: list[str], first: str) -> None:
+        self._refused, self._first = problems, first
         for problem in problems:
             structlog.get_logger().error("configuration_refused", problem=problem)

@@ -42,6 +42,7 @@ from authz_server.control.usage import UsageCounter, usage_file
 from authz_server.control.watcher import watch
 from authz_server.control.worker_settings import all_worker_settings
 from authz_server.documents.instants import instant
+from authz_server.documents.problem import Problem
 from authz_server.telemetry.control_metrics import ControlMetrics
 from authz_server.worker.address import Address
 from authz_server.worker.messages import WorkerSettings
@@ -261,10 +262,15 @@ class _Server:
             revision=None if active is None else active.plan.revision,
             number=None if active is None else active.plan.number,
             problems=len(problems),
-            first_problem=f"{problems[0].place}: {problems[0].code}" if problems else None,
+            first_problem=self._in_short(problems[0]) if problems else None,
             stale_from=None if stale_from is None else instant(stale_from),
             source=None if self._fetcher is None else self._fetcher.state(),
         )
+
+    def _in_short(self, problem: Problem) -> str:
+        """Where it is, and its code. The directory itself has no lines."""
+        file = problem.position.file
+        return f"{file if file == str(self._settings.policy_directory) else problem.place}: {problem.code}"
 
     def _announce(self, started: Started, announce: Callable[[Started], None]) -> None:
         structlog.get_logger().info(

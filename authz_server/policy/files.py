@@ -102,7 +102,7 @@ class _Walk:
             info = os.stat(path)
             names = sorted(os.listdir(path))
         except OSError as error:
-            code = "no_policies" if error.errno == errno.ENOENT and not folders else "unreadable_directory"
+            code = "missing_directory" if error.errno == errno.ENOENT and not folders else "unreadable_directory"
             self._report(path, code, f"the directory cannot be read: {error.strerror}")
             return
         identity = (info.st_dev, info.st_ino)

@@ -64,7 +64,9 @@ def test_a_bad_configuration_changes_nothing(served: Served) -> None:
     before, good = served.workers(), served.config.read_text()
     served.config.write_text(good + "bodys: {}\n")
     served.signal(signal.SIGHUP)
-    told = "1 problem in the configuration; the one before is in use"
+    line = len(good.splitlines()) + 1
+    place = f"{served.config}:{line}:1: unknown_field"
+    told = f"1 problem in the configuration ({place}); the one before is in use"
     wait_until(lambda: served.readiness()["degraded"] == [told], PATIENCE_S, "the bad configuration")
     assert "unknown field `bodys`" in served.events("configuration_refused")[-1]["problem"]
     assert "authz_configuration_problems 1.0" in served.get("/metrics").text
@@ -72,7 +74,23 @@ def test_a_bad_configuration_changes_nothing(served: Served) -> None:
     served.config.write_text(good)
     served.signal(signal.SIGHUP)
     wait_until(lambda: served.readiness()["status"] == "ready", PATIENCE_S, "the good one")
+    assert len(served.events("configuration_mended")) == 1
     assert served.workers() == before
+
+
+def test_workers_that_could_not_start_with_it_are_not_tried(served: Served) -> None:
+    """What they need is looked at again, and the server goes on with those that it has."""
+    before, key = served.workers(), served.directory / "run" / "hash.key"
+    key.chmod(0o644)
+    change(served, bodies={"max": "8KiB"})
+    wait_until(lambda: served.readiness()["status"] == "degraded", PATIENCE_S, "the refusal")
+    [told] = served.readiness()["degraded"]
+    assert "others may use it: its mode is 0644, not 0600" in told
+    assert served.workers() == before
+    assert served.code() == {GrpcCode.OK}
+    key.chmod(0o600)
+    change(served)
+    wait_until(lambda: served.readiness()["status"] == "ready", PATIENCE_S, "the configuration of before")
 
 
 def change(served: Served, **sections: object) -> None:

@@ -175,3 +175,19 @@ def test_nothing_is_kept_where_that_is_switched_off(other: Served) -> None:
     with other.running(ready=False):
         wait_until(lambda: other.readiness()["policies"]["problems"] > 0, PATIENCE_S, "the look at the policies")
         assert other.readiness()["status"] == "not_ready"
+
+
+def test_a_missing_directory_is_told_from_an_empty_one(other: Served) -> None:
+    """Whoever has forgotten to mount it looks for something else than whoever has written nothing."""
+    other.prepare(policies={"rescan": "100ms", "keep_last_good": False}, workers=1)
+    other.policies.unlink()
+    directory = other.policies.parent
+    with other.running(ready=False):
+        wait_until(lambda: other.readiness()["policies"]["problems"] > 0, PATIENCE_S, "the look at the policies")
+        assert other.readiness()["policies"]["first_problem"] == f"{directory}: no_policies"
+    directory.rmdir()
+    with other.running(ready=False):
+        wait_until(lambda: other.readiness()["policies"]["problems"] > 0, PATIENCE_S, "the look at the policies")
+        state = other.readiness()
+        assert state["policies"]["first_problem"] == f"{directory}: missing_directory"
+        assert f"no policies have been loaded: 1 problem ({directory}: missing_directory)" in state["missing"]

@@ -156,7 +156,7 @@ def test_a_device_is_a_problem(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     """The same as one without policies."""
-    assert codes(tmp_path / "none") == [(".", "no_policies")]
+    assert codes(tmp_path / "none") == [(".", "missing_directory")]
 
 
 def test_folders_are_nested_only_so_deep(tmp_path: Path) -> None:

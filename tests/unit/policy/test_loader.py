@@ -55,7 +55,10 @@ def test_a_directory_without_a_service_is_a_problem(files: dict[str, str], tmp_p
 def test_a_directory_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     """With the same code as an empty one."""
     (problem,) = load_policies(tmp_path / "none").problems
-    assert (problem.code, problem.message) == ("no_policies", "the directory cannot be read: No such file or directory")
+    assert (problem.code, problem.message) == (
+        "missing_directory",
+        "the directory cannot be read: No such file or directory",
+    )
 
 
 def test_a_syntax_error_in_one_file_hides_no_error_in_another(tmp_path: Path) -> None:
