@@ -133,6 +133,39 @@ def promote(
     typer.echo(msgspec.json.encode(done).decode() if as_json else _in_words(done, directory, config))
 
 
+@app.command("resume")
+def resume(config: ConfigOption = None) -> None:
+    """Let a roll-out go on that was taken back.
+
+    A server takes a roll-out back when the candidate denies too much of what the policies in force would have allowed
+    (`candidate.fall_back`), and does not begin it again, until the candidate changes, or this is said. A running server
+    takes it up within `policies.rescan`. Run it as the user of the server. Exit codes: 0 it goes on, 1 none was taken
+    back, 2 wrong usage.
+
+    \b
+    Examples:
+      authz candidate resume --config authz.yaml
+    """
+    from authz_server.control.checked_file import NothingKept
+    from authz_server.control.fall_back import fallen_back_file
+
+    settings, _ = load_with_file_or_exit(config)
+    file = fallen_back_file(settings)
+    try:
+        what = f"the candidate {file.read().revision}"
+    except NothingKept as error:
+        what = f"whichever candidate {file.path} was about ({error})"
+    try:
+        removed = file.remove()
+    except OSError as error:
+        typer.echo(f"authz: {file.path} cannot be removed: {error.strerror}", err=True)
+        raise typer.Exit(1) from None
+    if not removed:
+        typer.echo(f"authz: no roll-out was taken back: there is no {file.path}", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"the roll-out of {what} goes on, if the configuration has one")
+
+
 def _candidate_directory(settings: "Settings") -> Path:
     if settings.candidate is None:
         typer.echo("authz: the configuration has no section `candidate`", err=True)

@@ -1,5 +1,6 @@
 """What has been found of a candidate: what it decided differently, on disk for `authz candidate`."""
 
+from collections import Counter
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +13,7 @@ from authz_server.bounds import MIB
 from authz_server.control.checked_file import NothingKept, read_checked, write_checked
 from authz_server.control.settings import Settings
 from authz_server.replay.flips import CHANGES, Change, Kind
+from authz_server.telemetry.candidate_counts import CandidateCounts
 
 FILE = "candidate.findings"
 """In the run directory."""
@@ -52,6 +54,14 @@ class Counted(NamedTuple):
     """That it took to ask the policies that do not decide."""
     rolled_out: int = 0
     """Checks that the candidate has decided."""
+
+
+def counted(counts: CandidateCounts) -> Counted:
+    """The same, as it is counted: whoever decides, of one kind."""
+    checks: Counter[str] = Counter()
+    for (_, outcome), count in counts.checks.items():
+        checks[outcome] += count
+    return Counted(checks, counts.seconds, counts.rolled_out)
 
 
 class Findings(Struct, frozen=True):

@@ -11,10 +11,36 @@ from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.revocations import Revocations
 from authz_server.policy.packing import pack
 from authz_server.policy.plan import Plan
-from authz_server.worker.messages import Activate, Activated, Failed, Prepare, Prepared, SigningKeys, frame
+from authz_server.policy.rollout import Rollout
+from authz_server.worker.messages import (
+    Activate,
+    Activated,
+    Failed,
+    PackedCandidate,
+    Prepare,
+    Prepared,
+    SigningKeys,
+    frame,
+)
 
 ANSWER_S = 60.0
 """A worker that takes longer to prepare a snapshot is replaced."""
+
+
+class CandidateContent(Struct, frozen=True):
+    """What is asked beside the policies in force."""
+
+    plan: Plan
+    sample: int
+    """The percentage of checks about which it is asked."""
+    rollout: Rollout | None = None
+
+
+def same_candidate(one: CandidateContent | None, other: CandidateContent | None) -> bool:
+    """Whether the same is asked, in the same way; policies are compared by identity, which costs nothing."""
+    if one is None or other is None:
+        return one is other
+    return one.plan is other.plan and (one.sample, one.rollout) == (other.sample, other.rollout)
 
 
 class Content(Struct, frozen=True):
@@ -32,10 +58,13 @@ class Content(Struct, frozen=True):
     stale_from: float | None = None
     """Where the policies are those of an earlier run, because their directory is broken: when they began to decide
     there, in seconds since the epoch."""
+    candidate: CandidateContent | None = None
 
     def is_like(self, other: "Content | None") -> bool:
         """Whether the other makes the same snapshot; policies are compared by identity, which costs nothing."""
         if other is None or self.plan is not other.plan:
+            return False
+        if not same_candidate(self.candidate, other.candidate):
             return False
         mine, others = (self.keys, self.bundles), (other.keys, other.bundles)
         return mine == others and (self.revocations, self.api_keys, self.signing_keys) == (
@@ -116,12 +145,22 @@ class Publisher:
             content.api_keys,
             content.signing_keys,
             content.stale_from is not None,
+            await self._packed_candidate(content.candidate, None if before is None else before.candidate),
         )
         data = await asyncio.to_thread(frame, message)
         problems = await asyncio.gather(*(self._prepare_one(worker, data) for worker in workers))
         for problem in problems:
             if problem is not None:
                 raise NotActivated(problem)
+
+    async def _packed_candidate(
+        self, candidate: CandidateContent | None, before: CandidateContent | None
+    ) -> PackedCandidate | None:
+        if candidate is None:
+            return None
+        is_there = before is not None and before.plan is candidate.plan
+        plan = None if is_there else await asyncio.to_thread(pack, candidate.plan)
+        return PackedCandidate(plan, candidate.sample, candidate.rollout)
 
     async def _prepare_one(self, worker: WorkerProcess, data: bytes) -> str | None:
         try:

@@ -9,12 +9,13 @@ import structlog
 
 from authz_server.control.errors import CannotStart
 from authz_server.control.settings import Settings, load_settings
+from authz_server.control.settings.candidate import CandidateSettings
 from authz_server.control.settings_check import unusable_tls
 from authz_server.control.supervisor import Supervisor
 from authz_server.worker.messages import WorkerSettings
 
-LIVE = ("answers", "bodies", "clients", "identity_headers", "log")
-"""Sections that no other part of the server looks at."""
+LIVE = ("answers", "bodies", "candidate", "clients", "identity_headers", "log")
+"""Sections that no other part of the server looks at, or that it follows."""
 
 
 def taken_up(current: Settings, changed: Settings) -> tuple[Settings, list[str]]:
@@ -32,6 +33,15 @@ def _unusable(settings: Settings) -> list[str]:
     return [] if settings.tls is None else [str(one) for one in unusable_tls(settings.tls)]
 
 
+def _for_workers(settings: Settings) -> Settings:
+    """Without what workers are told in another way."""
+    return settings.model_copy(update={"candidate": None})
+
+
+def _nobody(_settings: CandidateSettings | None) -> None:
+    """Nobody is told."""
+
+
 class Reconfiguration:
     """Reads the configuration again when asked to."""
 
@@ -42,13 +52,18 @@ class Reconfiguration:
         supervisor: Supervisor,
         workers_of: Callable[[Settings], list[WorkerSettings]],
         grace_s: float,
+        on_candidate: Callable[[CandidateSettings | None], None] = _nobody,
     ) -> None:
-        """`workers_of` makes the settings of the workers; `grace_s` is what each has to finish its calls."""
+        """`workers_of` makes the settings of the workers; `grace_s` is what each has to finish its calls.
+
+        `on_candidate` is told of a changed section `candidate`, which takes no new worker.
+        """
         self._file = file
         self._settings = settings
         self._supervisor = supervisor
         self._workers_of = workers_of
         self._grace_s = grace_s
+        self._on_candidate = on_candidate
         self._wanted = asyncio.Event()
         self._refused: list[str] = []
         self._first = ""
@@ -93,12 +108,15 @@ class Reconfiguration:
             self._refuse(unusable, unusable[0])
             return
         if settings != self._settings:
-            try:
-                workers = await asyncio.to_thread(self._workers_of, settings)
-                await self._supervisor.replace(workers, self._grace_s)
-            except (CannotStart, OSError) as error:
-                self._refuse([str(error)], str(error))
-                return
+            if _for_workers(settings) != _for_workers(self._settings):
+                try:
+                    workers = await asyncio.to_thread(self._workers_of, settings)
+                    await self._supervisor.replace(workers, self._grace_s)
+                except (CannotStart, OSError) as error:
+                    self._refuse([str(error)], str(error))
+                    return
+            if settings.candidate != self._settings.candidate:
+                self._on_candidate(settings.candidate)
             self._settings = settings
             structlog.get_logger().info("configuration_taken_up")
         elif self._refused:

@@ -5,11 +5,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 import structlog
+from msgspec.structs import replace
 
+from authz_server.control.candidate import Candidate
 from authz_server.control.keeping import Keeper
 from authz_server.control.kept_policies import size_of
 from authz_server.control.policies import PolicyDirectory
-from authz_server.control.publisher import Content, NotActivated, Publisher
+from authz_server.control.publisher import Content, NotActivated, Publisher, same_candidate
 from authz_server.control.trust import Trust
 from authz_server.documents.instants import instant
 from authz_server.policy.collection import without_collection
@@ -36,6 +38,7 @@ class Reloader:
         clock: Callable[[], float] = time.monotonic,
         keeper: Keeper | None = None,
         on_activated: Callable[[Plan], None] = _nobody,
+        candidate: Candidate | None = None,
     ) -> None:
         """`keeper` brings to disk what has been activated; `on_activated` is told of it, and must not block."""
         self._policies = policies
@@ -46,6 +49,7 @@ class Reloader:
         self._clock = clock
         self._keeper = keeper
         self._on_activated = on_activated
+        self._candidate = candidate
         self._wanted = asyncio.Event()
         self._told_to = False
         """Somebody asked, and waits for an answer in the log."""
@@ -95,12 +99,16 @@ class Reloader:
         # What a server has at its start, it has for long.
         with without_collection(freeze=True):
             self._policies.reread()
+            if self._candidate is not None:
+                self._candidate.reread()
 
     async def _step(self) -> None:
         told_to, self._told_to = self._told_to, False
         was_bad = bool(self._policies.problems)
         await asyncio.to_thread(self._trust.reread, tell_again=told_to)
         await asyncio.to_thread(self._policies.reread, tell_again=told_to)
+        if self._candidate is not None:
+            await asyncio.to_thread(self._candidate.reread, tell_again=told_to)
         if self._keeper is not None:
             await self._keeper.go_on()
         if self._policies.plan is None or self._trust.holds_back:
@@ -114,6 +122,7 @@ class Reloader:
             trust.api_keys(),
             trust.signing_keys(),
             stale_from=self._policies.stale_from,
+            candidate=None if self._candidate is None else self._candidate.content(self._policies.plan),
         )
         if content.is_like(self._publisher.active):
             if told_to and not was_bad and not self._policies.problems:
@@ -131,6 +140,11 @@ class Reloader:
         try:
             generation = await self._publisher.publish(content)
         except NotActivated as error:
+            others = self._without_candidate(content, before, str(error))
+            if others is not None:
+                if not others.is_like(before):
+                    await self._publish(others)
+                return
             # What ends a worker today may end it tomorrow: less and less often.
             self._refused = content
             self._retry_at = self._clock() + self._pause_s
@@ -139,15 +153,30 @@ class Reloader:
             log.error("snapshot_refused", revision=content.plan.revision, problem=str(error))
             return
         self._refused = self.activation_problem = None
-        if before is None or before.plan is not content.plan:
+        candidate_is_as_before = same_candidate(content.candidate, None if before is None else before.candidate)
+        is_same_plan = before is not None and before.plan is content.plan
+        if before is None or not is_same_plan:
             self._on_activated(content.plan)
             await self._told_of_policies(content, generation, "policies_reloaded" if before else "policies_loaded")
         elif before.revocations != content.revocations:
             log.info("revocations_reloaded", generation=generation)
         elif before.api_keys != content.api_keys:
             log.info("api_keys_reloaded", generation=generation)
-        else:
+        elif candidate_is_as_before:
             log.info("keys_reloaded", generation=generation)
+        if self._candidate is not None and not (is_same_plan and candidate_is_as_before):
+            await self._candidate.activated(content.candidate, content.plan)
+
+    def _without_candidate(self, content: Content, before: Content | None, problem: str) -> Content | None:
+        """What is left where perhaps the candidate is what no worker can prepare; None where it is not a new one.
+
+        It must keep nothing else out.
+        """
+        kept = None if before is None else before.candidate
+        if self._candidate is None or content.candidate is None or same_candidate(content.candidate, kept):
+            return None
+        self._candidate.refuse(problem)
+        return replace(content, candidate=kept)
 
     async def _told_of_policies(self, content: Content, generation: int, event: str) -> None:
         """Report policies that decide, those of the directory when they are on disk as well."""

@@ -16,6 +16,7 @@ from authz_server.control.settings import Settings
 from authz_server.policy.files import POLICIES, PolicyFile, revision
 
 DIRECTORY = "revisions"
+CANDIDATE_DIRECTORY = "candidate-revisions"
 """In the run directory."""
 READ = Bound(
     "a revision that is read",
@@ -115,3 +116,11 @@ def revisions_of(settings: Settings) -> Revisions:
     """Where a server with these settings keeps them."""
     wanted = settings.policies.revisions
     return Revisions(settings.run_directory / DIRECTORY, settings.policy_directory, wanted.keep, wanted.size)
+
+
+def candidate_revisions_of(settings: Settings) -> Revisions:
+    """Where it keeps those of candidates, apart from what has decided: neither crowds the other out."""
+    wanted = settings.policies.revisions
+    directory = settings.run_directory / CANDIDATE_DIRECTORY
+    # Their texts are explained like those of the policies, whatever became of the candidate's own directory.
+    return Revisions(directory, settings.policy_directory, wanted.keep, wanted.size)

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,8 +20,12 @@ from authz_server.bounds import MIB, Bound
 from authz_server.control.addresses import AddressTaken, bound_address, listen_on, socket_directory
 from authz_server.control.admin import HttpServer, PublishedKeys, admin_app, probes_app
 from authz_server.control.audit import AuditTask
+from authz_server.control.candidate import Candidate
+from authz_server.control.candidate_flips import CandidateFlips
 from authz_server.control.endpoints import EndpointsFile
 from authz_server.control.errors import CannotStart
+from authz_server.control.fall_back import FallBack, fallen_back_file
+from authz_server.control.findings import counted, findings_file
 from authz_server.control.keeping import Keeper
 from authz_server.control.kept_policies import LAST_GOOD, KeptPolicies
 from authz_server.control.listener_certificate import ListenerCertificate
@@ -30,8 +35,9 @@ from authz_server.control.publisher import Publisher
 from authz_server.control.readiness import Policies, Readiness, Workers, readiness
 from authz_server.control.reconfiguration import Reconfiguration
 from authz_server.control.reloader import Reloader
-from authz_server.control.revisions import revisions_of
+from authz_server.control.revisions import candidate_revisions_of, revisions_of
 from authz_server.control.settings import Settings
+from authz_server.control.settings.candidate import CandidateSettings
 from authz_server.control.settings.load import DEFAULT_FILE
 from authz_server.control.settings_check import unusable_group, unusable_tls
 from authz_server.control.sources.made import fetcher_of
@@ -43,6 +49,7 @@ from authz_server.control.watcher import watch
 from authz_server.control.worker_settings import all_worker_settings
 from authz_server.documents.instants import instant
 from authz_server.documents.problem import Problem
+from authz_server.telemetry.candidate_counts import candidate_counts
 from authz_server.telemetry.control_metrics import ControlMetrics
 from authz_server.worker.address import Address
 from authz_server.worker.messages import WorkerSettings
@@ -117,6 +124,9 @@ class _Server:
             self._last_good = _last_good(settings)
             self._usage = UsageCounter(usage_file(settings), settings.usage.keep)
             self._fetcher = fetcher_of(settings, self._metrics, self._last_good, lambda: self._reloader.request())
+        counts = partial(candidate_counts, directory / "metrics")
+        self._fall_back = FallBack(fallen_back_file(settings), counts)
+        self._flips = CandidateFlips(findings_file(settings), lambda: counted(counts()))
         self._endpoints = EndpointsFile(settings.listen.endpoints_file)
         self._started = self._draining = False
 
@@ -129,6 +139,10 @@ class _Server:
         read = None if self._fetcher is None else self._fetcher.store.read
         self._policies = PolicyDirectory(directory, known, self._metrics, last_good, judge, read)
         self._keeper = Keeper(last_good, self._metrics, revisions=revisions_of(self._settings))
+        kept, flips = candidate_revisions_of(self._settings), self._flips
+        self._candidate = Candidate(
+            self._settings.candidate, known, judge, self._fall_back, kept, self._metrics, on_judged=flips.judge
+        )
         self._reloader = Reloader(
             self._policies,
             self._trust,
@@ -137,6 +151,7 @@ class _Server:
             self._settings.policies.rescan,
             keeper=self._keeper,
             on_activated=self._usage.take_up,
+            candidate=self._candidate,
         )
         self._supervisor = supervisor = Supervisor(
             self._workers,
@@ -147,7 +162,12 @@ class _Server:
         )
         self._certificate = ListenerCertificate(self._workers[0].tls)
         self._reconfiguration = Reconfiguration(
-            self._file, self._settings, supervisor, self._worker_settings, grace_s=DRAIN_S
+            self._file,
+            self._settings,
+            supervisor,
+            self._worker_settings,
+            grace_s=DRAIN_S,
+            on_candidate=self._follow_candidate,
         )
         stop = self._signals()
         self._audit = audit = self._audit_task()
@@ -164,6 +184,7 @@ class _Server:
             await asyncio.gather(auditing, return_exceptions=True)
             await audit.finish()
             await asyncio.to_thread(self._usage.save, ended=True)
+            await asyncio.to_thread(self._flips.save)
             for server in http:
                 await server.stop()
             if self._started:
@@ -171,7 +192,8 @@ class _Server:
 
     def _audit_task(self) -> AuditTask:
         collector = Collector(self._rings, self._spool, self._written)
-        delivery = Delivery(self._spool, self._writer, self._written, observers=[self._usage.observe])
+        observers = [self._usage.observe, self._flips.observe]
+        delivery = Delivery(self._spool, self._writer, self._written, observers=observers)
         return AuditTask(collector, delivery, self._spool, self._metrics)
 
     async def _work(self, supervisor: Supervisor, announce: Callable[[Started], None]) -> None:
@@ -190,6 +212,8 @@ class _Server:
             group.create_task(self._certificate.run(self._settings.policies.rescan))
             group.create_task(self._reconfiguration.run())
             group.create_task(self._usage.run())
+            group.create_task(self._candidate.run(self._reloader.request))
+            group.create_task(self._flips.run())
             files = [file.path for file in self._trust.files()]
             group.create_task(watch(self._settings.policy_directory, files, self._reloader.request))
             if self._fetcher is not None:
@@ -214,6 +238,10 @@ class _Server:
         if self._fetcher is not None:
             self._fetcher.request()
         self._reconfiguration.request()
+
+    def _follow_candidate(self, settings: CandidateSettings | None) -> None:
+        self._candidate.follow(settings)
+        self._reloader.request()
 
     def _worker_settings(self, settings: Settings) -> list[WorkerSettings]:
         workers = all_worker_settings(settings, self._rings.create, settings.run_directory / "metrics")
@@ -242,7 +270,7 @@ class _Server:
         return self._metrics.render()
 
     def _readiness(self) -> Readiness:
-        parts = (self._trust, self._supervisor, self._certificate, self._reconfiguration)
+        parts = (self._trust, self._supervisor, self._certificate, self._reconfiguration, self._candidate)
         bad = [problem for part in parts for problem in part.problems()]
         if self._reloader.activation_problem is not None:
             bad.append(f"the newest policies or keys could not be activated: {self._reloader.activation_problem}")
@@ -250,6 +278,8 @@ class _Server:
             bad.append(f"the policies that decide are not kept: {self._keeper.problem}")
         if self._usage.problem is not None:
             bad.append(f"what is used of the policies is not kept: {self._usage.problem}")
+        if self._flips.problem is not None:
+            bad.append(f"what the candidate decides differently is not kept: {self._flips.problem}")
         bad += self._audit.problems() + ([] if self._fetcher is None else self._fetcher.problems())
         workers = Workers(len(self._publisher.serving), len(self._workers))
         missing = self._trust.missing() | self._certificate.missing()

@@ -39,6 +39,9 @@ class ControlMetrics:
         self._loaded = self._gauge(names.POLICY_LOADED)
         self._stale = self._gauge(names.POLICY_STALE)
         self._kept = self._gauge(names.POLICY_KEPT)
+        self._candidate_problems = self._gauge(names.CANDIDATE_PROBLEMS)
+        self._rollout = self._gauge(names.CANDIDATE_ROLLOUT)
+        self._fall_backs = self._counter(names.CANDIDATE_FALL_BACKS)
         self._configuration_problems = self._gauge(names.CONFIGURATION_PROBLEMS)
         self._workers = self._gauge(names.WORKERS)
         self._failing = self._gauge(names.WORKERS_FAILING)
@@ -83,6 +86,18 @@ class ControlMetrics:
     def policies_kept(self, *, kept: bool) -> None:
         """Whether the policies that decide are on disk."""
         self._kept.set(int(kept))
+
+    def candidate_problems(self, problems: int) -> None:
+        """The files of the candidate have this many problems."""
+        self._candidate_problems.set(problems)
+
+    def rolled_out(self, percent: int) -> None:
+        """The candidate decides for this share of the callers."""
+        self._rollout.set(percent)
+
+    def rollout_taken_back(self) -> None:
+        """A roll-out was taken back, because the candidate denied too much."""
+        self._fall_backs.inc()
 
     def workers(self, *, serving: int, starting: int, failing: int) -> None:
         """How many workers there are in each state, and how many of them end again and again."""

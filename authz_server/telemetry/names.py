@@ -103,6 +103,15 @@ POLICY_KEPT = Metric(
 CONFIGURATION_PROBLEMS = Metric(
     "authz_configuration_problems", "gauge", (), "Problems in the configuration when it was read last."
 )
+CANDIDATE_PROBLEMS = Metric(
+    "authz_candidate_problems", "gauge", (), "Problems in the files of the candidate as they are now."
+)
+CANDIDATE_ROLLOUT = Metric(
+    "authz_candidate_rollout_percent", "gauge", (), "The share of the callers for whom the candidate decides."
+)
+CANDIDATE_FALL_BACKS = Metric(
+    "authz_candidate_fall_backs_total", "counter", (), "Roll-outs that were taken back, because too much was denied."
+)
 WORKERS = Metric("authz_workers", "gauge", (STATE,), "Worker processes: serving or starting.")
 WORKER_RESTARTS = Metric("authz_worker_restarts_total", "counter", (), "Workers that had to be replaced.")
 WORKERS_FAILING = Metric(
@@ -157,6 +166,7 @@ WORKER_METRICS = (
 CONTROL_METRICS = (
     *(RELOADS, POLICY_PROBLEMS, POLICY_REVISION, POLICY_LOADED),
     *(POLICY_STALE, POLICY_KEPT, CONFIGURATION_PROBLEMS),
+    *(CANDIDATE_PROBLEMS, CANDIDATE_ROLLOUT, CANDIDATE_FALL_BACKS),
     *(WORKERS, WORKER_RESTARTS, WORKERS_FAILING),
     *(AUDIT_RECORDS, AUDIT_DROPPED, AUDIT_REFUSED, AUDIT_SPOOL_BYTES, AUDIT_SPOOL_RECORDS, AUDIT_WRITE_ERRORS),
     *(POLICY_FETCHES, POLICY_FETCHED),
@@ -187,6 +197,8 @@ LOG_KEYS = {
     WORKER: "slot of the worker",
     "addresses": "where the workers listen",
     "admin": "where `/livez`, `/readyz` and `/metrics` are",
+    "by": "what a caller of a roll-out is",
+    "closed": "denials of a candidate that the policies in force would not have made",
     "configuration": "path of its file, or that there is none",
     "decision_id": "as in the audit record",
     "error": "type of an error, or what it says where that holds nothing of a request",
@@ -194,17 +206,20 @@ LOG_KEYS = {
     "fetched": "policies as their source calls them: an ETag, a digest, a commit",
     "generation": "number of a snapshot, counted from the start of the server",
     "activated": "when policies that are stale began to decide: RFC 3339, UTC",
+    "decisions": "of a candidate, within the window that is looked back on",
     "exit_code": "of a process; negative: the signal that ended it",
     ISSUER: "of tokens, by its name in the configuration",
     "key": "`kid` of the key that signs upstream tokens",
     "next_key": "`kid` of the one that is to follow",
     "message": "kind of a message between the control process and a worker",
+    "percent": "of the callers, for whom the candidate decides",
     "place": "where policies are fetched",
     "problem": "what is wrong, for people",
     "problems": "how many, of policies",
     REVISION: "of policies: their content hash",
     "revision_kept": "the revision that goes on to decide",
     "rules": "how many, in all services",
+    "sample": "percentage of the checks about which a candidate is asked",
     "services": "how many",
     "settings": "sections of the configuration",
     "signer": "id of the key that vouches for policies",

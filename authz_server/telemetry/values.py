@@ -27,7 +27,7 @@ NUMBERS = Bound(
     "worker",
     entries=3 * MAX_BYTES // _SMALLEST_ENTRY_BYTES,
     bytes=3 * 4 * MAX_BYTES,
-    holds="Three mapped files of numbers, and where in them each number is.",
+    holds="Mapped files of numbers, and where in them each number is.",
     full="Rules and services are counted together, as `(other)`.",
     kept_in=("ValueFile._cells",),
 )

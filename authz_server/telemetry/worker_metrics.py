@@ -2,17 +2,16 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 from threading import Lock
-from typing import get_args
 
 from msgspec import Struct
 
 from authz_server.bounds import KIB, MIB, Bound, Room
 from authz_server.errors import Reason
-from authz_server.model import Comparison, Decision
+from authz_server.model import Decision
 from authz_server.telemetry import names
+from authz_server.telemetry.candidate_counts import CandidateCounters
 from authz_server.telemetry.names import Metric
 from authz_server.telemetry.values import ValueFile
 
@@ -46,13 +45,13 @@ class WorkerMetrics:
         self._counters = ValueFile(directory / f"counter_{slot}.db")
         self._gauges = ValueFile(directory / f"gauge_sum_{slot}.db")
         self._histograms = ValueFile(directory / f"histogram_{slot}.db")
+        self.candidate = CandidateCounters(directory, slot)
         self._cells: dict[tuple[Reason, bool, str | None, str | None], tuple[int, ...]] = {}
         self._room = Room(COUNTERS_OF_DECISIONS)
         self._buckets, self._sum = self._histogram(names.CHECK_SECONDS, names.CHECK_BUCKETS_S)
         self._asked_buckets, self._asked_sum = self._histogram(
             names.INTROSPECTION_SECONDS, names.INTROSPECTION_BUCKETS_S
         )
-        self._compared: dict[tuple[Comparison, bool], tuple[int | None, int | None]] = {}
         self._tokens = self._certificates = CacheState()
         self._count(names.INTERNAL_ERRORS, 0)
         self.caches_seen(CacheState(), CacheState())
@@ -104,23 +103,6 @@ class WorkerMetrics:
         with self._lock:
             self._set(names.INTROSPECTIONS_WAITING, number)
 
-    def candidate_is_there(self) -> None:
-        """Show what is counted of a candidate from zero on: the increase to a first sample would not be seen."""
-        with self._lock:
-            for key in product(get_args(Comparison), (False, True)):
-                self._compared_cells(key)
-
-    def candidate_compared(self, outcome: Comparison, seconds: float, *, by_candidate: bool) -> None:
-        """Count a request about which two policies were asked, or should have been, and the time for the second."""
-        key = (outcome, by_candidate)
-        with self._lock:
-            compared, spent = self._compared.get(key) or self._compared_cells(key)
-            values = self._counters.values
-            if compared is not None:
-                values[compared] += 1.0
-            if spent is not None:
-                values[spent] += seconds
-
     def proof_claimed(self, result: str) -> None:
         """Count a good DPoP proof by what is known of its use."""
         with self._lock:
@@ -136,7 +118,7 @@ class WorkerMetrics:
     def close(self) -> None:
         """Close the files; the numbers stay."""
         with self._lock:
-            for file in (self._counters, self._gauges, self._histograms):
+            for file in (self._counters, self._gauges, self._histograms, self.candidate):
                 file.close()
 
     def _cells_of(self, key: tuple[Reason, bool, str | None, str | None]) -> tuple[int, ...]:
@@ -151,13 +133,6 @@ class WorkerMetrics:
             self._cells.clear()
         self._cells[key] = tuple(cell for cell in cells if cell is not None)
         return self._cells[key]
-
-    def _compared_cells(self, key: tuple[Comparison, bool]) -> tuple[int | None, int | None]:
-        outcome, by_candidate = key
-        decided_by = "candidate" if by_candidate else "in_force"
-        compared = self._counter(names.CANDIDATE_DECISIONS, decided_by, outcome)
-        self._compared[key] = (compared, self._counter(names.CANDIDATE_SECONDS))
-        return self._compared[key]
 
     def _count(self, metric: Metric, amount: float, *labels: str) -> None:
         cell = self._counter(metric, *labels)

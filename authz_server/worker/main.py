@@ -44,7 +44,6 @@ from authz_server.worker.messages import (
     Pong,
     Prepare,
     Prepared,
-    RolledOut,
     Start,
     ToWorker,
     UnknownKey,
@@ -115,7 +114,7 @@ class _Worker:
             unknown_keys,
             opaque,
             _replays(settings, metrics),
-            lambda revision: CandidateWatch(revision, metrics),
+            lambda revision: CandidateWatch(revision, metrics.candidate),
             lambda: pressure.on,
         )
         ring = RingProducer(Path(settings.ring))
@@ -159,7 +158,7 @@ class _Worker:
             case Ping(number):
                 caches = self._snapshots.caches
                 self._metrics.caches_seen(_state(caches.tokens), _state(caches.certificates))
-                self._channel.send(Pong(number, self._rolled_out()))
+                self._channel.send(Pong(number))
             case Listen():
                 self._channel.send(Listening(self.server.start()))
             case Prepare(generation):
@@ -178,11 +177,6 @@ class _Worker:
                 if left:
                     # Beside the messages: while many calls come it takes long, and signs of life must not wait.
                     Thread(target=_let_go, args=(left,), name="let-go", daemon=True).start()
-
-    def _rolled_out(self) -> RolledOut | None:
-        snapshot = self._service.snapshot
-        watch = None if snapshot is None or snapshot.candidate is None else snapshot.candidate.watch
-        return watch.rolled_out() if isinstance(watch, CandidateWatch) else None
 
 
 def _let_go(roots: list[object]) -> None:

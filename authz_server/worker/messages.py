@@ -171,23 +171,10 @@ class Activated(Struct, frozen=True, tag=True):
     generation: int
 
 
-class RolledOut(Struct, frozen=True):
-    """What has come of a roll-out in one worker, since it has this candidate."""
-
-    revision: str
-    """The candidate's."""
-    decisions: int
-    """Those that the candidate has made."""
-    closed: int
-    """Those among them that are denials, and would not have been without the roll-out."""
-
-
 class Pong(Struct, frozen=True, tag=True):
     """The answer to the ping with this number."""
 
     number: int
-    rolled_out: RolledOut | None = None
-    """What has come of the candidate's roll-out; None without a candidate."""
 
 
 class UnknownKey(Struct, frozen=True, tag=True):

@@ -32,6 +32,7 @@ FIXED = {
         "Rings._left": "the files that were there at the start",
         "Rings.unreadable": "the files that were there at the start",
     },
+    "control/fall_back.py": {"Window._looks": "two looks a second, an hour at most"},
     "control/publisher.py": {
         "Publisher._workers": "one for each worker",
         "Publisher._leaving": "one for each worker that ends, until it has, or is killed after a minute",
@@ -83,7 +84,7 @@ FIXED = {
     },
     "request/headers.py": {"_NOTHING_REPEATED": "always empty"},
     "request/traits.py": {"ORDINARY": "always empty"},
-    "telemetry/worker_metrics.py": {"WorkerMetrics._compared": "the outcomes of a comparison"},
+    "telemetry/candidate_counts.py": {"CandidateCounters._cells": "the outcomes of a comparison"},
     "usage/counting.py": {
         "Counting._rules": "the rules of the policies",
         "Counting.rules": "the rules of the policies",

@@ -127,7 +127,9 @@ def test_a_restarted_worker_goes_on_counting(control: ControlMetrics, directory:
         assert found['authz_rule_decisions_total{rule="shop/read"}'] == restart + 1
         assert found["authz_token_cache_hits_total"] == 6 * (restart + 1)
         assert found["authz_token_cache_entries"] == 9
-    assert sorted(path.name for path in directory.iterdir()) == ["counter_0.db", "gauge_sum_0.db", "histogram_0.db"]
+    assert sorted(path.name for path in directory.iterdir()) == [
+        *("counter_0.db", "counter_candidate_0.db", "gauge_sum_0.db", "histogram_0.db")
+    ]
 
 
 def test_a_killed_worker_loses_no_count(control: ControlMetrics, directory: Path) -> None:
@@ -238,7 +240,13 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
     control.keys_fetched("corp", ok=False)
     control.keys_age("corp", lambda: 7.5)
     control.trust_problems(lambda: 3)
+    control.candidate_problems(2)
+    control.rolled_out(10)
+    control.rollout_taken_back()
     assert samples(control) == {
+        "authz_candidate_problems": 2,
+        "authz_candidate_rollout_percent": 10,
+        "authz_candidate_fall_backs_total": 1,
         'authz_reloads_total{result="ok"}': 2,
         'authz_reloads_total{result="failed"}': 1,
         "authz_policy_problems": 3,
@@ -317,7 +325,7 @@ def test_metrics_are_exposed_as_they_are_named(control: ControlMetrics, worker: 
     worker.unknown_key("corp")
     worker.introspected("corp", "accepted", 0.004)
     worker.proof_claimed("first")
-    worker.candidate_is_there()
+    worker.candidate.begin()
     control.policies_activated("one", 10.0)
     control.workers(serving=1, starting=0, failing=0)
     control.audit_collected({0: 1}, 1)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from authz_server.telemetry.candidate_counts import candidate_counts
 from authz_server.telemetry.control_metrics import ControlMetrics
 from authz_server.telemetry.worker_metrics import WorkerMetrics
 from authz_server.worker.candidates import CandidateWatch
-from authz_server.worker.messages import RolledOut
 
 
 @pytest.fixture(name="control")
@@ -18,7 +18,7 @@ def _control(tmp_path: Path) -> ControlMetrics:
 
 @pytest.fixture(name="watch")
 def _watch(tmp_path: Path, control: ControlMetrics) -> CandidateWatch:
-    return CandidateWatch("r2", WorkerMetrics(tmp_path / "metrics", 0))
+    return CandidateWatch("r2", WorkerMetrics(tmp_path / "metrics", 0).candidate)
 
 
 def sample(control: ControlMetrics, decided_by: str, outcome: str) -> float:
@@ -28,7 +28,7 @@ def sample(control: ControlMetrics, decided_by: str, outcome: str) -> float:
     return float(value)
 
 
-def test_outcomes_and_time_are_counted(control: ControlMetrics, watch: CandidateWatch) -> None:
+def test_outcomes_and_time_are_counted(tmp_path: Path, control: ControlMetrics, watch: CandidateWatch) -> None:
     """By who decided, from zero on; of a roll-out also how many decisions were made and closed something."""
     assert sample(control, "candidate", "closed") == 0
     watch.compared("opened", 0.25, by_candidate=False)
@@ -37,7 +37,13 @@ def test_outcomes_and_time_are_counted(control: ControlMetrics, watch: Candidate
     assert sample(control, "in_force", "opened") == 1
     assert sample(control, "candidate", "closed") == 1
     assert "authz_candidate_seconds_total 1.25" in control.render().decode()
-    assert watch.rolled_out() == RolledOut("r2", 2, 1)
+    counts = candidate_counts(tmp_path / "metrics")
+    assert (counts.seconds, counts.rolled_out, counts.closed) == (1.25, 2, 1)
+    assert {key: count for key, count in counts.checks.items() if count} == {
+        ("in_force", "opened"): 1,
+        ("candidate", "closed"): 1,
+        ("candidate", "same"): 1,
+    }
 
 
 def test_a_defect_is_told_once_without_what_it_says(control: ControlMetrics, watch: CandidateWatch) -> None:

@@ -1,0 +1,216 @@
+"""Takes a roll-out back when the candidate denies too much of what the policies in force would have allowed."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from authz_server.control.checked_file import NothingKept, read_checked, write_checked
+from authz_server.control.settings import Settings
+from authz_server.control.settings.candidate import FallBackSettings
+from authz_server.documents.instants import instant
+from authz_server.documents.quantities import format_duration
+from authz_server.telemetry.candidate_counts import CandidateCounts
+
+LOOK_S = 0.5
+"""Between two looks at what has come of a roll-out."""
+FILE = "candidate.fallen-back"
+"""In the run directory."""
+_FORMAT = b"authz-server roll-out taken back, format 1\n"
+_MAX_BYTES = 4096
+
+
+class FallenBack(Struct, frozen=True):
+    """A roll-out that was taken back, and why."""
+
+    revision: str
+    """The candidate's."""
+    at: float
+    """Seconds since the epoch."""
+    decisions: int
+    closed: int
+    """Of these decisions, within `window_s`: denials that the policies in force would not have made."""
+    window_s: float
+
+    @property
+    def why(self) -> str:
+        """In words."""
+        denied = f"of {self.decisions} decisions within {format_duration(self.window_s)}, {self.closed} were denials"
+        return (
+            f"{denied} that the policies in force would not have made ({instant(self.at)}, candidate {self.revision}); "
+            "change the candidate, or say `authz candidate resume`"
+        )
+
+
+class FallenBackFile:
+    """Keeps it from one run to the next. The methods block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> FallenBack:
+        """What is kept. Raises NothingKept."""
+        try:
+            return msgspec.json.decode(read_checked(self.path, _FORMAT, _MAX_BYTES), type=FallenBack)
+        except msgspec.MsgspecError as error:
+            raise NothingKept(f"it cannot be read: {error}") from None
+
+    def write(self, fallen: FallenBack) -> None:
+        """Replace what is kept. Raises OSError."""
+        write_checked(self.path, _FORMAT, msgspec.json.encode(fallen))
+
+    def remove(self) -> bool:
+        """Let the roll-out go on; whether there was anything. Raises OSError."""
+        try:
+            self.path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def fallen_back_file(settings: Settings) -> FallenBackFile:
+    """Where a server with these settings keeps it."""
+    return FallenBackFile(settings.run_directory / FILE)
+
+
+class Window:
+    """What has come of a roll-out within the last time."""
+
+    def __init__(self, settings: FallBackSettings, begun: CandidateCounts) -> None:
+        self._settings = settings
+        self._last = begun
+        self._looks: deque[tuple[float, int, int]] = deque()
+
+    def look(self, counts: CandidateCounts, now: float) -> tuple[int, int] | None:
+        """Take over what is counted at a moment of the monotonic clock.
+
+        Returns decisions and denials within the window, where these are too many.
+        """
+        new = (counts.rolled_out - self._last.rolled_out, counts.closed - self._last.closed)
+        self._last = counts
+        if any(new):
+            self._looks.append((now, *new))
+        while self._looks and self._looks[0][0] <= now - self._settings.window:
+            self._looks.popleft()
+        decisions = sum(look[1] for look in self._looks)
+        closed = sum(look[2] for look in self._looks)
+        allowed = self._settings.denials * max(decisions, self._settings.decisions)
+        return (decisions, closed) if 100 * closed > allowed else None
+
+
+class FallBack:
+    """Watches the roll-out of one candidate after the other. The methods block, but for `stops` and `problems`."""
+
+    def __init__(
+        self,
+        file: FallenBackFile,
+        counts: Callable[[], CandidateCounts],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`counts` says what workers have counted since this server started."""
+        self._file = file
+        self._counts = counts
+        self._clock = clock
+        self._window: Window | None = None
+        self._watched = ""
+        self._settings: FallBackSettings | None = None
+        self._lock = Lock()
+        self._kept = False
+        self._unkept: str | None = None
+        """Why it is not on disk."""
+        self._unreadable = False
+        """There is a file, and nobody knows which candidate it is about."""
+        self._unseen = False
+        self.fallen: FallenBack | None = None
+        self.reread()
+
+    @property
+    def watches(self) -> bool:
+        """Whether there is a roll-out to look at."""
+        return self._window is not None
+
+    def stops(self, revision: str) -> bool:
+        """Whether the roll-out of this candidate has been taken back, or may have been."""
+        return self._unreadable or (self.fallen is not None and self.fallen.revision == revision)
+
+    def watch(self, revision: str | None, settings: FallBackSettings | None) -> None:
+        """From now on this candidate is rolled out; None: none is."""
+        with self._lock:
+            if revision is None or settings is None:
+                self._window = None
+            elif self._window is None or (revision, settings) != (self._watched, self._settings):
+                self._window = Window(settings, self._counts())
+                self._watched, self._settings = revision, settings
+
+    def look(self) -> bool:
+        """Whether the roll-out has to be taken back now, which is then on disk."""
+        with self._lock:
+            window, settings = self._window, self._settings
+            try:
+                found = None if window is None else window.look(self._counts(), self._clock())
+            except Exception as error:  # noqa: BLE001  # the border: what cannot be watched is told, and the server goes on
+                self._tell_unseen(error)
+                return False
+            self._unseen = False
+            if found is None or settings is None:
+                return False
+            self._window = None
+            self.fallen, self._kept = FallenBack(self._watched, time.time(), *found, settings.window), False
+            decisions, closed = found
+            log = structlog.get_logger()
+            log.error("rollout_taken_back", revision=self._watched, decisions=decisions, closed=closed)
+            self._keep()
+            return True
+
+    def reread(self) -> None:
+        """Look whether somebody wants the roll-out to go on; keep what could not be kept before."""
+        with self._lock:
+            if self.fallen is not None and not self._kept:
+                self._keep()
+            else:
+                self._read()
+
+    def problems(self) -> list[str]:
+        """Why what becomes of a roll-out cannot be seen or kept."""
+        told = ["what comes of the roll-out cannot be seen: it would not be taken back"] if self._unseen else []
+        return told + ([] if self._unkept is None else [f"what became of the roll-out is not kept: {self._unkept}"])
+
+    def _read(self) -> None:
+        try:
+            self.fallen = self._file.read()
+        except NothingKept as error:
+            # In doubt the roll-out does not go on.
+            self._unreadable = self._file.path.exists()
+            if self._unreadable:
+                self._tell(f"{self._file.path}: {error}")
+                return
+            if self.fallen is not None:
+                structlog.get_logger().info("rollout_resumed", revision=self.fallen.revision)
+            self.fallen = self._unkept = None
+        else:
+            self._kept, self._unreadable, self._unkept = True, False, None
+
+    def _keep(self) -> None:
+        if self.fallen is None:
+            return
+        try:
+            self._file.write(self.fallen)
+        except OSError as error:
+            self._tell(error.strerror or str(error))
+        else:
+            self._kept, self._unkept = True, None
+
+    def _tell(self, problem: str) -> None:
+        if problem != self._unkept:
+            structlog.get_logger().error("fall_back_not_kept", file=str(self._file.path), problem=problem)
+        self._unkept = problem
+
+    def _tell_unseen(self, error: Exception) -> None:
+        if not self._unseen:
+            structlog.get_logger().error("rollout_not_watched", error=type(error).__name__)
+        self._unseen = True
