@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from authz_server.control.settings import LoadedSettings, Settings, load_settings
+from authz_server.control.settings.load import DEFAULT_FILE
 from authz_server.documents.problem import Problem
 
 ConfigOption = Annotated[
@@ -38,6 +39,17 @@ def load_with_file_or_exit(config: Path | None) -> tuple[Settings, Path | None]:
         print_problems(loaded.problems)
         raise typer.Exit(1)
     return loaded.settings, loaded.file
+
+
+def load_of_server_or_exit(config: Path | None) -> tuple[Settings, Path | None]:
+    """The same, for what a server has left behind: that defaults are used is said, because it may have others."""
+    settings, file = load_with_file_or_exit(config)
+    if file is None:
+        directory = from_here(settings.run_directory)
+        typer.echo(
+            f"authz: no {DEFAULT_FILE} here and no --config: this looks at defaults, below {directory}", err=True
+        )
+    return settings, file
 
 
 def exit_where_fetched(settings: Settings, instead: str) -> None:

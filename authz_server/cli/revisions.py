@@ -11,7 +11,7 @@ from authz_server.cli.configuration import (
     counted,
     exit_where_fetched,
     from_here,
-    load_with_file_or_exit,
+    load_of_server_or_exit,
     print_problems,
 )
 from authz_server.documents.instants import instant
@@ -37,7 +37,7 @@ def revisions(
     from authz_server.control.revisions import NoRevision, revisions_of
     from authz_server.policy.files import read_directory, revision
 
-    settings, _ = load_with_file_or_exit(config)
+    settings, _ = load_of_server_or_exit(config)
     store, directory = revisions_of(settings), from_here(settings.policy_directory)
     here = revision(read_directory(directory)[0])
     found: list[Revision] = []
@@ -107,7 +107,7 @@ def rollback(
     from authz_server.control.revisions import NoRevision, revisions_of
     from authz_server.control.rollback import roll_back
 
-    settings, file = load_with_file_or_exit(config)
+    settings, file = load_of_server_or_exit(config)
     exit_where_fetched(settings, "put the earlier policies there again")
     store, directory = revisions_of(settings), from_here(settings.policy_directory)
     known = None if file is None else known_names(settings)
@@ -138,7 +138,9 @@ def replaced_in_words(done: "RolledBack", headline: str, config: Path | None) ->
     """What was done to a directory of policies, and how to undo it."""
     lines = [headline]
     lines += [f"  written  {path}" for path in done.written] + [f"  removed  {path}" for path in done.removed]
-    if done.before is not None:
+    if done.before is not None and not done.before_is_good:
+        lines.append(f"what was there, {done.before}, is kept, but has errors: no rollback puts it back as it is")
+    elif done.before is not None:
         named = "" if config is None else f" --config {config}"
         lines.append(f"undo it with: authz rollback {done.before}{named}")
     return "\n".join(lines)

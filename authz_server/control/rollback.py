@@ -22,6 +22,8 @@ class RolledBack(Struct, frozen=True):
     written: tuple[str, ...]
     removed: tuple[str, ...]
     """Paths below the directory."""
+    before_is_good: bool = True
+    """Whether `before` could be put back; a rollback refuses policies with errors."""
 
 
 def roll_back(
@@ -49,7 +51,8 @@ def roll_back(
         steps = Replacement(root, directory, present, wanted.files)
         if steps.written or steps.removed or len(found) > len(present):
             steps.run(wanted.revision)
-        return RolledBack(wanted.revision, before, steps.written, steps.removed)
+        is_good = before is None or not load_files(directory, present, (), known).problems
+        return RolledBack(wanted.revision, before, steps.written, steps.removed, is_good)
 
 
 def _keep(revisions: Revisions, files: Sequence[PolicyFile], name: str, *, force: bool) -> None:

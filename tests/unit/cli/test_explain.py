@@ -32,7 +32,7 @@ def _scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
 def test_a_denial_is_explained(scene: Scene) -> None:
     """The decision, the phases, the nearest rules, what would make it allow, and what rules read."""
     id = scene.recorded(scene.decide(user("/scope", scope="read")))
-    said = run(id).output
+    said = run(id).stdout
     assert said.startswith("DENY  403\n  reason    no_rule_allows\n  time      2026-03-02T09:00:00.000000Z\n")
     assert "  (kept)\n\n  phases\n    request     GET orders.shop.example /scope\n    workload    none\n" in said
     assert "    user        zoe of corp\n    service     orders\n    rules     ! none allows\n" in said
@@ -43,7 +43,7 @@ def test_a_denial_is_explained(scene: Scene) -> None:
 
 def test_machines_get_the_same(scene: Scene) -> None:
     """The record, and the account."""
-    told = json.loads(run(scene.recorded(scene.decide(user("/scope", scope="read"))), "--json").output)
+    told = json.loads(run(scene.recorded(scene.decide(user("/scope", scope="read"))), "--json").stdout)
     assert told["record"]["reason"] == "no_rule_allows"
     assert told["policies"] == "kept"
     assert told["account"]["nearest"][0]["rule"] == "orders/scope"
@@ -58,7 +58,7 @@ def test_machines_get_the_same(scene: Scene) -> None:
 
 def test_what_was_allowed_is_explained_as_well(scene: Scene) -> None:
     """By the rule that allowed; there is nothing to change."""
-    said = run(scene.recorded(scene.decide(anyone("/good")))).output
+    said = run(scene.recorded(scene.decide(anyone("/good")))).stdout
     assert said.startswith("ALLOW\n  reason    allowed\n  rule      orders/rest\n")
     assert "    rules       orders/rest allows\n" in said
     assert "nearest" not in said
@@ -71,10 +71,10 @@ def test_the_record_is_found_in_files_that_were_put_aside(scene: Scene) -> None:
     aside = scene.audit.with_name("decisions-20260302T090000Z-1.jsonl.gz")
     aside.write_bytes(gzip.compress(scene.audit.read_bytes()))
     scene.audit.write_bytes(b"")
-    assert "orders/shut denies" in run(id.upper()).output
+    assert "orders/shut denies" in run(id.upper()).stdout
     elsewhere = aside.rename("other.gz")
     assert run(id).exit_code == 1
-    assert "orders/shut denies" in run(id, "--audit", str(elsewhere)).output
+    assert "orders/shut denies" in run(id, "--audit", str(elsewhere)).stdout
 
 
 def test_what_is_not_found_or_no_id_is_told(scene: Scene) -> None:
@@ -82,7 +82,7 @@ def test_what_is_not_found_or_no_id_is_told(scene: Scene) -> None:
     scene.recorded(scene.decide(anyone("/shut")))
     result = run(UNKNOWN)
     assert result.exit_code == 1
-    assert result.stderr == f"authz: no decision {UNKNOWN} in {scene.audit}\n"
+    assert result.stderr.splitlines()[-1] == f"authz: no decision {UNKNOWN} in {scene.audit}"
     assert run("/shut").exit_code == 2
     assert run(UNKNOWN, "--audit", "gone.jsonl").exit_code == 2
 
@@ -99,14 +99,14 @@ def test_the_policies_of_that_time_decide_and_not_those_of_now(scene: Scene) -> 
     now = "kind: service\nname: orders\nhosts: [orders.shop.example]\nrules: [{id: a, effect: allow, from: anyone}]\n"
     shutil.rmtree("policies")
     write_policies(Path("policies"), {"orders.yaml": now})
-    assert "the scopes lack `write`" in run(id).output
+    assert "the scopes lack `write`" in run(id).stdout
     shutil.rmtree("run")
     result = run(id)
     assert result.exit_code == 1
-    assert "    rules     ! none allows\n" in result.output
-    assert "nearest" not in result.output
-    assert "is not kept" in result.output
-    other = run(id, "--policies", "policies").output
+    assert "    rules     ! none allows\n" in result.stdout
+    assert "nearest" not in result.stdout
+    assert "is not kept" in result.stdout
+    other = run(id, "--policies", "policies").stdout
     assert "(policies, which is another revision: " in other
     assert "decided again it comes out otherwise (allow, allowed)" in other
 
@@ -116,8 +116,8 @@ def test_the_directory_does_where_it_still_is_the_revision(scene: Scene) -> None
     id = scene.recorded(scene.decide(anyone("/shut")))
     shutil.rmtree("run")
     result = run(id)
-    assert result.exit_code == 0, result.output
-    assert "  (policies)\n" in result.output
+    assert result.exit_code == 0, result.stdout
+    assert "  (policies)\n" in result.stdout
 
 
 def rewritten(scene: Scene, id: str, **changes: Any) -> None:
@@ -136,7 +136,7 @@ def test_what_is_secret_is_not_guessed(scene: Scene) -> None:
     decision = scene.decide(anyone("/header", headers={"x-team": "b"}))
     line = encode(decision, worker=0, latency_us=1, redaction=Redaction(["request.headers[x-team]"], b"k"))
     scene.audit.write_bytes(line + b"\n")
-    said = run(decision.id).output
+    said = run(decision.id).stdout
     assert "      cannot be told: the record does not hold `request.headers[x-team]`\n" in said
     assert "    `request.headers[x-team]` is not on record, and rules read it\n" in said
     assert "the condition is false" not in said
@@ -147,9 +147,9 @@ def test_a_record_of_an_earlier_version_is_explained_as_far_as_it_goes(scene: Sc
     id = scene.recorded(scene.decide(anyone("/shut")))
     rewritten(scene, id, traits=None, absent=None, inputs=None)
     result = run(id)
-    assert result.exit_code == 0, result.output
-    assert "orders/shut denies" in result.output
-    assert "the record is of an earlier version" in result.output
+    assert result.exit_code == 0, result.stdout
+    assert "orders/shut denies" in result.stdout
+    assert "the record is of an earlier version" in result.stdout
     rewritten(scene, id, reason="of_the_future")
     assert run(id).exit_code == 1
     assert "another version has written this record" in run(id).stderr
@@ -158,10 +158,10 @@ def test_a_record_of_an_earlier_version_is_explained_as_far_as_it_goes(scene: Sc
 def test_what_a_client_sends_cannot_act_on_the_terminal(scene: Scene) -> None:
     """Neither in the path nor in a value that rules read."""
     hostile = "\x1b[2J\u202e"
-    forged = run(scene.recorded(scene.decide(anyone("/a\nALLOW")))).output
+    forged = run(scene.recorded(scene.decide(anyone("/a\nALLOW")))).stdout
     assert "ALLOW" not in forged.splitlines()
     for asked in (anyone(f"/{hostile}"), anyone("/header", headers={"x-team": hostile})):
-        said = run(scene.recorded(scene.decide(asked))).output
+        said = run(scene.recorded(scene.decide(asked))).stdout
         assert "[2J" in said
         assert not {"\x1b", "\u202e"} & set(said)
 
@@ -170,11 +170,11 @@ def test_a_decision_that_comes_out_otherwise_is_told(scene: Scene) -> None:
     """Such as one whose record somebody has changed."""
     id = scene.recorded(scene.decide(anyone("/shut")))
     rewritten(scene, id, path="/good")
-    assert "decided again it comes out otherwise (allow, allowed)" in run(id).output
+    assert "decided again it comes out otherwise (allow, allowed)" in run(id).stdout
 
 
 def test_what_audit_lets_pass_is_told_as_such(scene: Scene) -> None:
     """It was allowed, and would be denied."""
     id = scene.recorded(scene.decide(anyone("/shut")))
     rewritten(scene, id, decision="allow", would_deny=True, mode="audit")
-    assert run(id).output.startswith("ALLOW  would be DENY  403: in audit\n")
+    assert run(id).stdout.startswith("ALLOW  would be DENY  403: in audit\n")

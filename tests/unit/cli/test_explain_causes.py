@@ -372,8 +372,8 @@ def test_the_cause_is_named(planted: Planted, scene: Scene, monkeypatch: pytest.
     decision = planted.request(scene) if callable(planted.request) else scene.decide(planted.request)
     assert decision.reason is planted.reason, decision.detail
     result = CliRunner().invoke(app, ["explain", scene.recorded(decision)])
-    assert result.exit_code == 0, result.output
-    said = result.output
+    assert result.exit_code == 0, result.stdout
+    said = result.stdout
     assert said.startswith("DENY  ")
     assert f"  reason    {planted.reason}\n" in said
     # Not only in the list of all rules, where somebody has to look for it.

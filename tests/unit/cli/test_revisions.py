@@ -46,12 +46,12 @@ def _scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
 def test_revisions_are_listed_with_the_latest_first(scene: Scene) -> None:
     """And which of them the directory holds."""
     result = run("revisions")
-    assert result.exit_code == 0, result.output
-    assert result.output.splitlines() == [
+    assert result.exit_code == 0, result.stdout
+    assert result.stdout.splitlines() == [
         f"{scene.second}  2026-03-02T09:00:00Z  1 service, 2 rules  in the directory",
         f"{scene.first}  2026-03-02T09:00:00Z  1 service, 2 rules",
     ]
-    listed = json.loads(run("revisions", "--json").output)
+    listed = json.loads(run("revisions", "--json").stdout)
     assert listed["problems"] == []
     assert listed["revisions"][1] == {
         "revision": scene.first,
@@ -66,7 +66,7 @@ def test_revisions_are_listed_with_the_latest_first(scene: Scene) -> None:
 def test_an_edit_that_is_not_kept_is_told(scene: Scene) -> None:
     """Such as one that no server has taken yet."""
     edited = scene.edit("kind: half", activate=False)
-    assert run("revisions").output.splitlines()[-1].endswith(f"holds {edited}, which is not kept")
+    assert run("revisions").stdout.splitlines()[-1].endswith(f"holds {edited}, which is not kept")
 
 
 def test_a_revision_that_is_damaged_is_told(scene: Scene) -> None:
@@ -81,17 +81,37 @@ def test_a_revision_that_is_damaged_is_told(scene: Scene) -> None:
 def test_a_rollback_says_how_to_undo_it(scene: Scene) -> None:
     """And doing so brings everything back."""
     result = run("rollback", scene.first[:8])
-    assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[1:] == ["  written  orders.yaml", f"undo it with: authz rollback {scene.second}"]
+    assert result.exit_code == 0, result.stdout
+    assert result.stdout.splitlines()[1:] == ["  written  orders.yaml", f"undo it with: authz rollback {scene.second}"]
     assert "GET" in scene.file.read_text()
     undone = run("rollback", scene.second, "--json")
-    assert json.loads(undone.output) == {
+    assert json.loads(undone.stdout) == {
         "revision": scene.second,
         "before": scene.first,
         "written": ["orders.yaml"],
         "removed": [],
+        "before_is_good": True,
     }
-    assert run("rollback", scene.second).output.endswith(f"holds the revision {scene.second} already\n")
+    assert run("rollback", scene.second).stdout.endswith(f"holds the revision {scene.second} already\n")
+
+
+def test_a_broken_edit_is_kept_and_cannot_come_back(scene: Scene) -> None:
+    """No undo is offered that would be refused."""
+    broken = scene.edit("kind: service\n", activate=False)
+    result = run("rollback", scene.first, "--force")
+    assert result.exit_code == 0
+    assert "undo it" not in result.stdout
+    assert f"what was there, {broken}, is kept, but has errors: no rollback puts it back as it is" in result.stdout
+    assert run("rollback", broken).exit_code == 1
+
+
+@pytest.mark.parametrize("command", ["revisions", "rollback 0123abcd", "explain 019cadf0-8d80-7c1d-8c5a-3f0d6a1b2c3d"])
+def test_that_defaults_are_looked_at_is_said(scene: Scene, command: str) -> None:
+    """Where no configuration is named, and none is here: the server may have another run directory."""
+    said = "authz: no authz.yaml here and no --config: this looks at defaults, below run\n"
+    assert run(*command.split()).stderr.startswith(said)
+    Path("authz.yaml").write_text("workers: 1\n")
+    assert said not in run(*command.split()).stderr
 
 
 def test_an_edit_that_never_decided_needs_force(scene: Scene) -> None:
@@ -102,8 +122,8 @@ def test_an_edit_that_never_decided_needs_force(scene: Scene) -> None:
     assert "authz: nothing was changed: the directory has changes" in refused.stderr
     assert "--force" in refused.stderr
     assert run("rollback", scene.first, "--force").exit_code == 0
-    assert f"{edited}  " in run("revisions").output
-    assert "never decided" in run("revisions").output
+    assert f"{edited}  " in run("revisions").stdout
+    assert "never decided" in run("revisions").stdout
 
 
 def test_a_revision_that_is_not_kept_cannot_be_put_back(scene: Scene) -> None:
