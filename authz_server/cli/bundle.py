@@ -127,7 +127,8 @@ def verify(
         if output is not None:
             written.create_directory(output, {file.path: file.content for file in opened.files})
     files = counted(len(opened.files), "file")
-    typer.echo(f"{bundle}: {files}, revision {opened.manifest.revision}, signed by {opened.key}")
+    place = "" if output is None else f", unpacked into {output}"
+    typer.echo(f"{bundle}: {files}, revision {opened.manifest.revision}, signed by {opened.key}{place}")
 
 
 @contextmanager
@@ -139,6 +140,8 @@ def _told_errors(bundle: Path | None = None) -> Iterator[None]:
         yield
     except BundleError as error:
         typer.echo(f"authz: {bundle}: {error} ({error.code})", err=True)
+    except FileExistsError as error:
+        typer.echo(f"authz: {error.filename}: it is there already, and nothing is overwritten", err=True)
     except OSError as error:
         typer.echo(f"authz: {error.filename or bundle}: {error.strerror or error}", err=True)
     else:

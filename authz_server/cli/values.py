@@ -13,6 +13,8 @@ def valid(kind: Any, text: str, option: str) -> str:  # noqa: ANN401 - an annota
     try:
         return str(TypeAdapter(kind).validate_python(text))
     except ValidationError as error:
-        cause = error.errors()[0].get("ctx", {}).get("error")
-        message = f"{cause.message}; {cause.hint}" if isinstance(cause, InvalidValue) else error.errors()[0]["msg"]
+        first = error.errors()[0]
+        # Without pydantic's "Value error, " in front.
+        cause = first.get("ctx", {}).get("error", first["msg"])
+        message = f"{cause.message}; {cause.hint}" if isinstance(cause, InvalidValue) and cause.hint else str(cause)
         raise typer.BadParameter(message, param_hint=option) from None

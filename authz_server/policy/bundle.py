@@ -134,7 +134,7 @@ def _opened(members: Mapping[str, bytes], keys: Sequence[Ed25519PublicKey] | Non
 
 def _voucher(manifest: bytes, encoded: bytes | None, keys: Sequence[Ed25519PublicKey]) -> str:
     if encoded is None:
-        raise BundleError("bundle_unsigned", "it is not signed; `authz bundle sign` does that")
+        raise BundleError("bundle_unsigned", "it is not signed; who vouches for it does that (`authz bundle sign`)")
     signature = _decoded(encoded, Signature, SIGNATURE)
     by_id = {key_id(key): key for key in keys}
     if signature.key not in by_id:
@@ -176,8 +176,8 @@ def _members(content: bytes) -> dict[str, bytes]:
                 _check_member(member, members)
                 stream = tar.extractfile(member)
                 members[member.name] = stream.read() if stream is not None else b""
-    except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as error:
-        raise BundleError("bundle_unreadable", f"it is no gzipped tar archive: {error}") from None
+    except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError):
+        raise BundleError("bundle_unreadable", "what is gzipped in it is no tar archive") from None
     return members
 
 
@@ -198,8 +198,8 @@ def _unpacked(content: bytes) -> bytes:
     unpacker = zlib.decompressobj(wbits=31)
     try:
         unpacked = unpacker.decompress(content, MAX_UNPACKED_BYTES + 1)
-    except zlib.error as error:
-        raise BundleError("bundle_unreadable", f"it is no gzipped tar archive: {error}") from None
+    except zlib.error:
+        raise BundleError("bundle_unreadable", "it is not gzipped, or damaged: a bundle is a .tar.gz") from None
     if len(unpacked) > MAX_UNPACKED_BYTES:
         raise BundleError("bundle_too_big", f"it unpacks to over {MAX_UNPACKED_BYTES:,} bytes")
     if not unpacker.eof or unpacker.unused_data:

@@ -1,5 +1,6 @@
 """`authz bundle`."""
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -40,9 +41,10 @@ def test_from_a_directory_to_a_directory() -> None:
     verified = bundle("verify", str(BUNDLE), "--key", "other.pub", "--key", "bundle.pub", "--output", "unpacked")
     assert verified.exit_code == 0, verified.output
     assert f"8 files, revision {revision}, signed by " in verified.stdout
+    assert verified.stdout.endswith(", unpacked into unpacked\n")
     assert load_policies(Path("unpacked")).revision == revision
     again = bundle("verify", str(BUNDLE), "--key", "bundle.pub", "--output", "unpacked")
-    assert (again.exit_code, again.stderr) == (1, "authz: unpacked: File exists\n")
+    assert (again.exit_code, again.stderr) == (1, "authz: unpacked: it is there already, and nothing is overwritten\n")
     assert not [path for path in Path().iterdir() if path.name.endswith(".tmp")]
 
 
@@ -68,6 +70,20 @@ def test_without_a_trusted_signature_it_is_refused(options: list[str], code: str
     assert refused.stderr.startswith("authz: policies.tar.gz: it is ")
     assert refused.stderr.endswith(f" ({code})\n")
     assert not Path("unpacked").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"kind: service\n", "it is not gzipped, or damaged: a bundle is a .tar.gz"),
+        (gzip.compress(b"kind: service\n" * 99), "what is gzipped in it is no tar archive"),
+    ],
+)
+def test_what_is_no_bundle_is_told_in_our_words(content: bytes, said: str) -> None:
+    """And not in those of a library."""
+    BUNDLE.write_bytes(content)
+    refused = bundle("verify", str(BUNDLE), "--key", "bundle.pub")
+    assert (refused.exit_code, refused.stderr) == (1, f"authz: {BUNDLE}: {said} (bundle_unreadable)\n")
 
 
 def test_policies_with_errors_are_not_built() -> None:
