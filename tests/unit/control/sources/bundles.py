@@ -180,7 +180,7 @@ class Fetching:
         return {result: int(float(count)) for result, count in pairs if float(count)}
 
 
-def follows(fetching: Callable[[], Fetching], publish: Callable[[dict[str, str]], None]) -> None:
+def follows(fetching: Callable[[], Fetching], publish: Callable[[dict[str, str]], object]) -> None:
     """What every kind of source does: the first fetch, nothing new, a change, and a restart."""
     publish(FIRST)
     first = fetching().after(0)
@@ -200,7 +200,7 @@ def follows(fetching: Callable[[], Fetching], publish: Callable[[dict[str, str]]
 
 def goes_on_without(
     fetching: Callable[[], Fetching],
-    publish: Callable[[dict[str, str]], None],
+    publish: Callable[[dict[str, str]], object],
     stop: Callable[[], None],
     start: Callable[[], None],
 ) -> None:
