@@ -97,7 +97,7 @@ def build_bundle(files: Iterable[PolicyFile], key: Ed25519PrivateKey | None = No
     """
     ordered = sorted(files, key=lambda file: file.path)
     for file in ordered:
-        if not _is_safe(file.path):
+        if not is_safe_path(file.path):
             raise BundleError("bundle_unsafe_path", f"the name {file.path!r} cannot be in a bundle")
     manifest = Manifest(FORMAT, revision(ordered), {file.path: file.digest for file in ordered})
     encoded = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
@@ -186,7 +186,7 @@ def _check_member(member: tarfile.TarInfo, before: Mapping[str, bytes]) -> None:
     if not member.isreg() or member.issparse():
         raise BundleError("bundle_unsafe_member", f"{name[:100]!r} is no regular file, but a link, device or folder")
     path = name.removeprefix(FOLDER)
-    if name not in (MANIFEST, SIGNATURE) and (not name.startswith(FOLDER) or not _is_safe(path)):
+    if name not in (MANIFEST, SIGNATURE) and (not name.startswith(FOLDER) or not is_safe_path(path)):
         raise BundleError("bundle_unsafe_path", f"the name {name[:100]!r} has no place in a bundle")
     if name in before:
         raise BundleError("bundle_unsafe_member", f"{name[:100]!r} is there twice")
@@ -214,7 +214,7 @@ def _decoded(encoded: bytes, kind: type[T], name: str) -> T:
         raise BundleError("bundle_unreadable", f"its `{name}` cannot be read: {error}") from None
 
 
-def _is_safe(path: str) -> bool:
+def is_safe_path(path: str) -> bool:
     """Whether a path below the folder stays there, wherever it is unpacked."""
     parts = path.split("/")
     return len(path) <= MAX_PATH and path.isprintable() and "\\" not in path and not {"", ".", ".."} & set(parts)

@@ -71,6 +71,16 @@ def read_directory(directory: Path) -> tuple[list[PolicyFile], list[Problem]]:
     return [], [_problem(str(directory), "changing_directory", "the directory keeps changing while it is read")]
 
 
+def is_policy_file(path: str) -> bool:
+    """Whether the file with this path below the directory is one, by its name."""
+    return path.endswith(_SUFFIXES) and not is_ignored(path)
+
+
+def is_ignored(path: str) -> bool:
+    """Whether a path below the directory is one that nobody looks at: hidden, or left behind by an editor."""
+    return any(_IGNORED.fullmatch(name) for name in path.split("/"))
+
+
 def policy_file(directory: Path, path: str, content: bytes) -> PolicyFile:
     """The file with this path below the directory and this content, wherever that comes from."""
     folders = tuple(path.split("/")[:-1])

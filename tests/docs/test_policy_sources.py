@@ -33,7 +33,7 @@ def test_the_codes_of_the_page_are_all() -> None:
     """No code of the modules is left out, but those that all bundles have."""
     [table] = tables_of(PAGE, "code", "why")
     modules = Path(source.__file__).parent.glob("*.py")
-    codes = {code for module in modules for code in re.findall(r'Refused\(\s*"(\w+)"', module.read_text())}
+    codes = {code for module in modules for code in re.findall(r'[Rr]efused\(\s*"(\w+)"', module.read_text())}
     assert {row[0].strip("`") for row in table.rows} == codes | {"bundle_…"}
 
 

@@ -8,8 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from authz_server.control.settings import Settings
 from authz_server.control.settings.images import parse_image
+from authz_server.control.sources import git_tree
+from authz_server.control.sources.git_program import Access
+from authz_server.control.sources.git_tree import GitTree
 from authz_server.control.sources.http_bundle import HttpBundle
 from authz_server.control.sources.oci_bundle import OciBundle
 from authz_server.control.sources.oci_login import Login
@@ -27,10 +32,12 @@ from tests.unit.control.sources.bundles import (
     file_server,
     numbered,
 )
+from tests.unit.control.sources.git_server import Repository, git_server
 from tests.unit.control.sources.registry import Registry, registry_server
 from tests.unit.control.sources.test_web import BAD_ANSWERS
 
 PATH = "/policies.tar.gz"
+SSH_KEYS = {"ssh_key_file": "k", "known_hosts_file": "h"}
 
 
 @pytest.fixture(name="server")
@@ -209,3 +216,107 @@ def test_src_08_what_a_registry_sends_has_the_digest_that_was_asked_for(
             registry.answers[path] = answer(older)
     assert_refused(pulling, "failed")
     assert "has not the digest" in pulling.problem()
+
+
+@pytest.mark.parametrize(
+    "git",
+    [
+        *(
+            {"url": url}
+            for url in ("-uhelp", "--upload-pack=touch x", "ext::sh -c x", "file:///etc", "/etc", "git@h:p.git")
+        ),
+        *(
+            {"url": f"ssh://{rest}", **SSH_KEYS}
+            for rest in ("-oProxyCommand=x/p.git", "a@-oProxyCommand=x/p.git", "h/-x")
+        ),
+        *({"url": f"ssh://{rest}", **SSH_KEYS} for rest in ("h/$(touch x)", "h/p.git;x", "h/`x`", "h/a b", "h:x/p")),
+        *({"url": f"https://h/{path}"} for path in ("", "-x", "a/../b", "a%0ab", "p.git?a=b", "p.git#a", "a'b")),
+        *(
+            {"url": url}
+            for url in ("https://user:secret@h/p.git", "http://git.shop.example/p.git", "https://h\n.example/p")
+        ),
+        *(
+            {"ref": ref}
+            for ref in ("-x", "--upload-pack=x", "a..b", "a:b", "a b", "a~1", "a^", "@{u}", "@", "a.lock", "/a", "a//b")
+        ),
+        *({"path": path} for path in ("-x", "..", "a/../b", "/etc", "a//b", "a:b", ".git", "a/", "")),
+        *({"ssh_key_file": "k", "known_hosts_file": "h"}, {"username": "ann"}, {"password_file": "p"}),
+        {"url": "ssh://git@h/p.git"},
+        {"url": "ssh://git@h/p.git", **SSH_KEYS, "username": "ann", "password_file": "p"},
+    ],
+    ids=str,
+)
+def test_src_09_no_setting_of_a_repository_is_an_option_or_a_command(git: dict[str, str]) -> None:
+    """Of git, of ssh, or of a shell."""
+    source = {"git": {"url": "https://git.shop.example/p.git", **git}}
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"policies": {"source": source}})
+
+
+@pytest.fixture(name="repository")
+def _repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "served" / "p.git")
+
+
+@pytest.fixture(name="cloning")
+def _cloning(repository: Repository, tmp_path: Path) -> Iterator[Fetching]:
+    """What follows the repository, and has the first policies."""
+    repository.commit(numbered(FIRST, 7))
+    with git_server(repository.directory.parent) as server:
+        tree = GitTree(Access(f"{server.url}/p.git"), "main", ".", tmp_path / "work", 20.0)
+        yield Fetching(tmp_path, tree).after(0)
+
+
+def test_src_10_hostile_entries_of_a_repository_are_refused(repository: Repository, cloning: Fetching) -> None:
+    """Links to files and folders, submodules, and names that no folder of policies has."""
+    policy, link = repository.blob(SECOND["orders.yaml"].encode()), repository.blob(b"/etc/passwd")
+    for hostile in (
+        *(("120000", link, "orders.yaml"), ("120000", link, "folder"), ("160000", "1" * 40, "vendored")),
+        *(("100644", policy, "a\nb.yaml"), ("100644", policy, "a\\..\\b.yaml"), ("100644", policy, "a\x1b[2Jb.yaml")),
+        ("100644", policy, "a\u202eb.yaml"),
+    ):
+        repository.commit_tree(repository.tree([hostile]))
+        assert_refused(cloning)
+        assert "git_unsafe_member" in cloning.problem()
+
+
+@pytest.mark.parametrize("name", ["..", ".", ".git", "a/b"])
+def test_src_10_a_folder_that_leads_elsewhere_is_not_fetched(
+    repository: Repository, cloning: Fetching, name: str
+) -> None:
+    """Git itself makes no such tree, and takes none."""
+    inner = repository.tree([("100644", repository.blob(SECOND["orders.yaml"].encode()), "x.yaml")])
+    entry = b"40000 " + name.encode() + b"\0" + bytes.fromhex(inner)
+    oid = repository.git("hash-object", "-t", "tree", "-w", "--stdin", "--literally", given=entry)
+    repository.commit_tree(oid)
+    assert_refused(cloning, "failed")
+
+
+def test_src_10_nothing_of_a_repository_is_run(repository: Repository, cloning: Fetching, tmp_path: Path) -> None:
+    """No hooks, no filters, no configuration that it brings along: its files are texts."""
+    proof = tmp_path / "proof"
+    files = {
+        ".gitattributes": "*.yaml filter=evil diff=evil merge=evil export-subst\n",
+        ".gitconfig": f'[filter "evil"]\n\tsmudge = touch {proof}\n\tprocess = touch {proof}\n',
+        ".gitmodules": f'[submodule "a"]\n\tpath = a\n\turl = ext::touch {proof}\n',
+        ".lfsconfig": "[lfs]\n\turl = http://127.0.0.1:9/\n",
+    }
+    repository.commit({**numbered(SECOND, 8), **files, "hooks/post-checkout": f"#!/bin/sh\ntouch {proof}\n"})
+    assert cloning.after().files() == numbered(SECOND, 8)
+    assert not proof.exists()
+
+
+def test_src_11_a_repository_cannot_swell(
+    repository: Repository, cloning: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few small objects that are endless files when listed, and a content that compresses well."""
+    below = repository.tree([("100644", repository.blob(b"x"), f"{number}.yaml") for number in range(10)])
+    for _ in range(9):
+        below = repository.tree([("040000", below, f"f{number}") for number in range(10)])
+    repository.commit_tree(below)
+    monkeypatch.setattr(git_tree, "_LISTING_BYTES", 1_000_000)
+    assert_refused(cloning)
+    assert "git_too_big" in cloning.problem()
+    repository.commit({"orders.yaml": "#" * 50_000_000})
+    assert_refused(cloning)
+    assert "git_too_big" in cloning.problem()

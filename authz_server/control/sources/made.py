@@ -12,8 +12,10 @@ from authz_server.control.kept_policies import KeptPolicies
 from authz_server.control.key_schedule import KeySchedule
 from authz_server.control.settings import Settings
 from authz_server.control.settings.images import parse_image
-from authz_server.control.settings.sources import HttpSourceSettings, OciSourceSettings
+from authz_server.control.settings.sources import GitSourceSettings, HttpSourceSettings, SourceKind
 from authz_server.control.sources.fetcher import Fetcher
+from authz_server.control.sources.git_program import Access
+from authz_server.control.sources.git_tree import GitTree
 from authz_server.control.sources.http_bundle import HttpBundle
 from authz_server.control.sources.oci_bundle import OciBundle
 from authz_server.control.sources.oci_login import Login
@@ -39,14 +41,14 @@ def fetcher_of(
     keys = read_keys(kind.keys)
     store = FetchedPolicies(source.directory(settings.run_directory), kind.place)
     try:
-        store.restore({key_id(key) for key in keys})
+        store.restore({key_id(key) for key in keys} if keys else None)
     except NotRestored as error:
         structlog.get_logger().error("fetched_policies_dropped", place=kind.place, problem=str(error))
         # What decided before was signed like that as well, perhaps.
         if last_good is not None and isinstance(error, NotTrusted):
             last_good.remove()
     return Fetcher(
-        _source(kind, keys, Web(source.timeout, kind.ca_file)),
+        _source(kind, keys, store.directory, source.timeout),
         store,
         kind.place,
         KeySchedule(refresh_s=source.poll, max_age_s=inf),
@@ -56,7 +58,11 @@ def fetcher_of(
     )
 
 
-def _source(kind: HttpSourceSettings | OciSourceSettings, keys: Sequence[Ed25519PublicKey], web: Web) -> Source:
+def _source(kind: SourceKind, keys: Sequence[Ed25519PublicKey], directory: Path, timeout_s: float) -> Source:
+    if isinstance(kind, GitSourceSettings):
+        secrets = (kind.username, kind.password_file, kind.ssh_key_file, kind.known_hosts_file, kind.ca_file)
+        return GitTree(Access(kind.url, *secrets), kind.ref, kind.path, directory, timeout_s)
+    web = Web(timeout_s, kind.ca_file)
     if isinstance(kind, HttpSourceSettings):
         return HttpBundle(web, kind.url, keys, kind.token_file)
     image = parse_image(kind.image)

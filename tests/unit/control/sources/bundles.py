@@ -98,6 +98,10 @@ class FileServer:
 
         self.answers[path] = reply
 
+    def answer_other(self, request: BaseHTTPRequestHandler) -> None:
+        """Where a test has said nothing about the path."""
+        answer(b"", 404)(request)
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
@@ -107,10 +111,13 @@ class FileServer:
                 server.asked.append((self.command, self.path, headers))
                 path = self.path.partition("?")[0]
                 try:
-                    server.answers.get(path, answer(b"", 404))(self)
+                    server.answers.get(path, server.answer_other)(self)
                 except (BrokenPipeError, ConnectionResetError):
                     # Whoever asked has had enough.
                     self.close_connection = True
+
+            def do_POST(self) -> None:
+                self.do_GET()
 
             def do_HEAD(self) -> None:
                 self.do_GET()

@@ -22,6 +22,7 @@ from tests.unit.control.sources.bundles import (
     numbered,
     write_public_key,
 )
+from tests.unit.control.sources.git_server import Repository, git_server
 from tests.unit.control.sources.registry import registry_server
 
 OK, DENIED = {GrpcCode.OK}, {GrpcCode.PERMISSION_DENIED}
@@ -152,6 +153,24 @@ def test_a_server_follows_an_image(tmp_path: Path) -> None:
             wait_until(lambda: served.code("PUT") == OK, PATIENCE_S, "the second policies")
             assert served.readiness()["policies"]["source"]["version"] == digest
             assert served.readiness()["policies"]["source"]["place"] == registry.image
+
+
+def test_a_server_follows_a_repository(tmp_path: Path) -> None:
+    """The commit is what it tells of."""
+    served = Served(tmp_path)
+    repository = Repository(tmp_path / "served" / "policies.git")
+    repository.commit({"shop/orders.yaml": FIRST["orders.yaml"]})
+    with git_server(repository.directory.parent) as server:
+        git = {"url": f"{server.url}/policies.git", "path": "shop"}
+        served.prepare(policies={"source": {"git": git, "poll": "1s"}})
+        with served.running():
+            assert served.code("GET") == OK
+            commit = repository.commit({"shop/orders.yaml": SECOND["orders.yaml"]})
+            wait_until(lambda: served.code("PUT") == OK, PATIENCE_S, "the second policies")
+            assert served.readiness()["policies"]["source"]["version"] == commit
+    with served.running():
+        assert served.code("PUT") == OK
+        assert "git says: fatal: unable to access" in str(served.readiness()["degraded"])
 
 
 def test_without_keys_there_is_no_start(served: Served) -> None:
