@@ -87,7 +87,8 @@ def learn(
         print_problems(error.problems)
         typer.echo("authz: nothing was written; --template says which paths are alike", err=True)
         raise typer.Exit(NOTHING) from None
-    report.checked = check(files, output, services, known, identity_settings(settings), time.time())
+    identity = identity_settings(settings)
+    report.checked = check(files, output, services, observations.left, known, identity, time.time())
     if report.checked.problems:
         print_problems(report.checked.problems)
         raise typer.Exit(NOTHING)

@@ -90,6 +90,9 @@ def _summary(report: Report) -> list[str]:
     if report.files:
         checked = report.checked
         lines.append(f"replayed on what is written: {learned - checked.denied:,} of {learned:,} are allowed")
+        for why, all_the_same in checked.allowed.items():
+            lines.append(f"  allowed all the same, of what was left out: {all_the_same.count:,} {why}")
+            lines.append(f"    {_example(all_the_same.example)}")
         failed = f", {len(checked.failed)} failed" if checked.failed else ", all passed"
         lines.append(f"{counted(checked.tests, 'test')}{failed}")
         lines += [f"  failed: {name}" for name in checked.failed]
@@ -139,7 +142,12 @@ def as_json(report: Report) -> str:
         "replayed": {"allowed": learned - checked.denied, "denied": checked.denied},
         "tests": {"tests": checked.tests, "failed": checked.failed},
         "left_out": [
-            {"why": why, "records": left.count, "examples": [_example(record) for record in left.examples]}
+            {
+                "why": why,
+                "records": left.count,
+                "allowed": checked.allowed[why].count if why in checked.allowed else 0,
+                "examples": [_example(record) for record in left.examples],
+            }
             for why, left in sorted(seen.left.items())
         ],
     }

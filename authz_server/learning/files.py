@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from authz_server.documents.problem import Problem
 from authz_server.identity.settings import IdentitySettings
+from authz_server.learning.observations import Left, Seen
 from authz_server.learning.service import Fields, LearnedService
 from authz_server.policy.compiler import KnownNames
 from authz_server.policy.files import PolicyFile, policy_file
@@ -31,6 +32,8 @@ class Checked(Struct, frozen=True):
     """Tests that do not pass."""
     denied: int = 0
     """Learned records that they would not allow."""
+    allowed: Mapping[str, Seen] = {}
+    """Why records were left out -> those that they would allow all the same, the first as the example."""
 
     @property
     def good(self) -> bool:
@@ -54,11 +57,12 @@ def check(
     files: Mapping[str, bytes],
     directory: Path,
     services: Sequence[LearnedService],
+    left_out: Mapping[str, Left],
     known: KnownNames | None,
     settings: IdentitySettings,
     now: float,
 ) -> Checked:
-    """Load the files as the server does, replay what was learned on them, and run their tests."""
+    """Load the files as the server does, replay on them what was learned and what was not, and run their tests."""
     documents: list[ParsedFile] = []
 
     def keep(_plan: Plan, parsed: Sequence[ParsedFile]) -> tuple[()]:
@@ -70,15 +74,29 @@ def check(
     if loaded.plan is None:
         return Checked(loaded.problems)
     judge = Judge(loaded.plan)
-    denied = 0
-    for service in services:
-        for seen in service.requests.values():
-            outcome = judge.outcome(seen.example)
-            if isinstance(outcome, Undecidable) or not outcome.allowed or outcome.would_deny:
-                denied += seen.count
+    learned = [seen for service in services for seen in service.requests.values()]
+    denied = sum(seen.count for seen in learned if not _allows(judge, seen))
+    allowed = {why: _allowed(judge, left) for why, left in left_out.items()}
     session = Session(loaded.plan, documents, settings, 0, now)
     outcomes = [session.run(case) for case in session.cases]
-    return Checked((), len(outcomes), tuple(each.case.full_name for each in outcomes if not each.passed), denied)
+    failed = tuple(each.case.full_name for each in outcomes if not each.passed)
+    return Checked((), len(outcomes), failed, denied, {why: seen for why, seen in allowed.items() if seen is not None})
+
+
+def _allows(judge: Judge, seen: Seen) -> bool:
+    outcome = judge.outcome(seen.example)
+    return not isinstance(outcome, Undecidable) and outcome.allowed
+
+
+def _allowed(judge: Judge, left: Left) -> Seen | None:
+    """All that is allowed of what was left out, as one; None where nothing is."""
+    allowed = [seen for seen in left.requests.values() if _allows(judge, seen)]
+    if not allowed:
+        return None
+    found = Seen(allowed[0].example)
+    for seen in allowed:
+        found.add(seen.count, seen.first, seen.last)
+    return found
 
 
 def _provenance(service: LearnedService) -> str:

@@ -1,6 +1,7 @@
 """The requests that are on record, counted, and what nothing is learned from."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 from msgspec import Struct
 
@@ -9,6 +10,8 @@ from authz_server.policy.compiler import KnownNames
 from authz_server.replay.recorded import Recorded, Undecidable, read_record
 
 MAX_EXAMPLES = 3
+MAX_TRIED = 20_000
+"""Of what is left out for one reason, so many different requests are tried on what was learned."""
 
 
 class Seen(Struct):
@@ -31,14 +34,25 @@ class Left(Struct):
     """Records of which nothing is learned, for one reason."""
 
     count: int = 0
-    examples: list[Recorded] = []
-    """The first few; lines that could not be read have none."""
+    requests: dict[tuple[object, ...], Seen] = {}
+    """Those that are different, as far as there is room; lines that could not be read are none."""
+
+    @property
+    def examples(self) -> list[Recorded]:
+        """The first few."""
+        return [seen.example for seen in islice(self.requests.values(), MAX_EXAMPLES)]
 
     def add(self, record: Recorded | None, count: int = 1) -> None:
         """Count some more."""
         self.count += count
-        if record is not None and len(self.examples) < MAX_EXAMPLES:
-            self.examples.append(record)
+        if record is None:
+            return
+        key = record.sameness()
+        seen = self.requests.get(key)
+        if seen is None and len(self.requests) < MAX_TRIED:
+            seen = self.requests[key] = Seen(record)
+        if seen is not None:
+            seen.add(count, record.time, record.time)
 
 
 class Observations:

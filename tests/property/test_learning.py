@@ -52,7 +52,7 @@ def learned(lines: list[bytes], words: int) -> tuple[Plan, list[bytes]]:
     observations.take(lines)
     services = learn_services(observations, Wishes(min_count=1, words=words))
     files = files_of(services, PLACE)
-    checked = check(files, PLACE, services, None, IdentitySettings(), 0.0)
+    checked = check(files, PLACE, services, {}, None, IdentitySettings(), 0.0)
     assert checked.good, (checked, files)
     found: list[Lint] = []
 

@@ -101,6 +101,21 @@ def test_what_is_left_out_is_told_with_examples() -> None:
     assert left == {"unusual_method": 1, "no_identity": 1, "unreadable": 1}
 
 
+def test_what_is_allowed_all_the_same_is_told() -> None:
+    """Somebody has denied it before."""
+    denied = record_of(path="/orders/999", user=user(), decision="deny", would_deny=False, mode="enforce")
+    result = learn([*LINES, denied])
+    assert result.exit_code == 0
+    assert (
+        "  allowed all the same, of what was left out: 1 denied\n"
+        f"    GET orders.shop.example/orders/999 · {WEB}, user ann of corp · d1\n"
+    ) in result.stdout
+    for file in (POLICY, TESTS):
+        file.unlink()
+    [left] = report([*LINES, denied])["left_out"]
+    assert (left["why"], left["records"], left["allowed"]) == ("denied", 1, 1)
+
+
 def test_hostile_requests_do_not_act_on_the_terminal() -> None:
     """What they hold is shown, and does nothing."""
     result = learn([*LINES, record_of(path="/\x1b[2J/..\u202e")])

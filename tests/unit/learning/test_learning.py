@@ -29,7 +29,7 @@ def learned(*lines: bytes, wishes: Wishes = EVERYTHING, allow_anonymous: bool = 
     """The services that are learned from these lines, whose files do what they should."""
     services = learn_services(observed(*lines, allow_anonymous=allow_anonymous), wishes)
     directory = Path("learned")
-    checked = check(files_of(services, directory), directory, services, None, IdentitySettings(), 1_772_442_000.0)
+    checked = check(files_of(services, directory), directory, services, {}, None, IdentitySettings(), 1_772_442_000.0)
     assert checked.good, checked
     return services
 
@@ -196,6 +196,21 @@ def test_lines_that_are_no_records_are_counted() -> None:
     observations = observed(record_of(), b"{", b"\n", b"\xff\n", b"[]")
     assert observations.records == 4
     assert observations.left["unreadable"].count == 3
+
+
+def test_what_was_left_out_and_is_allowed_all_the_same_is_told() -> None:
+    """A template may be too wide: what was denied fits it, or what looks like an attack."""
+    lines = [record_of(path=f"/files/{n}a.txt") for n in range(5)]
+    denied = record_of(path="/files/9b.txt", decision="deny", would_deny=False, mode="enforce")
+    elsewhere = record_of(path="/secret", decision="deny", would_deny=False, mode="enforce")
+    observations = observed(*lines, denied, denied, elsewhere, record_of(path="/files/x.txt", method="TRACE"))
+    services, directory = learn_services(observations, EVERYTHING), Path("learned")
+    files = files_of(services, directory)
+    checked = check(files, directory, services, observations.left, None, IdentitySettings(), 0.0)
+    assert checked.good
+    assert {why: (seen.count, seen.example.path) for why, seen in checked.allowed.items()} == {
+        "denied": (2, "/files/9b.txt")
+    }
 
 
 def test_nothing_is_as_wide_as_everything_unless_it_is_told() -> None:
