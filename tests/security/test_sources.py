@@ -215,7 +215,8 @@ def test_src_08_what_a_registry_sends_has_the_digest_that_was_asked_for(
         if f"/{what}/sha256:" in path:
             registry.answers[path] = answer(older)
     assert_refused(pulling, "failed")
-    assert "has not the digest" in pulling.problem()
+    # How long a bundle is depends on the key that signed it: a longer one is not even read to its end.
+    assert "has not the digest" in pulling.problem() or "the answer is larger than" in pulling.problem()
 
 
 @pytest.mark.parametrize(
