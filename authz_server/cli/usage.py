@@ -1,6 +1,7 @@
 """`authz usage`: what is used of the policies, and what nobody has used for long."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,8 @@ from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit,
 if TYPE_CHECKING:
     from authz_server.control.settings import Settings
     from authz_server.policy.plan import Plan
+    from authz_server.pruning.suggestion import Suggestion
+    from authz_server.usage.found import Findings
     from authz_server.usage.state import State
 
 USED, UNUSED, USAGE = 0, 1, 2
@@ -32,6 +35,16 @@ def usage(
         typer.Option(metavar="DIR", help="The policies; without it, those of the configuration.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Print narrower policies, as a patch; what was checked on standard error.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="PATCH", help="With --suggest: write the patch there.", show_default=False),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="With --suggest: how long to compare the policies.")
+    ] = 60.0,
 ) -> None:
     """Say what nobody has used of the policies.
 
@@ -40,10 +53,15 @@ def usage(
     never denied is no reason to remove it. Exit codes: 0 every grant is used, or too young, 1 some are unused, 2 wrong
     usage, errors in policies, or nothing to look at.
 
+    With --suggest: policies without what nobody used, and with what was used in the place of wide grants. They are
+    offered only as far as they open nothing (`authz diff`) and allow every recorded request that the policies allow
+    (`authz replay`). Exit codes: 0 there is nothing to narrow, 1 there is, 2 as above.
+
     \b
     Examples:
       authz usage --config authz.yaml
       authz usage --days 60 audit/decisions*.jsonl*
+      authz usage --days 60 --suggest --output narrower.patch && git apply narrower.patch
       authz usage --json | jq -r '.unused[] | select(.effect == "allow") | .rule'
     """
     # The engine takes a moment to import, which other commands need not wait for.
@@ -51,6 +69,8 @@ def usage(
     from authz_server.cli.used import in_words
     from authz_server.usage.findings import findings_of
 
+    if output is not None and not suggest:
+        raise typer.BadParameter("it needs --suggest", param_hint="--output")
     settings, _ = load_with_file_or_exit(config)
     directory = policies or settings.policies.directory
     plan = _plan(there(directory))
@@ -59,8 +79,40 @@ def usage(
     else:
         state, now, not_kept = _kept(settings, days), time.time(), ()
     found = findings_of(state, plan, now, days)
+    if suggest:
+        from authz_server.cli.suggested import offer
+
+        suggested = _suggested(found, directory, plan, audit, settings, timeout)
+        raise typer.Exit(offer(suggested, directory, settings, output, as_json=as_json))
     typer.echo(in_json(found, state, not_kept) if as_json else in_words(found, state, not_kept, days))
     raise typer.Exit(UNUSED if found.unused_grants else USED)
+
+
+def _suggested(
+    found: "Findings", directory: Path, plan: "Plan", audit: list[Path] | None, settings: "Settings", timeout_s: float
+) -> "Suggestion":
+    """Narrower policies, checked with the audit files that are named, or those of the configuration."""
+    from authz_server.cli.recorded import audit_files
+    from authz_server.policy.files import read_directory
+    from authz_server.pruning.narrower import Policies
+    from authz_server.pruning.narrowing import narrowings_of
+    from authz_server.pruning.suggestion import suggest as suggestion_of
+    from authz_server.replay.files import STDIN, lines_of
+
+    if audit and STDIN in audit:
+        raise typer.BadParameter("standard input can be read once only; name files for --suggest", param_hint="AUDIT")
+    files = audit or list(audit_files(settings))
+
+    def lines() -> Iterator[bytes]:
+        for path in files:
+            yield from lines_of(path, lambda _: None)
+
+    policies = Policies(directory, read_directory(directory)[0], plan)
+    narrowings = narrowings_of(found, plan)
+    try:
+        return suggestion_of(policies, narrowings, lines, time.time(), timeout_s, settings.identity_headers)
+    except (OSError, EOFError) as error:
+        raise typer.BadParameter(f"the audit cannot be read: {error}", param_hint="AUDIT") from None
 
 
 def _plan(directory: Path) -> "Plan":

@@ -1,7 +1,7 @@
 """Policy files in one canonical form: the same documents to the loader, and easier to read and compare for people."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import msgspec
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from pydantic import BaseModel
 
 from authz_server.documents.formatting.comments import attach, comments_of, heading
-from authz_server.documents.formatting.entries import entries_of, mark_groups
+from authz_server.documents.formatting.entries import Entry, entries_of, mark_groups
 from authz_server.documents.formatting.layout import Style, lines_of
 from authz_server.documents.problem import Position, Problem
 from authz_server.documents.shape import fields, models_at
@@ -63,15 +63,32 @@ def _check_meaning(file: PolicyFile, content: bytes, meaning: tuple[bytes, Plan,
         raise _changed(file, "would lose a comment")
 
 
+def rewritten(document: Document, kind: str, change: Callable[[Entry], None]) -> bytes:
+    """The canonical form of a document whose entries were changed, with the comments of those that are left."""
+    root, _ = _commented(document)
+    above = heading(root)
+    change(root)
+    return _text(root, above, kind)
+
+
 def _formatted(document: Document, kind: str) -> tuple[bytes, Counter[str]]:
     """The canonical form, and the comments that are to be in it."""
+    root, comments = _commented(document)
+    return _text(root, heading(root), kind), comments
+
+
+def _commented(document: Document) -> tuple[Entry, Counter[str]]:
+    """The entries with their comments, and all of these."""
     source = document.root.source
     root = entries_of(document)
     comments = comments_of(root, source)
     mark_groups(root, source)
     attach(root, comments, source)
-    text = "\n".join(lines_of(root, heading(root), _style(kind))).strip("\n") + "\n"
-    return text.encode(), Counter(comment.text for comment in comments)
+    return root, Counter(comment.text for comment in comments)
+
+
+def _text(root: Entry, heading: Sequence[str], kind: str) -> bytes:
+    return ("\n".join(lines_of(root, heading, _style(kind))).strip("\n") + "\n").encode()
 
 
 def _compiled(file: PolicyFile) -> tuple[ParsedFile, Plan]:

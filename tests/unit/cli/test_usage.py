@@ -1,12 +1,15 @@
 """`authz usage`."""
 
 import json
+import subprocess
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from authz_server.analysis.difference import compare
 from authz_server.cli import app
 from authz_server.control.revisions import Revisions
 from authz_server.control.usage import UsageCounter, UsageFile
@@ -213,3 +216,151 @@ def test_terminals_get_no_commands() -> None:
         line(plan, path="/orders/\u202ea"),
     ]
     assert not {"\x1b", "\x9b", "\u202e"} & set(usage(audit(*records)).stdout)
+
+
+def copied() -> Path:
+    """The shipped policies, to be changed."""
+    return Path(copytree(SHIPPED, "policies"))
+
+
+def applied(patch: str) -> None:
+    """Change the files here as the patch says, with the program that everybody has."""
+    subprocess.run(["git", "apply", "-"], input=patch.encode(), check=True, capture_output=True)
+
+
+def test_narrower_shipped_policies_are_a_patch_that_applies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes out loads, opens nothing, and allows every record; comments of what stays stay."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(Path.cwd().parent))
+    directory, records = copied(), audit(*shipped_records())
+    result = usage("--suggest", records)
+    assert result.exit_code == 1
+    assert (
+        """\
+     from: [{workloads: ["spiffe://shop.example/ns/orders/sa/orders"]}]
+-    to:
+-      - {methods: [GET], paths: ["/stock/{item}"]}
+-      - {methods: [POST], paths: ["/stock/{item}/reservations"]}
++    to: [{methods: [GET], paths: ["/stock/{item}"]}]
+"""
+        in result.stdout
+    )
+    assert '+    to: [{methods: [GET], paths: ["/admin/users/{user_id:int}"]}]\n' in result.stdout
+    for told in (
+        "  shop/orders/customers-place-orders: the rule removed\n",
+        "  shop/inventory/web-shows-stock: it would deny what is on record, such as GET https://inventory.shop.example/",
+        "  compared with the policies as they are: nothing is opened, ",
+        "  replayed 203 records since 2026-01-01 of what was allowed: none would be denied\n",
+        "  tests that fail with it, because they expect what is no longer allowed: ",
+    ):
+        assert told in result.stderr
+    applied(result.stdout)
+    plan, before = load_policies(directory).plan, load_policies(SHIPPED).plan
+    assert plan is not None
+    assert before is not None
+    found = compare(before, plan, NOW, 60)
+    assert {(flip.old.allowed, flip.new.allowed) for flip in found.flips} <= {(True, False), (False, False)}
+    replayed = CliRunner().invoke(app, ["replay", str(records), "--policies", str(directory), "--json"])
+    assert [flip["change"] for flip in json.loads(replayed.stdout)["flips"]] == []
+    assert "# yaml-language-server" in (directory / "shop" / "orders.yaml").read_text()
+
+
+def test_a_patch_can_be_written_to_a_file_and_told_to_machines() -> None:
+    """The same both ways."""
+    copied()
+    records = audit(*shipped_records())
+    printed = usage("--suggest", records)
+    written = usage("--suggest", "--output", "narrower.patch", records)
+    assert (written.exit_code, written.stdout) == (1, "")
+    assert Path("narrower.patch").read_text() == printed.stdout
+    found = told("--suggest", records)
+    assert found["patch"] == printed.stdout
+    assert found["narrowed"]["shop/orders/customers-place-orders"] == ["the rule removed"]
+    assert set(found["left_out"]) == {"shop/inventory/web-shows-stock"}
+
+
+def test_files_in_another_form_without_a_last_line_feed_can_be_patched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in the canonical form then."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(Path.cwd().parent))
+    plan = plan_of(Path("policies"), orders=ORDERS.rstrip())
+    assert not Path("policies/orders.yaml").read_text().endswith("\n")
+    records = audit(line(plan, NOW - 60 * DAY), line(plan))
+    result = usage("--suggest", records)
+    assert "\\ No newline at end of file\n" in result.stdout
+    applied(result.stdout)
+    assert (
+        Path("policies/orders.yaml")
+        .read_text()
+        .endswith(f"""\
+    from: [{{workloads: ["{WEB}"]}}]
+    to: [{{methods: [GET], paths: ["/orders/{{order_id:int}}"]}}]
+""")
+    )
+
+
+def test_a_suggestion_that_would_deny_what_is_on_record_is_not_made() -> None:
+    """Also of a time that no longer counts; which rule it is, is told."""
+    plan = plan_of(Path("policies"), orders=ORDERS)
+    records = audit(line(plan, NOW - 60 * DAY, items=[0, 1], method="POST", path="/orders"), line(plan))
+    result = usage("--suggest", "--output", "narrower.patch", records)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "there is nothing to narrow" in result.stderr
+    assert (
+        "orders/reads: it would deny what is on record, such as POST https://orders.shop.example/orders"
+        in result.stderr
+    )
+    assert not Path("narrower.patch").exists()
+
+
+def test_a_suggestion_that_would_be_an_error_is_not_made() -> None:
+    """The other rules are narrowed all the same."""
+    captures = """\
+      - id: named
+        effect: allow
+        from: anyone
+        to: [{methods: [GET], paths: ["/a/{x}"]}, {methods: [GET], paths: ["/b"]}]
+        when: request.path == "/b" || path.x != "1"
+"""
+    plan = plan_of(Path("policies"), orders=ORDERS + captures)
+    named: dict[str, Any] = {"rule": "orders/named", "items": [None, 1], "path": "/b"}
+    inputs: dict[str, Any] = {"inputs": {"request.path": "/b"}}
+    records = [line(plan, NOW - 60 * DAY), line(plan), line(plan, NOW - 60 * DAY, **named, **inputs)]
+    result = usage("--suggest", audit(*records, line(plan, **named, **inputs)))
+    assert "orders/named: that would be an error: " in result.stderr
+    assert "  orders/reads: `to`, item 2 removed" in result.stderr
+    assert result.exit_code == 1
+
+
+def test_an_answer_that_would_change_is_no_narrowing() -> None:
+    """Where another rule allows the same with another answer, the unused one stays."""
+    both = """\
+    kind: service
+    name: orders
+    hosts: [orders.shop.example]
+    rules:
+      - {id: a, effect: allow, from: [{users: any}], to: [{methods: [GET]}], answer: {remove_headers: [x-a]}}
+      - {id: b, effect: allow, from: anyone, to: [{methods: [GET], paths: [/b]}]}
+"""
+    plan = plan_of(Path("policies"), orders=both)
+    used: dict[str, Any] = {"rule": "orders/b", "items": [None, 0], "path": "/b"}
+    result = usage("--suggest", audit(line(plan, NOW - 60 * DAY, **used), line(plan, **used)))
+    assert "orders/a: a request answers differently" in result.stderr
+    assert result.exit_code == 0
+
+
+def test_without_records_nothing_was_replayed() -> None:
+    """Which is said."""
+    plan = plan_of(Path("policies"), orders=ORDERS)
+    Path("run").mkdir()
+    counter = UsageCounter(UsageFile(Path("run/usage")), 1e12, clock=lambda: NOW - 50 * 365 * DAY)
+    counter.take_up(plan)
+    counter.save()
+    result = usage("--suggest")
+    assert result.exit_code == 1
+    assert "  not replayed: there is no record of what was allowed\n" in result.stderr
+
+
+def test_what_cannot_be_suggested_from_is_refused() -> None:
+    """Standard input is there once; a patch is written where there is one."""
+    plan_of(Path("policies"), orders=ORDERS)
+    assert usage("--suggest", "-").exit_code == 2
+    assert usage("--output", "narrower.patch", audit(b"{}")).exit_code == 2
