@@ -1,6 +1,7 @@
 """`authz learn`: a first policy from what is on record."""
 
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,12 +10,16 @@ import typer
 from authz_server.cli import written
 from authz_server.cli.audit_files import take_lines
 from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, print_problems
+from authz_server.cli.progress import shown
 from authz_server.cli.values import valid
 
 if TYPE_CHECKING:
+    from authz_server.learning.observations import Seen
     from authz_server.learning.service import LearnedService, Wishes
 
 WRITTEN, NOTHING = 0, 1
+_MANY = 5_000
+"""From so many different requests on progress is shown."""
 
 
 def learn(
@@ -88,7 +93,7 @@ def learn(
         typer.echo("authz: nothing was written; --template says which paths are alike", err=True)
         raise typer.Exit(NOTHING) from None
     identity = identity_settings(settings)
-    report.checked = check(files, output, services, observations.left, known, identity, time.time())
+    report.checked = check(files, output, services, observations.left, known, identity, time.time(), _replaying)
     if report.checked.problems:
         print_problems(report.checked.problems)
         raise typer.Exit(NOTHING)
@@ -96,6 +101,10 @@ def learn(
     report.files = [str(output / name) for name in files]
     typer.echo((in_json if as_json else as_text)(report))
     raise typer.Exit(WRITTEN if report.checked.good else NOTHING)
+
+
+def _replaying(learned: "Sequence[Seen]") -> "Iterable[Seen]":
+    return shown(learned, "replay", many=_MANY)
 
 
 def _wishes(min_count: int, templates: list[str], words: int, subjects: int) -> "Wishes":

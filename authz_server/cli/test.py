@@ -1,14 +1,14 @@
 """`authz test`: run the tests of policies on the engine that serves."""
 
-import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from authz_server.cli.configuration import ConfigOption, from_here, load_with_file_or_exit, print_problems, there
+from authz_server.cli.progress import shown
 
 if TYPE_CHECKING:
     from authz_server.policy.parsing import ParsedFile
@@ -73,7 +73,7 @@ def run_tests(
     from authz_server.testing.report import Report
 
     session = _session(directory, config, named or [])
-    outcomes = [session.run(case) for case in _shown(session.cases, "tests", many=_MANY)]
+    outcomes = [session.run(case) for case in shown(session.cases, "tests", many=_MANY)]
     failures = session.failures(outcomes)
     report = Report(
         outcomes,
@@ -133,17 +133,8 @@ def _session(directory: Path | None, config: Path | None, named: Sequence[str]) 
     return session
 
 
-def _shown(items: Sequence[T], label: str, *, many: int) -> Iterator[T]:
-    """The items, with a bar on a terminal that says how many are done, where they are many."""
-    if len(items) < many or not sys.stderr.isatty():
-        yield from items
-        return
-    with typer.progressbar(items, label=label, file=sys.stderr, show_pos=True) as shown:
-        yield from shown
-
-
 def _mutating(mutants: Sequence[T]) -> Iterable[T]:
-    return _shown(mutants, "mutants", many=1)
+    return shown(mutants, "mutants", many=1)
 
 
 def _write(file: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """The files of what was learned, formatted, checked by replaying what they were learned from."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -20,6 +20,8 @@ from authz_server.policy.starters import schema_beside
 from authz_server.replay.judge import Judge
 from authz_server.replay.recorded import Undecidable
 from authz_server.testing.session import Session
+
+Following = Callable[[Sequence[Seen]], Iterable[Seen]]
 
 
 class Checked(Struct, frozen=True):
@@ -61,8 +63,12 @@ def check(
     known: KnownNames | None,
     settings: IdentitySettings,
     now: float,
+    following: Following = iter,
 ) -> Checked:
-    """Load the files as the server does, replay on them what was learned and what was not, and run their tests."""
+    """Load the files as the server does, replay on them what was learned and what was not, and run their tests.
+
+    `following` goes through what is replayed, and may show how far it has come.
+    """
     documents: list[ParsedFile] = []
 
     def keep(_plan: Plan, parsed: Sequence[ParsedFile]) -> tuple[()]:
@@ -75,7 +81,7 @@ def check(
         return Checked(loaded.problems)
     judge = Judge(loaded.plan)
     learned = [seen for service in services for seen in service.requests.values()]
-    denied = sum(seen.count for seen in learned if not _allows(judge, seen))
+    denied = sum(seen.count for seen in following(learned) if not _allows(judge, seen))
     allowed = {why: _allowed(judge, left) for why, left in left_out.items()}
     session = Session(loaded.plan, documents, settings, 0, now)
     outcomes = [session.run(case) for case in session.cases]
