@@ -9,6 +9,11 @@ _PLURALS = (("ies", "y"), ("sses", "ss"), ("shes", "sh"), ("ches", "ch"), ("xes"
 _NO_PLURAL = ("ss", "us", "is", "news")
 
 
+def names_something(segment: str) -> bool:
+    """Whether a literal segment says what stands below it, as `orders` does and `api` and `v1` do not."""
+    return _SAYS_NOTHING.fullmatch(segment.lower()) is None
+
+
 def singular(noun: str) -> str:
     """The singular of an English noun, as far as its end shows it."""
     if noun.endswith(_NO_PLURAL):
@@ -24,8 +29,7 @@ def capture_name(before: Sequence[str], what: str, used: Sequence[str]) -> str:
 
     `before` are the literal segments in front of it, as they are written.
     """
-    last = before[-1].lower() if before else ""
-    words = [] if _SAYS_NOTHING.fullmatch(last) else _WORD.findall(last)
+    words = _WORD.findall(before[-1].lower()) if before and names_something(before[-1]) else []
     noun = "_".join([*words[:-1], singular(words[-1])])[:40] if words else ""
     name = f"{noun}_{what}" if noun and what != "date" else what
     return unused(name, used, "_")

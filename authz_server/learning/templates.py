@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from authz_server.learning.names import capture_name
+from authz_server.learning.names import capture_name, names_something
 from authz_server.learning.segments import Shape, shape_of
 from authz_server.model import Path
 from authz_server.policy.patterns import PathTemplate
@@ -82,7 +82,7 @@ class _Walk:
                 values.setdefault(path.segments[depth], []).append(path)
             else:
                 self.found[path] = "/" + "/".join(place.written) + ("/" if path.trailing_slash and depth else "")
-        groups = self._groups(values, depth)
+        groups = self._groups(values, place)
         grouped = {value for _, group in groups for value in group}
         for what, group in groups:
             yield self._captured(place, what, group, values)
@@ -90,12 +90,12 @@ class _Walk:
             if value not in grouped:
                 yield _Place(paths, (*place.written, value), (*place.literals, value), place.captures)
 
-    def _groups(self, values: Mapping[str, list[Path]], depth: int) -> list[tuple[Shape, list[str]]]:
+    def _groups(self, values: Mapping[str, list[Path]], place: _Place) -> list[tuple[Shape, list[str]]]:
         """Values that are of one parameter; those in no group stay as they are."""
         shapes: dict[Shape, list[str]] = {shape: [] for shape in Shape}
         for value in values:
             shapes[shape_of(value)].append(value)
-        if self._words_vary(shapes[Shape.WORD], values, depth):
+        if self._words_vary(shapes[Shape.WORD], values, place):
             return [(Shape.WORD, list(values))]
         varying = [shape for shape in Shape if shape.evidence and len(shapes[shape]) >= shape.evidence]
         if not _TEXTS.isdisjoint(varying):
@@ -110,17 +110,22 @@ class _Walk:
             ]
         return [(shape, shapes[shape]) for shape in varying]
 
-    def _words_vary(self, words: Sequence[str], values: Mapping[str, list[Path]], depth: int) -> bool:
-        """Whether there are many words, and what follows them and is done there is alike."""
-        if not self._words or depth == 0 or len(words) < self._words:
+    def _words_vary(self, words: Sequence[str], values: Mapping[str, list[Path]], place: _Place) -> bool:
+        """Whether there are many words below a name, no ids follow them, and what follows and is done there is alike.
+
+        Words that ids follow are collections, such as `orders` and `users` of `/api/orders/17` and `/api/users/18`.
+        """
+        depth = len(place.written)
+        if not self._words or len(words) < self._words or not _is_below_name(place):
             return False
         ways = {
-            (path.trailing_slash, method, *(_outline(segment) for segment in path.segments[depth + 1 :]))
+            (str(path.trailing_slash), method, *(_outline(segment) for segment in path.segments[depth + 1 :]))
             for word in words
             for path in values[word]
             for method in self._methods[path]
         }
-        return 2 * len(ways) <= len(words)
+        ids_follow = any(len(way) > 2 and way[2].startswith("{") for way in ways)
+        return not ids_follow and 2 * len(ways) <= len(words)
 
     def _captured(self, place: _Place, shape: Shape, group: list[str], values: Mapping[str, list[Path]]) -> _Place:
         kind = {Shape.NUMBER: ":int", Shape.UUID: ":uuid"}.get(shape, "")
@@ -132,6 +137,14 @@ class _Walk:
         self.parameters.append(Parameter("/" + "/".join(written), len(group), examples, shape is Shape.WORD))
         paths = [path for value in group for path in values[value]]
         return _Place(paths, written, place.literals, (*place.captures, name))
+
+
+def _is_below_name(place: _Place) -> bool:
+    """Whether the segment before is a word that says what stands below it."""
+    if not place.written or place.written[-1:] != place.literals[-1:]:
+        return False
+    last = place.written[-1]
+    return shape_of(last) is Shape.WORD and names_something(last)
 
 
 def affixes(values: Sequence[str]) -> tuple[str, str]:

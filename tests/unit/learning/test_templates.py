@@ -56,6 +56,11 @@ def test_words_vary_where_there_are_many_and_what_follows_them_is_alike() -> Non
     assert templates(*words, "/tags/atag/notes") == {"/tags/{tag_name}", "/tags/{tag_name}/notes"}
     collections = [f"/api/{word[6:]}/of-{word[6:]}" for word in words]
     assert templates(*collections) == set(collections)
+    below_ids = [f"{word}/7" for word in words]
+    assert templates(*below_ids) == set(below_ids)
+    for unnamed in ("/api", "/tags/v1", "/users/1"):
+        below = [word.replace("/tags", unnamed) for word in words]
+        assert templates(*below) == set(below)
     top = [word.removeprefix("/tags") for word in words]
     assert templates(*top) == set(top)
 
