@@ -105,6 +105,7 @@ def promote(
       authz candidate promote --config authz.yaml
       authz candidate promote --accept 5d41402abc --accept orders/readers
     """
+    from authz_server.control.fall_back import fallen_back
     from authz_server.control.policies import known_names, required_tests
     from authz_server.control.promotion import Accepted, Promotion, acceptable
     from authz_server.control.replacement import NotReplaced, Unfinished
@@ -116,7 +117,7 @@ def promote(
     findings = _findings(settings, quietly=True)
     names = _known(accept or [], acceptable(findings), "--accept")
     known = None if file is None else known_names(settings)
-    promotion = Promotion(candidate, directory, revisions_of(settings), findings)
+    promotion = Promotion(candidate, directory, revisions_of(settings), findings, fallen_back(settings))
     accepted = Accepted(frozenset(names), accept_all, unjudged)
     objections = promotion.objections(accepted, known, required_tests(settings))
     if objections:

@@ -11,6 +11,7 @@ from authz_server.cli.both_sides import SIDES, both_sides
 from authz_server.cli.configuration import counted, from_here
 from authz_server.cli.flips import Shown, block, in_parts, inert, markdown_table
 from authz_server.cli.policies_of import policies_of
+from authz_server.control.fall_back import fallen_back
 from authz_server.control.findings import COMPARED, Findings, Flip
 from authz_server.control.settings import Settings
 from authz_server.documents.instants import instant
@@ -32,6 +33,8 @@ class Report(Struct, frozen=True):
     flips: Sequence[tuple[Shown, Flip]]
     notes: Sequence[str]
     """What else there is to know."""
+    taken_back: str | None = None
+    """Why the roll-out is no more."""
 
 
 def report_of(findings: Findings, settings: Settings, wanted: Sequence[str] = ()) -> Report:
@@ -46,8 +49,10 @@ def report_of(findings: Findings, settings: Settings, wanted: Sequence[str] = ()
         flip = by_kind[each.kind]
         flips.append((Shown(each, said, flip.id), flip))
     lost = [where for plan, where in ((in_force, where_in_force), (candidate, where_candidate)) if plan is None]
+    fallen = fallen_back(settings)
+    taken_back = None if fallen is None or fallen.revision != findings.candidate else fallen.why
     notes = [*_directories(findings, settings), *lost]
-    return Report(findings, (in_force, candidate), settings.identity_headers, flips, notes)
+    return Report(findings, (in_force, candidate), settings.identity_headers, flips, notes, taken_back)
 
 
 def as_table(report: Report, *, explain: bool) -> str:
@@ -87,6 +92,7 @@ def as_json(report: Report) -> str:
         "since": None if findings.is_in_force else instant(findings.since),
         "checks": findings.counted.checks,
         "rolled_out": findings.counted.rolled_out,
+        "taken_back": report.taken_back,
         "seconds": findings.counted.seconds,
         "flips": flips,
         "more": findings.more,
@@ -118,6 +124,8 @@ def _summary(report: Report) -> Iterator[str]:
         yield f"  not compared: {', '.join(f'{count:,} {outcome}' for outcome, count in left.items())}"
     if findings.counted.rolled_out:
         yield f"  the candidate decided {findings.counted.rolled_out:,} of them"
+    if report.taken_back is not None:
+        yield f"  the roll-out was taken back: {report.taken_back}"
     if compared:
         yield f"  asking both took {findings.counted.seconds / compared * 1e6:,.0f} µs more a check"
     for change, count in findings.more.items():

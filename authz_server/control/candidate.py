@@ -8,7 +8,7 @@ import structlog
 
 from authz_server.control.candidate_directory import CandidateDirectory
 from authz_server.control.fall_back import LOOK_S, FallBack
-from authz_server.control.publisher import CandidateContent, same_candidate
+from authz_server.control.publisher import CandidateContent
 from authz_server.control.revisions import Revisions
 from authz_server.control.settings.candidate import CandidateSettings
 from authz_server.control.watcher import watch
@@ -19,10 +19,6 @@ from authz_server.policy.loader import Judge
 from authz_server.policy.plan import Plan
 from authz_server.policy.rollout import Rollout
 from authz_server.telemetry.control_metrics import ControlMetrics
-
-
-def _nobody(_in_force: Plan, _candidate: str | None) -> None:
-    """Nobody is told."""
 
 
 class Candidate:
@@ -36,18 +32,13 @@ class Candidate:
         fall_back: FallBack,
         kept: Revisions,
         metrics: ControlMetrics,
-        on_judged: Callable[[Plan, str | None], None] = _nobody,
     ) -> None:
-        """`judge` may refuse good policies; `kept` takes the texts, by which decisions of before are explained.
-
-        `on_judged` is told what is in force, and which revision is asked beside it; it may block.
-        """
+        """`judge` may refuse good policies; `kept` takes the texts, by which decisions of before are explained."""
         self._known = known
         self._judge = judge
         self._fall_back = fall_back
         self._kept = kept
         self._metrics = metrics
-        self._on_judged = on_judged
         self._active: CandidateContent | None = None
         self._refused: Plan | None = None
         """What the workers could not prepare."""
@@ -102,15 +93,9 @@ class Candidate:
         self._activation_problem = problem
         structlog.get_logger().error("candidate_not_activated", problem=problem)
 
-    async def activated(self, content: CandidateContent | None, in_force: Plan) -> None:
-        """The workers ask this one from now on, beside these policies; one of the two is new to them, or both."""
+    async def activated(self, content: CandidateContent | None) -> None:
+        """The workers ask this one from now on, and have not before."""
         before, self._active = self._active, content
-        try:
-            await asyncio.to_thread(self._on_judged, in_force, None if content is None else content.plan.revision)
-        except Exception as error:  # noqa: BLE001  # the border, as above
-            self._failed(error)
-        if same_candidate(content, before):
-            return
         settings, log = self._settings, structlog.get_logger()
         rollout = None if content is None else content.rollout
         watched = None if content is None or rollout is None else content.plan.revision

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from authz_server.control.checked_file import NothingKept
 from authz_server.control.findings import Counted, Findings, FindingsFile
 from authz_server.control.flip_tally import FlipTally
+from authz_server.control.publisher import Content
 from authz_server.policy.plan import Plan
 from authz_server.replay.recorded import Undecidable, read_record
 
@@ -56,6 +57,13 @@ class CandidateFlips:
             if self._tally is None:
                 self._tally = FlipTally(plan, known)
 
+    def follow(self, content: Content) -> None:
+        """The workers are about to switch to this; it never raises."""
+        try:
+            self.judge(content.plan, None if content.candidate is None else content.candidate.plan.revision)
+        except Exception as error:  # noqa: BLE001  # the border: what is counted must not keep policies from the workers
+            self._tell(f"a failure inside ({type(error).__name__})", exc_info=True)
+
     def observe(self, lines: Sequence[bytes]) -> None:
         """Count those in which the policies that did not decide say something else."""
         compared = [line for line in lines if _COMPARED in line]
@@ -69,7 +77,10 @@ class CandidateFlips:
         """Bring to disk what has changed, again and again, until cancelled."""
         while True:
             begun = time.monotonic()
-            await asyncio.to_thread(self.save)
+            try:
+                await asyncio.to_thread(self.save)
+            except Exception as error:  # noqa: BLE001  # the border: the server goes on, whatever is wrong with what is counted
+                self._tell(f"a failure inside ({type(error).__name__})", exc_info=True)
             await asyncio.sleep(max(_PAUSE_S, _SHARE * (time.monotonic() - begun)))
 
     def save(self) -> None:
@@ -88,12 +99,15 @@ class CandidateFlips:
                 self._file.write(findings)
         except OSError as error:
             self._changed = True
-            problem = error.strerror or str(error)
-            if self.problem is None:
-                structlog.get_logger().error("candidate_findings_not_kept", file=str(self._file.path), problem=problem)
-            self.problem = problem
+            self._tell(error.strerror or str(error))
         else:
             self.problem = None
+
+    def _tell(self, problem: str, *, exc_info: bool = False) -> None:
+        if self.problem is None:
+            file = str(self._file.path)
+            structlog.get_logger().error("candidate_findings_not_kept", file=file, problem=problem, exc_info=exc_info)
+        self.problem = problem
 
     def _known(self) -> Findings | None:
         try:

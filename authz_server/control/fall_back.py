@@ -78,6 +78,14 @@ def fallen_back_file(settings: Settings) -> FallenBackFile:
     return FallenBackFile(settings.run_directory / FILE)
 
 
+def fallen_back(settings: Settings) -> FallenBack | None:
+    """The roll-out that was taken back, if one was. Blocks."""
+    try:
+        return fallen_back_file(settings).read()
+    except NothingKept:
+        return None
+
+
 class Window:
     """What has come of a roll-out within the last time."""
 

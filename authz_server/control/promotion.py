@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from authz_server.control.fall_back import FallenBack
 from authz_server.control.findings import Findings, Flip
 from authz_server.control.replacement import NotReplaced
 from authz_server.control.revisions import NoRevision, Revision, Revisions
@@ -14,6 +15,7 @@ from authz_server.documents.problem import Problem
 from authz_server.policy.compiler import KnownNames
 from authz_server.policy.files import read_directory, revision
 from authz_server.policy.loader import Judge, load_files
+from authz_server.replay.flips import CHANGES
 
 TOLD = 10
 """So many flips are named where they keep a candidate out."""
@@ -45,11 +47,20 @@ class Accepted(Struct, frozen=True):
 class Promotion:
     """One candidate, as its directory holds it now, and where it is to go. The methods block."""
 
-    def __init__(self, candidate: Path, directory: Path, revisions: Revisions, findings: Findings | None) -> None:
+    def __init__(
+        self,
+        candidate: Path,
+        directory: Path,
+        revisions: Revisions,
+        findings: Findings | None,
+        fallen: FallenBack | None = None,
+    ) -> None:
+        """`fallen` is a roll-out that was taken back, of whichever candidate."""
         self._candidate = candidate
         self._directory = directory
         self._revisions = revisions
         self._findings = findings
+        self._fallen = fallen
         self._files, self._problems = read_directory(candidate)
         self.revision = revision(self._files)
         """Of the candidate."""
@@ -69,15 +80,18 @@ class Promotion:
             found.append(unjudged)
         elif self._findings is not None and self._is_about(self._findings):
             found += _unaccepted(self._findings, accepted)
+        if self._fallen is not None and self._fallen.revision == self.revision:
+            to_do = "mend the candidate, or say `authz candidate resume` first"
+            found.append(Objection("rollout_taken_back", f"its roll-out was taken back: {self._fallen.why}", to_do))
         return found
 
     def carry_out(self, known: KnownNames | None) -> RolledBack:
         """Do it; what was in force is kept, and so is the candidate. Raises NotReplaced, Unfinished."""
         files = tuple(self._files)
-        before = Revision(self.revision, time.time(), None, files)
+        wanted = Revision(self.revision, time.time(), None, files)
         if self.revision != self._in_force:
             self._keep()
-        return roll_back(self._revisions, self._directory, before, known, force=False)
+        return roll_back(self._revisions, self._directory, wanted, known, force=False)
 
     def _keep(self) -> None:
         """Keep both, the candidate so that what is interrupted can be finished."""
@@ -120,6 +134,7 @@ def acceptable(findings: Findings | None) -> frozenset[str]:
 
 def _unaccepted(findings: Findings, accepted: Accepted) -> Iterator[Objection]:
     left = [flip for flip in findings.flips if flip.kind.change != "other" and not accepted.has(flip)]
+    left.sort(key=lambda flip: (CHANGES.index(flip.kind.change), -flip.records, flip.id))
     for flip in left[:TOLD]:
         words = "would be denied" if flip.kind.change == "closed" else "would be allowed"
         noun = "record" if flip.records == 1 else "records"

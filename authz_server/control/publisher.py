@@ -1,7 +1,7 @@
 """Activates snapshots on the workers in two steps, so that all of them switch or none does."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from msgspec import Struct
@@ -78,11 +78,17 @@ class NotActivated(Exception):
     """A worker could not prepare the snapshot; the one before still decides everywhere."""
 
 
+def _nobody(_content: Content) -> None:
+    """Nobody is told."""
+
+
 class Publisher:
     """Knows the workers, and what they decide with."""
 
-    def __init__(self, answer_s: float = ANSWER_S) -> None:
+    def __init__(self, answer_s: float = ANSWER_S, on_switch: Callable[[Content], None] = _nobody) -> None:
+        """`on_switch` is told in a thread of what all workers are about to switch to."""
         self._answer_s = answer_s
+        self._on_switch = on_switch
         self._lock = asyncio.Lock()
         self._workers: dict[int, WorkerProcess] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -129,6 +135,7 @@ class Publisher:
             await self._prepare(workers, content, self._base)
             # From here on nothing fails but a worker's life, and its successor waits for the lock.
             self._base = None
+            await asyncio.to_thread(self._on_switch, content)
             await asyncio.gather(*(self._activate_one(worker) for worker in workers))
             await asyncio.gather(*self._leaving)
             self._base = self._active = content

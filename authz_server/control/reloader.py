@@ -154,8 +154,7 @@ class Reloader:
             return
         self._refused = self.activation_problem = None
         candidate_is_as_before = same_candidate(content.candidate, None if before is None else before.candidate)
-        is_same_plan = before is not None and before.plan is content.plan
-        if before is None or not is_same_plan:
+        if before is None or before.plan is not content.plan:
             self._on_activated(content.plan)
             await self._told_of_policies(content, generation, "policies_reloaded" if before else "policies_loaded")
         elif before.revocations != content.revocations:
@@ -164,8 +163,8 @@ class Reloader:
             log.info("api_keys_reloaded", generation=generation)
         elif candidate_is_as_before:
             log.info("keys_reloaded", generation=generation)
-        if self._candidate is not None and not (is_same_plan and candidate_is_as_before):
-            await self._candidate.activated(content.candidate, content.plan)
+        if self._candidate is not None and not candidate_is_as_before:
+            await self._candidate.activated(content.candidate)
 
     def _without_candidate(self, content: Content, before: Content | None, problem: str) -> Content | None:
         """What is left where perhaps the candidate is what no worker can prepare; None where it is not a new one.

@@ -132,17 +132,15 @@ class _Server:
 
     async def run(self, announce: Callable[[Started], None]) -> None:
         """Serve until a signal says to stop."""
-        self._publisher = Publisher()
+        self._publisher = Publisher(on_switch=self._flips.follow)
         self._trust = Trust(self._settings, self._metrics, lambda: self._reloader.request())
         directory, last_good = self._settings.policy_directory, self._last_good
         known, judge = known_names(self._settings), required_tests(self._settings)
         read = None if self._fetcher is None else self._fetcher.store.read
         self._policies = PolicyDirectory(directory, known, self._metrics, last_good, judge, read)
         self._keeper = Keeper(last_good, self._metrics, revisions=revisions_of(self._settings))
-        kept, flips = candidate_revisions_of(self._settings), self._flips
-        self._candidate = Candidate(
-            self._settings.candidate, known, judge, self._fall_back, kept, self._metrics, on_judged=flips.judge
-        )
+        kept = candidate_revisions_of(self._settings)
+        self._candidate = Candidate(self._settings.candidate, known, judge, self._fall_back, kept, self._metrics)
         self._reloader = Reloader(
             self._policies,
             self._trust,

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from authz_server.cli import app
+from authz_server.control.fall_back import FallenBack, FallenBackFile
 from authz_server.control.findings import Counted, Findings, FindingsFile
 from authz_server.control.flip_tally import FlipTally
 from authz_server.control.kept_policies import Size
@@ -326,4 +327,21 @@ def test_flips_that_found_no_room_have_to_be_accepted_too(scene: Scene) -> None:
     result = run("promote")
     assert result.exit_code == 1
     assert "authz: 3 records flip whose kinds found no room in the report" in result.stderr
+    assert run("promote", "--accept-all").exit_code == 0
+
+
+def test_a_roll_out_that_was_taken_back_is_told_and_keeps_it_out(scene: Scene) -> None:
+    """Whatever is accepted: first somebody says that it may go on."""
+    scene.found(CLOSED)
+    file = FallenBackFile(Path("run/candidate.fallen-back"))
+    file.write(FallenBack("0" * 32, 1772442000.0, 100, 9, 60.0))
+    assert "taken back" not in run("report").stdout
+    file.write(FallenBack(scene.judged, 1772442000.0, 100, 9, 60.0))
+    told = "taken back: of 100 decisions within 1m, 9 were denials that the policies in force would not have made"
+    assert told in run("report").stdout
+    assert scene.report_in_json()["taken_back"].startswith("of 100 decisions")
+    result = run("promote", "--accept-all")
+    assert result.exit_code == 1
+    assert told in result.stderr
+    file.remove()
     assert run("promote", "--accept-all").exit_code == 0

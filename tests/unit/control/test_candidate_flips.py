@@ -11,6 +11,7 @@ from authz_server.control import candidate_flips
 from authz_server.control.candidate_flips import CandidateFlips
 from authz_server.control.checked_file import NothingKept
 from authz_server.control.findings import Counted, Findings, FindingsFile
+from authz_server.control.publisher import CandidateContent, Content
 from authz_server.policy.plan import Plan
 from tests.compared import CANDIDATE, compared, in_force, line
 
@@ -176,3 +177,33 @@ def test_it_is_saved_again_and_again(scene: Scene, monkeypatch: pytest.MonkeyPat
         asyncio.run(scene.flips.run())
     assert pauses == [1.0, 100.0]
     assert scene.file.read().candidate == CANDIDATE
+
+
+def test_a_failure_inside_stops_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the server, whose tasks end together, nor new policies."""
+
+    def fail() -> Counted:
+        raise RuntimeError("a file of counters is damaged")
+
+    async def sleep(_pause_s: float) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(candidate_flips, "asyncio", SimpleNamespace(sleep=sleep, to_thread=asyncio.to_thread))
+    scene.flips = CandidateFlips(scene.file, fail)
+    with capture_logs() as logs:
+        scene.flips.follow(Content(scene.plan, {}, {}))
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(scene.flips.run())
+    assert [entry["event"] for entry in logs] == ["candidate_findings_not_kept"]
+    assert scene.flips.problem == "a failure inside (RuntimeError)"
+
+
+def test_the_workers_switch_to_a_candidate(scene: Scene, tmp_path: Path) -> None:
+    """And away from it."""
+    candidate = CandidateContent(in_force(tmp_path / "candidate", "# more\n"), 100)
+    scene.flips.follow(Content(scene.plan, {}, {}, candidate=candidate))
+    scene.observe(compared(scene.plan.revision, candidate.plan.revision))
+    assert scene.records() == [1]
+    scene.flips.follow(Content(scene.plan, {}, {}))
+    scene.flips.save()
+    assert not scene.file.path.exists()
