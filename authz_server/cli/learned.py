@@ -24,6 +24,7 @@ WHYS = {
     "issuer_unavailable": "the credential could not be checked",
     "no_identity": "neither a workload nor a user: --allow-anonymous learns them",
     "seen_too_seldom": "a caller did this less often than --min-count",
+    "few_users": "few of many users did this, and not often: --subjects 0 grants it to all users of the issuer",
     "looks_like_attack": "the path looks like an attack",
     "unusual_method": "nobody is granted this method without being asked",
     "unusual_upgrade": "the upgrade is none to a websocket",

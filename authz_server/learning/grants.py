@@ -13,6 +13,8 @@ from authz_server.policy.patterns import Literal, PathTemplate, parse_path_templ
 
 _REPEATEDLY = 5
 """So often, on average, each of a few users has to be seen before a rule names them alone."""
+_MANY = 5
+"""A few users are so many times fewer than those of the same caller, who may not be meant."""
 
 
 class Operation(Struct, frozen=True, order=True):
@@ -57,6 +59,10 @@ class Observed(Struct):
     asked: list[Asked]
     subjects: set[str]
 
+    def names_users(self, max_subjects: int) -> bool:
+        """Whether they are few, and were seen so often that a rule can name them."""
+        return 0 < len(self.subjects) <= max_subjects and self.seen.count >= _REPEATEDLY * len(self.subjects)
+
 
 class Grant(Struct):
     """A caller who may do something, and what was seen of it."""
@@ -83,12 +89,27 @@ def observed(requests: Mapping[Asked, Seen], templates: Mapping[Path, str]) -> d
     return found
 
 
+def by_few_of_many(
+    found: Mapping[tuple[Caller, Operation], Observed], max_subjects: int
+) -> set[tuple[Caller, Operation]]:
+    """What few of many users were seen to do, and too seldom to name them: neither they nor all others may be meant."""
+    users: dict[Caller, set[str]] = {}
+    for (caller, _), entry in found.items():
+        users.setdefault(caller, set()).update(entry.subjects)
+    return {
+        (caller, operation)
+        for (caller, operation), entry in found.items()
+        if 0 < len(entry.subjects) <= max_subjects
+        and not entry.names_users(max_subjects)
+        and len(users[caller]) >= _MANY * len(entry.subjects)
+    }
+
+
 def grants_of(found: Mapping[tuple[Caller, Operation], Observed], max_subjects: int) -> list[Grant]:
     """The least grants for all of it: none that another covers. A few users, often seen, are named one by one."""
     grants = []
     for (caller, operation), entry in found.items():
-        few = 0 < len(entry.subjects) <= max_subjects and entry.seen.count >= _REPEATEDLY * len(entry.subjects)
-        who = Who(caller, frozenset(entry.subjects) if few else None)
+        who = Who(caller, frozenset(entry.subjects) if entry.names_users(max_subjects) else None)
         seen = replace(entry.seen)
         grants.append(Grant(who, operation, seen, entry.asked[0]))
     return _uncovered(grants)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from authz_server.learning.asked import Asked
 from authz_server.learning.cases import Cases
-from authz_server.learning.grants import grants_of, observed
+from authz_server.learning.grants import by_few_of_many, grants_of, observed
 from authz_server.learning.observations import Observations, Seen
 from authz_server.learning.rules import LearnedRule, rules_of
 from authz_server.learning.templates import Parameter, find_templates
@@ -109,6 +109,9 @@ def _learned(name: str, requests: Mapping[Asked, Seen], observations: Observatio
     for key, entry in found.items():
         if key not in often:
             observations.leave_out("seen_too_seldom", entry.seen.example, entry.seen.count)
+    for key in by_few_of_many(often, wishes.max_subjects):
+        entry = often.pop(key)
+        observations.leave_out("few_users", entry.seen.example, entry.seen.count)
     learned = {asked: usable[asked] for entry in often.values() for asked in entry.asked}
     rules = rules_of(grants_of(often, wishes.max_subjects))
     used = {each.path for rule in rules for each in rule.operations}

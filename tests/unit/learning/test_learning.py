@@ -80,6 +80,20 @@ def test_users_are_named_by_their_issuer() -> None:
     assert rules(*few * 5, wishes=never)[0][0] == [{"workloads": [WEB], "users": {"issuer": "corp"}}]
 
 
+def test_what_few_of_many_users_did_seldom_is_left_out() -> None:
+    """One who has found a way that nobody else goes opens it for nobody, unless it is told that users are alike."""
+    many = [record_of(user=user(f"u{n}")) for n in range(5)]
+    odd = [record_of(path="/admin", method="DELETE", user=user("u1"))] * 2
+    observations = observed(*many, *odd)
+    [service] = learn_services(observations, EVERYTHING)
+    assert [each.method for rule in service.rules for each in rule.operations] == ["GET"]
+    assert observations.left["few_users"].count == 2
+    assert len(rules(*many[:4], *odd)[0][1]) == 2
+    assert len(rules(*many, *odd, wishes=Wishes(min_count=1, max_subjects=0))[0][1]) == 2
+    [(named, _), _] = rules(*many, *odd, *odd, *odd)
+    assert named[0]["users"] == {"issuer": "corp", "subjects": ["u1"]}
+
+
 def test_who_acts_for_a_user_is_named() -> None:
     """By the actor on record."""
     [(callers, _)] = rules(record_of(user=user(), actor=APP))
