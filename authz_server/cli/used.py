@@ -7,7 +7,7 @@ import msgspec
 from authz_server.cli.configuration import counted
 from authz_server.documents.instants import instant
 from authz_server.documents.source import printable
-from authz_server.usage.found import DAY_S, Findings, Place, Unused, Wide
+from authz_server.usage.found import DAY_S, Findings, Place, Unused, Wide, by_rule
 from authz_server.usage.parts import MAX_OPERATIONS
 from authz_server.usage.state import State
 
@@ -119,16 +119,13 @@ def _unused(each: Unused) -> Iterator[str]:
 
 
 def _wide(found: Findings) -> Iterator[str]:
-    rules = dict.fromkeys((each.rule, each.location) for each in found.wide)
-    for rule, location in rules:
-        yield f"{rule}  {location}"
-        for each in found.wide:
-            if each.rule == rule:
-                yield f"  {where(each.place)}: {each.grants}; used: {_listed(each)}"
-        for called in found.called:
-            if called.rule == rule:
-                operations = _some(called.operations, MAX_OPERATIONS)
-                yield f"    {called.caller}: {operations} ({counted(called.decisions, 'decision')})"
+    callers = by_rule(found.called)
+    for rule, grants in by_rule(found.wide).items():
+        yield f"{rule}  {grants[0].location}"
+        yield from (f"  {where(each.place)}: {each.grants}; used: {_listed(each)}" for each in grants)
+        for called in callers.get(rule, ()):
+            operations = _some(called.operations, MAX_OPERATIONS)
+            yield f"    {called.caller}: {operations} ({counted(called.decisions, 'decision')})"
 
 
 def _listed(wide: Wide) -> str:

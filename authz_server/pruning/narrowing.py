@@ -7,7 +7,7 @@ from msgspec import Struct
 from authz_server.learning.names import capture_name
 from authz_server.policy.patterns import parse_path_template
 from authz_server.policy.plan import OperationItem, Plan, Rule
-from authz_server.usage.found import Findings, Place, Unused, Wide
+from authz_server.usage.found import Findings, Place, Unused, Wide, by_rule
 from authz_server.usage.shapes import INT, TEXT, UUID
 
 MAX_PATHS = 12
@@ -35,12 +35,11 @@ class Narrowing(Struct, frozen=True):
 def narrowings_of(found: Findings, plan: Plan) -> list[Narrowing]:
     """What can be narrowed by what was found: allow rules that are old enough, and decide at any time."""
     rules = {rule.id: rule for service in plan.services for rule in service.rules}
+    unused, wide = by_rule(found.unused), by_rule(found.wide)
     narrowings = []
     for name, rule in rules.items():
-        unused = [each for each in found.unused if each.rule == name]
-        wide = [each for each in found.wide if each.rule == name]
         if rule.effect == "allow" and not rule.audit and rule.times is None:
-            edits = tuple(_edits(rule, unused, wide))
+            edits = tuple(_edits(rule, unused.get(name, []), wide.get(name, [])))
             if edits:
                 narrowings.append(Narrowing(name, edits))
     return narrowings

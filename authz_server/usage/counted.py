@@ -1,8 +1,8 @@
 """What is counted of one rule."""
 
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import NamedTuple
+from zlib import crc32
 
 from msgspec import Struct, field
 
@@ -14,7 +14,6 @@ MAX_USES = 1_000
 MAX_SHAPES = 32
 """Shapes of one length, method and template; of more, some become one."""
 MAX_USERS = 256
-_HASH_BYTES = 8
 
 
 class Seen(Struct):
@@ -26,8 +25,10 @@ class Seen(Struct):
 
     def add(self, time: float, count: int = 1) -> None:
         """Count it again."""
-        self.first = min(self.first, time) if self.count else time
-        self.last = max(self.last, time)
+        if not self.count or time < self.first:
+            self.first = time
+        if time > self.last:
+            self.last = time
         self.count += count
 
     def merge(self, other: "Seen") -> None:
@@ -76,8 +77,10 @@ class Counted(Struct):
         """Count a use by these items."""
         if items is None:
             self.unknown_items.add(time)
+        elif (seen := self.items.get(items)) is not None:
+            seen.add(time)
         else:
-            self.items.setdefault(items, Seen()).add(time)
+            self.items[items] = Seen(1, time, time)
 
     def add_use(self, use: Use | None, time: float, *, room: bool) -> None:
         """Count a kind of use; where there is no `room` for one more, it is not listed."""
@@ -94,8 +97,8 @@ class Counted(Struct):
 
     def add_user(self, issuer: str, subject: str) -> None:
         """Count a user: only how many there are is kept."""
-        name = f"{len(issuer)} {issuer}{subject}".encode(errors="surrogatepass")
-        number = int.from_bytes(blake2b(name, digest_size=_HASH_BYTES).digest())
+        # Among so few two that have the same are rare, and they are counted, not told apart.
+        number = crc32(f"{issuer} {subject}".encode(errors="surrogatepass"))
         if number not in self.users:
             self.more_users = self.more_users or len(self.users) >= MAX_USERS
             if not self.more_users:

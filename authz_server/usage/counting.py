@@ -91,7 +91,7 @@ class Counting:
         self._routes = Routes()
         waiting, self._waiting = self._waiting, []
         for record in waiting:
-            self._place(record, last_try=True)
+            self._place(record, record.time.timestamp(), last_try=True)
 
     def interrupt(self) -> None:
         """Other policies have come into force, and nobody knows which."""
@@ -125,20 +125,19 @@ class Counting:
         if record.policies == "candidate":
             state.candidate.add(time)
         elif record.rule is not None or record.audited:
-            self._place(record, last_try=False)
+            self._place(record, time, last_try=False)
 
-    def _place(self, record: _Record, *, last_try: bool) -> None:
+    def _place(self, record: _Record, time: float, *, last_try: bool) -> None:
         """Count a decision for the rules of its revision, or keep it until that is known."""
         index = self.state.revisions.get(record.revision or "")
         if index is not None and self._rules:
-            self._count(record, index)
+            self._count(record, time, index)
         elif last_try or len(self._waiting) >= WAITING.entries:
-            self.state.unplaced.add(record.time.timestamp())
+            self.state.unplaced.add(time)
         else:
             self._waiting.append(record)
 
-    def _count(self, record: _Record, index: int) -> None:
-        time = record.time.timestamp()
+    def _count(self, record: _Record, time: float, index: int) -> None:
         for name in record.audited or ():
             rule = self._counted(name, index)
             if rule is not None and name != record.rule:
@@ -166,10 +165,16 @@ class Counting:
 
     def _use(self, record: _Record, rule: Rule, items: RuleItems | None) -> Use | None:
         """The kind of use that a record tells of; None where it does not tell all of it."""
-        if items is None or record.method is None or record.path is None or (record.traits or {}).get("cut"):
+        if (
+            items is None
+            or record.method is None
+            or record.path is None
+            or (record.traits and record.traits.get("cut"))
+        ):
             return None
         issuer = None if record.user is None else record.user.issuer
-        if not all(text is None or is_whole(text) for text in (record.workload, record.path, record.method, issuer)):
+        # An issuer is a name of the configuration, and a method that a rule fits is short.
+        if record.workload is not None and not is_whole(record.workload):
             return None
         route = self._routes.of(rule, items[1], record.path)
         if route is None:

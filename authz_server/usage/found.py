@@ -1,5 +1,8 @@
 """What can be told of the use of policies: the parts that a report is made of."""
 
+from collections.abc import Iterable
+from typing import TypeVar
+
 from msgspec import Struct
 
 DAY_S = 86_400.0
@@ -65,6 +68,9 @@ class Unknown(Struct, frozen=True):
     """`items`: by which items; `uses`: by whom, or for what."""
 
 
+OfRule = TypeVar("OfRule", Unused, Wide, Called)
+
+
 class Findings(Struct, frozen=True):
     """What can be told; times in seconds since the epoch."""
 
@@ -85,3 +91,11 @@ class Findings(Struct, frozen=True):
     def unused_grants(self) -> list[Unused]:
         """Those that allow something: what never denied is no reason to do without it."""
         return [each for each in self.unused if each.effect == "allow"]
+
+
+def by_rule(found: Iterable[OfRule]) -> dict[str, list[OfRule]]:
+    """What is told of each rule, in its order."""
+    groups: dict[str, list[OfRule]] = {}
+    for each in found:
+        groups.setdefault(each.rule, []).append(each)
+    return groups

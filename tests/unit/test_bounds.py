@@ -86,6 +86,7 @@ FIXED = {
     "request/headers.py": {"_NOTHING_REPEATED": "always empty"},
     "request/traits.py": {"ORDINARY": "always empty"},
     "telemetry/candidate_counts.py": {"CandidateCounters._cells": "the outcomes of a comparison"},
+    "usage/routes.py": {"Routes._rules": "the rules of the policies"},
     "usage/counting.py": {
         "Counting._rules": "the rules of the policies",
         "Counting.rules": "the rules of the policies",
