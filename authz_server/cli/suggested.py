@@ -53,7 +53,7 @@ def _told(suggestion: Suggestion, checks: Sequence[str]) -> Iterator[str]:
     else:
         yield "there is nothing to narrow"
     if suggestion.left_out:
-        yield "left as they are"
+        yield "not narrowed as far as nobody used them lately"
         for rule, why in suggestion.left_out.items():
             yield f"  {rule}: {why}"
     if checks:

@@ -9,14 +9,17 @@ from authz_server.policy.plan import Plan
 from authz_server.replay.judge import Judge
 from authz_server.replay.recorded import Recorded, Undecidable, read_record
 
+MAX_CLOSED = 100
+"""Requests of one rule by which its narrowing is judged."""
+
 
 class Replayed(Struct):
     """What came of it."""
 
     records: int = 0
     """That were allowed by the policies as they are."""
-    closed: dict[str, str] = {}
-    """Rule that allows now -> a request that would be denied."""
+    closed: dict[str, list[Recorded]] = {}
+    """Rule that allows now -> requests that would be denied, or of which that is not known; the first of them."""
     undecidable: Counter[str] = field(default_factory=Counter)
     """Why it cannot be told -> records of decisions that allowed."""
     first: str = ""
@@ -38,19 +41,24 @@ def replayed(old: Plan, new: Plan, lines: Iterable[bytes], identity_headers: Seq
             continue
         found.records += 1
         found.first = min(found.first or record.time, record.time)
-        after = judges[1].outcome(record)
-        if not isinstance(after, Undecidable) and after.allowed:
+        if allows(judges[1], record):
             continue
         before = judges[0].outcome(record)
         if isinstance(before, Undecidable):
             found.undecidable[f"{before.why} {before.missing}".strip()] += 1
-        elif isinstance(after, Undecidable):
-            # The policies as they are allow it for certain, and nobody knows whether the narrower ones do.
-            found.closed.setdefault(before.rule or "", f"{_told(record)}, of which {after.why} {after.missing}".strip())
         elif before.allowed:
-            found.closed.setdefault(before.rule or "", _told(record))
+            closed = found.closed.setdefault(before.rule or "", [])
+            if len(closed) < MAX_CLOSED:
+                closed.append(record)
     return found
 
 
-def _told(record: Recorded) -> str:
+def allows(judge: Judge, record: Recorded) -> bool:
+    """Whether policies allow a recorded request for certain."""
+    outcome = judge.outcome(record)
+    return not isinstance(outcome, Undecidable) and outcome.allowed
+
+
+def told_of(record: Recorded) -> str:
+    """A record in words."""
     return f"{record.method} https://{record.host}{record.path} of {record.time[:10]}"

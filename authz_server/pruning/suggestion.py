@@ -1,6 +1,6 @@
 """Narrower policies that were checked: they load, open nothing, and allow everything that is on record.
 
-A narrowing that does not pass is left out, and why is told; the others are checked again without it.
+What does not pass is left out, and why is told; the rest is checked again without it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,11 +10,15 @@ from msgspec import Struct
 from authz_server.analysis.difference import Comparison, compare
 from authz_server.pruning.edits import CannotEdit
 from authz_server.pruning.narrower import Narrower, Policies
-from authz_server.pruning.narrowing import Narrowing
-from authz_server.pruning.replayed import Replayed, replayed
+from authz_server.pruning.narrowing import Edit, Narrowing
+from authz_server.pruning.replayed import Replayed, allows, replayed, told_of
+from authz_server.replay.judge import Judge
+from authz_server.replay.recorded import Recorded
 
 Lines = Callable[[], Iterable[bytes]]
 """The recorded decisions, as often as they are asked for."""
+MAX_TRIES = 200
+"""Edits that are tried by themselves, where a rule's edits deny something together; each loads all policies."""
 
 
 class Suggestion(Struct, frozen=True):
@@ -24,7 +28,7 @@ class Suggestion(Struct, frozen=True):
     """Path below the directory -> content before and after, of those that change."""
     narrowings: tuple[Narrowing, ...]
     left_out: dict[str, str]
-    """Rule -> why it is not narrowed, although it could be."""
+    """Rule -> why it is not narrowed as far as it could be."""
     comparison: Comparison
     replayed: Replayed
 
@@ -41,6 +45,7 @@ def suggest(
     narrower = Narrower(policies)
     left_out: dict[str, str] = {}
     left = {each.rule: each for each in _that_load(narrower, narrowings, left_out)}
+    tries = MAX_TRIES
     while True:
         try:
             files, plan = narrower.narrowed(left.values())
@@ -50,14 +55,20 @@ def suggest(
             left = {}
             continue
         comparison = compare(policies.plan, plan, now, timeout_s)
-        offending, again = _opening(comparison, left), Replayed()
-        if not offending:
-            again = replayed(policies.plan, plan, lines(), identity_headers)
-            offending = _denying(again, left)
-        if not offending:
+        opening = _opening(comparison, left)
+        if opening:
+            left_out |= opening
+            left = {rule: narrowing for rule, narrowing in left.items() if rule not in opening}
+            continue
+        again = replayed(policies.plan, plan, lines(), identity_headers)
+        if not again.closed:
             return Suggestion(files, tuple(left.values()), left_out, comparison, again)
-        left_out |= offending
-        left = {rule: narrowing for rule, narrowing in left.items() if rule not in offending}
+        for rule, records in _denying(again, left).items():
+            narrowing = left.pop(rule)
+            left_out[rule] = f"it would deny what is on record, such as {told_of(records[0])}"
+            tries -= len(narrowing.edits)
+            if tries >= 0 and (harmless := _harmless(narrower, narrowing, records, identity_headers)):
+                left[rule] = Narrowing(rule, harmless)
 
 
 def _that_load(narrower: Narrower, narrowings: Sequence[Narrowing], left_out: dict[str, str]) -> Sequence[Narrowing]:
@@ -89,9 +100,26 @@ def _opening(comparison: Comparison, left: Mapping[str, Narrowing]) -> dict[str,
     return found
 
 
-def _denying(again: Replayed, left: Mapping[str, Narrowing]) -> dict[str, str]:
-    """The narrowings by which records would be denied; where it is not known which those are, all."""
-    found: dict[str, str] = {}
-    for rule, request in again.closed.items():
-        found |= dict.fromkeys([rule] if rule in left else left, f"it would deny what is on record, such as {request}")
+def _denying(again: Replayed, left: Mapping[str, Narrowing]) -> dict[str, list[Recorded]]:
+    """The narrowed rules by which records would be denied; where it is not known which those are, all."""
+    found: dict[str, list[Recorded]] = {}
+    for rule, records in again.closed.items():
+        for each in [rule] if rule in left else left:
+            found.setdefault(each, []).extend(records)
     return found
+
+
+def _harmless(
+    narrower: Narrower, narrowing: Narrowing, records: Sequence[Recorded], identity_headers: Sequence[str]
+) -> tuple[Edit, ...]:
+    """The edits of a rule that deny none of these records; none where it takes several to deny them."""
+    harmless: list[Edit] = []
+    for edit in narrowing.edits if len(narrowing.edits) > 1 else ():
+        try:
+            _, plan = narrower.narrowed([Narrowing(narrowing.rule, (edit,))])
+        except CannotEdit:
+            continue
+        judge = Judge(plan, identity_headers)
+        if all(allows(judge, record) for record in records):
+            harmless.append(edit)
+    return tuple(harmless) if len(harmless) < len(narrowing.edits) else ()

@@ -297,17 +297,26 @@ def test_files_in_another_form_without_a_last_line_feed_can_be_patched(monkeypat
     )
 
 
-def test_a_suggestion_that_would_deny_what_is_on_record_is_not_made() -> None:
-    """Also of a time that no longer counts; which rule it is, is told."""
+def test_an_edit_that_would_deny_what_is_on_record_is_not_made() -> None:
+    """Also of a time that no longer counts; which rule it is, is told, and its other edits are made."""
     plan = plan_of(Path("policies"), orders=ORDERS)
     records = audit(line(plan, NOW - 60 * DAY, items=[0, 1], method="POST", path="/orders"), line(plan))
-    result = usage("--suggest", "--output", "narrower.patch", records)
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert "there is nothing to narrow" in result.stderr
+    result = usage("--suggest", records)
     assert (
-        "orders/reads: it would deny what is on record, such as POST https://orders.shop.example/orders"
+        "orders/reads: it would deny what is on record, such as POST https://orders.shop.example/orders of "
         in result.stderr
     )
+    assert f'    from: [{{workloads: ["{WEB}"]}}]' in result.stdout
+    assert '{methods: [POST], paths: ["/orders"]}' in result.stdout
+    assert "item 2 removed" not in result.stderr
+
+
+def test_a_rule_that_is_on_record_is_not_removed() -> None:
+    """Nothing else can be done about it."""
+    plan = plan_of(Path("policies"), orders=ORDERS)
+    result = usage("--suggest", "--output", "narrower.patch", audit(line(plan, NOW - 60 * DAY), line(plan, rule=None)))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "there is nothing to narrow" in result.stderr
     assert not Path("narrower.patch").exists()
 
 
