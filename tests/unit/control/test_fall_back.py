@@ -1,0 +1,196 @@
+"""When a roll-out is taken back, what is kept of that, and when it goes on."""
+
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from structlog.testing import capture_logs
+
+from authz_server.control import fall_back as module
+from authz_server.control.fall_back import FallBack, FallenBackFile, Window
+from authz_server.control.settings.candidate import FallBackSettings
+from authz_server.dev.waiting import wait_until
+from authz_server.telemetry.candidate_counts import CandidateCounts
+from tests.unit.control.server_process import PATIENCE_S
+
+NONE_YET = CandidateCounts({}, 0.0)
+
+
+def settings(denials: int = 10, decisions: int = 20, window: str = "10s") -> FallBackSettings:
+    """With these bounds."""
+    return FallBackSettings.model_validate({"denials": denials, "decisions": decisions, "window": window})
+
+
+def counts(decided: int, closed: int = 0, in_force: int = 0) -> CandidateCounts:
+    """What workers may have counted: decisions of the candidate, those that close, and others that are compared."""
+    checks = {
+        ("candidate", "same"): decided - closed,
+        ("candidate", "closed"): closed,
+        ("in_force", "closed"): in_force,
+    }
+    return CandidateCounts(checks, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "looks", "found"),
+    [
+        pytest.param(settings(), [(0, counts(100, 10))], None, id="as many as may be"),
+        pytest.param(settings(), [(0, counts(100, 11))], (100, 11), id="one more"),
+        pytest.param(settings(), [(0, counts(3, 2))], None, id="few decisions count as twenty"),
+        pytest.param(settings(), [(0, counts(3, 3))], (3, 3), id="also where there never are that many"),
+        pytest.param(settings(), [(0, counts(0, 0, in_force=1000))], None, id="what it does not decide is no matter"),
+        pytest.param(settings(denials=0), [(0, counts(1000, 1))], (1000, 1), id="none may be"),
+        pytest.param(settings(denials=100), [(0, counts(1000, 1000))], None, id="never"),
+        pytest.param(settings(), [(0, counts(2, 2)), (9, counts(4, 4))], (4, 4), id="within the window"),
+        pytest.param(settings(), [(0, counts(2, 2)), (10, counts(4, 4))], None, id="at its end"),
+        pytest.param(settings(), [(0, counts(900, 0)), (9, counts(950, 50))], None, id="of all within it"),
+        pytest.param(settings(), [(0, counts(900, 0)), (11, counts(950, 50))], (50, 50), id="and of no more"),
+    ],
+)
+def test_a_share_of_the_decisions_within_a_window_may_be_denials(
+    bounds: FallBackSettings, looks: list[tuple[float, CandidateCounts]], found: tuple[int, int] | None
+) -> None:
+    """Such that the policies in force would not have made; the share is taken of some number of decisions at least."""
+    window = Window(bounds, NONE_YET)
+    assert [window.look(seen, now) for now, seen in looks][-1] == found
+
+
+class Scene:
+    """What falls back, and what workers have counted."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = FallenBackFile(directory / "candidate.fallen-back")
+        self.counted = NONE_YET
+        self.now = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """As another server."""
+        self.fall_back = FallBack(self.file, lambda: self.counted, lambda: self.now)
+
+    def bad(self, revision: str = "r1") -> None:
+        """A roll-out that denies everything, from now on."""
+        self.fall_back.watch(revision, settings())
+        before = self.counted
+        self.counted = counts(before.rolled_out + 50, before.closed + 50)
+
+
+@pytest.fixture(name="scene")
+def _scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_a_roll_out_is_taken_back_once_and_stays_so(scene: Scene) -> None:
+    """Told with its numbers, kept for the next start, of this candidate alone."""
+    scene.bad()
+    with capture_logs() as logs:
+        assert scene.fall_back.look()
+        assert not scene.fall_back.look()
+    assert logs == [
+        {"event": "rollout_taken_back", "log_level": "error", "revision": "r1", "decisions": 50, "closed": 50}
+    ]
+    for _ in range(2):
+        assert scene.fall_back.stops("r1")
+        assert not scene.fall_back.stops("r2")
+        scene.restart()
+    assert scene.fall_back.fallen is not None
+    assert scene.fall_back.fallen.why.startswith(
+        "of 50 decisions within 10s, 50 were denials that the policies in force"
+    )
+
+
+def test_what_came_before_a_roll_out_does_not_count_against_it(scene: Scene) -> None:
+    """Another candidate begins anew, and so do other bounds; the same goes on."""
+    scene.counted = counts(50, 50)
+    scene.fall_back.watch("r1", settings())
+    assert not scene.fall_back.look()
+    scene.bad()
+    scene.fall_back.watch("r2", settings())
+    assert not scene.fall_back.look()
+    scene.bad("r2")
+    scene.fall_back.watch("r2", settings())
+    assert scene.fall_back.look()
+    scene.fall_back.watch(None, settings())
+    assert not scene.fall_back.watches
+
+
+def test_the_roll_out_goes_on_when_somebody_says_so(scene: Scene) -> None:
+    """Nothing else resumes it: not another look at the file, nor a disk that could not be written."""
+    scene.bad()
+    assert scene.fall_back.look()
+    scene.fall_back.reread()
+    assert scene.fall_back.stops("r1")
+    assert scene.file.remove()
+    with capture_logs() as logs:
+        scene.fall_back.reread()
+    assert [line["event"] for line in logs] == ["rollout_resumed"]
+    assert not scene.fall_back.stops("r1")
+    assert not scene.file.remove()
+
+
+def test_a_disk_that_takes_nothing_resumes_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and tried again."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(module, "write_checked", full)
+        scene.bad()
+        assert scene.fall_back.look()
+        scene.fall_back.reread()
+        assert scene.fall_back.stops("r1")
+        assert scene.fall_back.problems() == ["what became of the roll-out is not kept: No space left on device"]
+    scene.fall_back.reread()
+    assert scene.fall_back.problems() == []
+    scene.restart()
+    assert scene.fall_back.stops("r1")
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage"])
+def test_in_doubt_nothing_is_rolled_out(scene: Scene, content: bytes) -> None:
+    """A file that nobody can read may be about any candidate; to remove it resolves that."""
+    scene.file.path.write_bytes(content)
+    scene.restart()
+    assert scene.fall_back.stops("r1")
+    [problem] = scene.fall_back.problems()
+    assert str(scene.file.path) in problem
+    scene.file.remove()
+    scene.fall_back.reread()
+    assert not scene.fall_back.stops("r1")
+    assert scene.fall_back.problems() == []
+
+
+def test_counts_that_cannot_be_read_are_told_and_end_nothing(scene: Scene) -> None:
+    """The roll-out goes on, and whoever watches the server knows that nobody watches it."""
+    scene.bad()
+    good = scene.counted
+
+    def broken() -> CandidateCounts:
+        raise ValueError
+
+    scene.fall_back._counts = broken
+    assert not scene.fall_back.look()
+    assert scene.fall_back.problems() == ["what comes of the roll-out cannot be seen: it would not be taken back"]
+    scene.fall_back._counts = lambda: good
+    assert scene.fall_back.look()
+    assert scene.fall_back.problems() == []
+
+
+def test_a_look_at_the_file_waits_for_what_is_being_written(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would find no file yet, and take that for somebody who wants to go on."""
+    scene.bad()
+    write, others = FallenBackFile.write, []
+
+    def slow(file: FallenBackFile, fallen: module.FallenBack) -> None:
+        other = Thread(target=scene.fall_back.reread)
+        other.start()
+        others.append(other)
+        # It has begun, and could have looked by now if nothing held it.
+        other.join(0.2)
+        write(file, fallen)
+
+    monkeypatch.setattr(FallenBackFile, "write", slow)
+    assert scene.fall_back.look()
+    wait_until(lambda: not others[0].is_alive(), PATIENCE_S, "the other look")
+    assert scene.fall_back.stops("r1")
