@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from benchmarks.beside_candidate import measure_candidate
 from benchmarks.figures import figures
 from benchmarks.loading import measure_loading
 from benchmarks.machine import describe_machine
@@ -25,6 +26,7 @@ _OTHER_PARTS: Mapping[str, Callable[[Bench], list[Measurement]]] = {
     "starting": measure_starting,
     "envoy": measure_through_envoy,
     "workers": measure_two_workers,
+    "candidate": measure_candidate,
     "reload": measure_reload,
     "overload": measure_overload,
 }

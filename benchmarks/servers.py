@@ -77,7 +77,11 @@ def authz_server(
     (directory / "bundle.pem").write_text(identities.bundle_pem)
     (directory / "jwks.json").write_text(identities.jwks)
     config, log = directory / "authz.yaml", directory / "log"
-    config.write_text(yaml.safe_dump(_settings(setup.transport, workers, socket)))
+    settings = _settings(setup.transport, workers, socket)
+    if setup.candidate is not None:
+        write_policies(directory / "candidate", setup.candidate)
+        settings["candidate"] = {"directory": "candidate"}
+    config.write_text(yaml.safe_dump(settings))
     # -P: or else the code in this directory would come before that of the revision.
     command = [sys.executable, "-P", "-m", "authz_server", "serve", "--config", str(config)]
     environment = None if code is None else {**os.environ, "PYTHONPATH": str(code)}
@@ -86,6 +90,8 @@ def authz_server(
         _wait(process, lambda: endpoints.exists() and len(_addresses(endpoints)) == workers, log)
         addresses = _addresses(endpoints)
         _wait(process, lambda: all(map(is_serving, addresses)), log)
+        if setup.candidate is not None:
+            _wait(process, lambda: '"candidate_loaded"' in log.read_text(), log)
         yield Server(
             addresses,
             pids=tuple(children(process.pid)),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from benchmarks.beside_candidate import candidate_name
 from benchmarks.caller import TIMEOUT_S
 from benchmarks.loading import LOADING
 from benchmarks.measurement import Measurement, Spread, spread
@@ -22,6 +23,7 @@ BOUNDS: Mapping[str, float] = {
     MEMORY: 200.0,
     **{adds_name(server, 1): most for server, most in ((GRPCIO, 1.35), (LEAN, 0.8))},
     **{cpu_name(transport): 1.25 for transport in TRANSPORTS},
+    **{candidate_name(transport): 1.35 for transport in TRANSPORTS},
     **{share_name(transport): 60.0 for transport in TRANSPORTS},
     **{slowdown_name(transport): 2.0 for transport in TRANSPORTS},
     **{memory_name(transport): 300.0 for transport in TRANSPORTS},

@@ -19,6 +19,8 @@ class Setup(Struct, frozen=True):
     transport: Transport
     earlier: bool = False
     """Its code is that of the revision that is compared with."""
+    candidate: Policies | None = None
+    """Asked about each check beside its policies."""
 
 
 Asked = Setup | Literal["constant", "other"]
