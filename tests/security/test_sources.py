@@ -199,7 +199,10 @@ def test_src_07_a_registry_does_not_get_the_password_sent_elsewhere(registry: Re
         thief.push(numbered(SECOND, 8))
         for path in [*registry.answers]:
             registry.answers[path] = answer(b"", 307, location=f"{thief.url}{path}")
+        registry.asked.clear()
         assert_refused(pulling, "failed")
+        # Whoever is asked without having asked for anything gets no second try.
+        assert registry.methods() == ["HEAD manifest"]
         assert thief.asked
         assert all("authorization" not in headers for _, _, headers in thief.asked)
 

@@ -90,7 +90,8 @@ class GitProgram:
                 stderr=PIPE,
                 cwd=self._directory,
                 env=self._environment,
-                process_group=0,
+                # No terminal to ask anybody at, and one group to end.
+                start_new_session=True,
             )
         except OSError as error:
             raise FetchFailed(f"the program `git` cannot be run: {error.strerror or error}") from None

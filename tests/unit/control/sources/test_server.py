@@ -129,7 +129,7 @@ def test_a_key_that_is_trusted_no_longer_takes_its_policies_along(served: Served
     server.stop()
     write_public_key(served.directory / "bundle.pub", OTHER_KEY)
     with served.running(ready=False):
-        wait_until(lambda: served.events("serving") != [], PATIENCE_S, "the start")
+        wait_until(lambda: len(served.events("serving")) == 2, PATIENCE_S, "the second start")
         assert served.readiness()["status"] == "not_ready"
         [dropped] = served.events("fetched_policies_dropped")
         assert "which is trusted no longer" in dropped["problem"]
