@@ -72,7 +72,7 @@ def usage(
     if output is not None and not suggest:
         raise typer.BadParameter("it needs --suggest", param_hint="--output")
     settings, _ = load_with_file_or_exit(config)
-    directory = policies or settings.policies.directory
+    directory = policies or settings.policy_directory
     plan = _plan(there(directory))
     if audit:
         state, now, not_kept = _recorded(audit, directory, plan, settings)
