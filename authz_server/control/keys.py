@@ -8,8 +8,8 @@ from typing import Literal
 
 import structlog
 
+from authz_server.control.fetch_schedule import FetchSchedule
 from authz_server.control.fetching import FetchFailed
-from authz_server.control.key_schedule import KeySchedule
 from authz_server.control.key_source import KeySource
 from authz_server.identity.bundle import Bundle, InvalidBundle, parse_spiffe_bundle
 from authz_server.identity.keys import InvalidKeySet, KeySet, parse_jwks
@@ -25,7 +25,7 @@ class Fetched:
         self,
         name: str,
         source: KeySource,
-        schedule: KeySchedule,
+        schedule: FetchSchedule,
         *,
         on_change: Callable[[], None],
         on_fetch: Callable[[str, bool], None],

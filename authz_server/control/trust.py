@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from authz_server.control.api_keys import NO_API_KEYS, ApiKeys, parse_api_keys
-from authz_server.control.key_schedule import USUAL_REFRESH_S, KeySchedule
+from authz_server.control.fetch_schedule import USUAL_REFRESH_S, FetchSchedule
 from authz_server.control.key_source import DiscoverySource, KeySource, UrlSource
 from authz_server.control.keys import NO_KEYS, Fetched
 from authz_server.control.policies import known_names
@@ -189,7 +189,7 @@ def _bundle(
     bundle = Fetched(
         domain,
         source,
-        KeySchedule(refresh_s=USUAL_REFRESH_S, max_age_s=settings.max_age),
+        FetchSchedule(refresh_s=USUAL_REFRESH_S, max_age_s=settings.max_age),
         on_change=on_change,
         on_fetch=lambda name, ok: metrics.bundle_fetched(name, ok=ok),
         kind="bundle",
@@ -224,7 +224,7 @@ def _issuer_keys(name: str, issuer: IssuerSettings, metrics: ControlMetrics, on_
     keys = Fetched(
         name,
         source,
-        KeySchedule(refresh_s=issuer.refresh_s, max_age_s=issuer.keys_max_age),
+        FetchSchedule(refresh_s=issuer.refresh_s, max_age_s=issuer.keys_max_age),
         on_change=on_change,
         on_fetch=lambda issuer_name, ok: metrics.keys_fetched(issuer_name, ok=ok),
     )

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import structlog
 
+from authz_server.control.fetch_schedule import FIRST_RETRY_S, LONGEST_RETRY_S
 from authz_server.control.fetching import FetchFailed
-from authz_server.control.key_schedule import FIRST_RETRY_S, LONGEST_RETRY_S
 from authz_server.control.keys import NO_KEYS
 from authz_server.control.workload_bundle import bundle_document, certificates_of, keys_of
 from authz_server.identity.bundle import InvalidBundle, parse_spiffe_bundle

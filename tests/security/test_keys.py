@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from authz_server.control import key_source
-from authz_server.control.key_schedule import KeySchedule
+from authz_server.control.fetch_schedule import FetchSchedule
 from authz_server.control.key_source import UrlSource
 from authz_server.control.keys import Fetched
 from authz_server.control.settings.places import check_url
@@ -109,7 +109,7 @@ class Clock:
 
 def issuer_keys(url: str, clock: Clock) -> Fetched:
     """The keys of an issuer, believed for an hour."""
-    schedule = KeySchedule(refresh_s=10 * MINUTE, max_age_s=HOUR)
+    schedule = FetchSchedule(refresh_s=10 * MINUTE, max_age_s=HOUR)
     return Fetched("corp", UrlSource(url), schedule, on_change=lambda: None, on_fetch=lambda *_: None, clock=clock)
 
 

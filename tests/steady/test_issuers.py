@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import structs
 
-from authz_server.control.key_schedule import COOLDOWN_S, LONGEST_RETRY_S, KeySchedule
+from authz_server.control.fetch_schedule import COOLDOWN_S, LONGEST_RETRY_S, FetchSchedule
 from authz_server.control.key_source import DiscoverySource, UrlSource
 from authz_server.control.keys import NO_KEYS, Fetched
 from authz_server.envoy.service import CheckService
@@ -94,7 +94,7 @@ class Control:
         self._time = time
         for worker in workers:
             worker.take(NO_KEYS)
-        self._schedule = KeySchedule(refresh_s=min(max_age_s / 2, 600.0), max_age_s=max_age_s)
+        self._schedule = FetchSchedule(refresh_s=min(max_age_s / 2, 600.0), max_age_s=max_age_s)
         self.keys = Fetched(
             "corp",
             source,

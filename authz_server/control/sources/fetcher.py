@@ -9,8 +9,8 @@ from contextlib import suppress
 import structlog
 from msgspec import Struct
 
+from authz_server.control.fetch_schedule import FetchSchedule
 from authz_server.control.fetching import FetchFailed
-from authz_server.control.key_schedule import KeySchedule
 from authz_server.control.sources.source import Refused, Source
 from authz_server.control.sources.store import FetchedPolicies
 from authz_server.documents.instants import instant
@@ -40,7 +40,7 @@ class Fetcher:
         source: Source,
         store: FetchedPolicies,
         place: str,
-        schedule: KeySchedule,
+        schedule: FetchSchedule,
         metrics: ControlMetrics,
         on_change: Callable[[], None],
         *,

@@ -8,8 +8,8 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from authz_server.control.errors import CannotStart
+from authz_server.control.fetch_schedule import FetchSchedule
 from authz_server.control.kept_policies import KeptPolicies
-from authz_server.control.key_schedule import KeySchedule
 from authz_server.control.settings import Settings
 from authz_server.control.settings.images import parse_image
 from authz_server.control.settings.sources import GitSourceSettings, HttpSourceSettings, SourceKind
@@ -51,7 +51,7 @@ def fetcher_of(
         _source(kind, keys, store.directory, source.timeout),
         store,
         kind.place,
-        KeySchedule(refresh_s=source.poll, max_age_s=inf),
+        FetchSchedule(refresh_s=source.poll, max_age_s=inf),
         metrics,
         on_change,
         accept_older=source.accept_older,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from authz_server.control.key_schedule import KeySchedule
+from authz_server.control.fetch_schedule import FetchSchedule
 from authz_server.control.key_source import UrlSource
 from authz_server.control.keys import NO_KEYS, Fetched
 from authz_server.control.settings import Settings
@@ -30,7 +30,7 @@ class Kept:
         self.clock = Clock()
         self.changes: list[bytes] = []
         self.fetches: list[bool] = []
-        self.schedule = KeySchedule(refresh_s=300.0, max_age_s=DAY)
+        self.schedule = FetchSchedule(refresh_s=300.0, max_age_s=DAY)
         self.bundle = Fetched(
             DOMAIN,
             UrlSource(url),
@@ -95,7 +95,7 @@ def test_a_bundle_says_how_often_it_is_fetched(
 @pytest.mark.parametrize("hint_s", [3600.0, None])
 def test_a_bundle_is_fetched_before_it_is_too_old(hint_s: float | None) -> None:
     """Half of the time of trust is the longest pause."""
-    schedule = KeySchedule(refresh_s=300.0, max_age_s=60.0)
+    schedule = FetchSchedule(refresh_s=300.0, max_age_s=60.0)
     schedule.hint(hint_s)
     assert schedule.refresh_s == 30.0
 

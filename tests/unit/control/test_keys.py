@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from authz_server.control.fetch_schedule import FetchSchedule
 from authz_server.control.fetching import FetchFailed
-from authz_server.control.key_schedule import KeySchedule
 from authz_server.control.key_source import UrlSource
 from authz_server.control.keys import NO_KEYS, Fetched
 from tests.unit.control.issuer_server import IssuerServer, answer, issuer_server
@@ -45,7 +45,7 @@ class Kept:
         self.keys = Fetched(
             "corp",
             UrlSource(url),
-            KeySchedule(refresh_s=600.0, max_age_s=HOUR),
+            FetchSchedule(refresh_s=600.0, max_age_s=HOUR),
             on_change=lambda: self.changes.append(self.keys.document),
             on_fetch=lambda _name, ok: self.fetches.append(ok),
             clock=self.clock,
@@ -151,7 +151,7 @@ def test_asking_wakes_the_task_that_waits(issuer: IssuerServer) -> None:
         keys = Fetched(
             "corp",
             source,
-            KeySchedule(refresh_s=600.0, max_age_s=HOUR),
+            FetchSchedule(refresh_s=600.0, max_age_s=HOUR),
             on_change=changed.set,
             on_fetch=lambda _name, _ok: None,
             clock=clock,
@@ -182,7 +182,7 @@ def test_a_source_that_fails_leaves_no_keys_at_start() -> None:
     keys = Fetched(
         "corp",
         Down(),
-        KeySchedule(refresh_s=600.0, max_age_s=HOUR),
+        FetchSchedule(refresh_s=600.0, max_age_s=HOUR),
         on_change=lambda: None,
         on_fetch=lambda _name, ok: told.append(ok),
         clock=Clock(),

@@ -11,8 +11,8 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from authz_server.control.fetch_schedule import LONGEST_RETRY_S
 from authz_server.control.fetching import FetchFailed
-from authz_server.control.key_schedule import LONGEST_RETRY_S
 from authz_server.control.settings import Settings
 from authz_server.control.trust import Trust
 from authz_server.control.workload_api import WorkloadApiBundles

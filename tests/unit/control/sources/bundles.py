@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from authz_server.control.key_schedule import KeySchedule
+from authz_server.control.fetch_schedule import FetchSchedule
 from authz_server.control.sources.fetcher import Fetcher
 from authz_server.control.sources.source import Source
 from authz_server.control.sources.store import FetchedPolicies
@@ -147,7 +147,7 @@ class Fetching:
         self.metrics = ControlMetrics(run_directory / "metrics")
         self.store = FetchedPolicies(run_directory / "fetched", "the source")
         self.store.restore(None)
-        schedule = KeySchedule(refresh_s=POLL_S, max_age_s=inf)
+        schedule = FetchSchedule(refresh_s=POLL_S, max_age_s=inf)
         self.fetcher = Fetcher(
             source,
             self.store,

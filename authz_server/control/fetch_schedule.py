@@ -1,6 +1,6 @@
-"""When to fetch the keys of an issuer, and how long to believe them. Knows no clock: it is told the time.
+"""When to fetch keys, bundles or policies, and how long to believe them. Knows no clock: it is told the time.
 
-All times are seconds of a monotonic clock, so that a clock that is set makes keys neither older nor younger.
+All times are seconds of a monotonic clock, so that a clock that is set makes nothing older or younger.
 """
 
 from msgspec import Struct
@@ -13,17 +13,17 @@ SHORTEST_REFRESH_S, USUAL_REFRESH_S, LONGEST_REFRESH_S = 10.0, 300.0, 3600.0
 """Of a bundle, whatever it says about it itself, and where it says nothing."""
 
 
-class KeySchedule(Struct):
-    """The state of one issuer's keys."""
+class FetchSchedule(Struct):
+    """The state of what one issuer, trust domain or source has."""
 
     refresh_s: float
     """From a successful fetch to the next."""
     max_age_s: float
-    """From a successful fetch to the end of trust in its keys."""
+    """From a successful fetch to the end of trust in what it brought; infinite where that does not end."""
     due: float = 0.0
     """When to fetch next."""
     fetched: float | None = None
-    """When the keys that are believed were fetched; None: there are none."""
+    """When what is believed was fetched; None: there is nothing."""
     started: float | None = None
     """When the last fetch began."""
     retry_s: float = FIRST_RETRY_S

@@ -1,11 +1,11 @@
 """When keys are fetched, and how long they are believed."""
 
-from authz_server.control.key_schedule import COOLDOWN_S, LONGEST_RETRY_S, KeySchedule
+from authz_server.control.fetch_schedule import COOLDOWN_S, LONGEST_RETRY_S, FetchSchedule
 
 
-def fetched(at: float = 0.0) -> KeySchedule:
+def fetched(at: float = 0.0) -> FetchSchedule:
     """A schedule of ten minutes and an hour, with keys."""
-    schedule = KeySchedule(refresh_s=600.0, max_age_s=3600.0)
+    schedule = FetchSchedule(refresh_s=600.0, max_age_s=3600.0)
     schedule.begin(at)
     schedule.succeed(at, 0.0)
     return schedule
@@ -13,7 +13,7 @@ def fetched(at: float = 0.0) -> KeySchedule:
 
 def test_keys_are_fetched_at_once_and_then_again_and_again() -> None:
     """The first fetch is due at the start, the next after the refresh interval."""
-    assert KeySchedule(refresh_s=600.0, max_age_s=3600.0).next_event() == 0.0
+    assert FetchSchedule(refresh_s=600.0, max_age_s=3600.0).next_event() == 0.0
     assert fetched().next_event() == 600.0
 
 
