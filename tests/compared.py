@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from authz_server.policy.plan import Plan
 from tests.builders import plan_of
 
@@ -42,6 +44,11 @@ RECORD: dict[str, Any] = {
 def in_force(directory: Path, more: str = "") -> Plan:
     """The policies in force."""
     return plan_of(directory, orders=IN_FORCE + more)
+
+
+def candidate_of(plan: Plan, revision: str = CANDIDATE) -> Plan:
+    """The same as another revision."""
+    return replace(plan, revision=revision)
 
 
 def compared(revision: str, candidate: str = CANDIDATE, said: dict[str, Any] | None = None, **changes: object) -> bytes:

@@ -183,8 +183,8 @@ def _findings(settings: "Settings", *, quietly: bool = False) -> "Findings | Non
         return file.read()
     except NothingKept as error:
         if not quietly:
-            hint = "does a server run with this configuration, and with a candidate that has no errors?"
-            typer.echo(f"authz: nothing is known of a candidate: {file.path}: {error}; {hint}", err=True)
+            hint = "a server with this configuration writes it, once it has a candidate without errors"
+            typer.echo(f"authz: nothing is known of a candidate: {from_here(file.path)}: {error}; {hint}", err=True)
         return None
 
 

@@ -41,7 +41,7 @@ class CandidateFlips:
         self.problem: str | None = None
         """Why what is known is not on disk."""
 
-    def judge(self, plan: Plan, candidate: str | None) -> None:
+    def judge(self, plan: Plan, candidate: Plan | None) -> None:
         """From here on this candidate is compared with these policies; what is known of others is forgotten."""
         with self._lock:
             self._take_counted()
@@ -50,17 +50,17 @@ class CandidateFlips:
                 self._changed = self._changed or known is not None
                 self._findings = self._tally = None
                 return
-            if known is None or (known.revision, known.candidate) != (plan.revision, candidate):
-                known = self._findings = Findings(plan.revision, candidate, self._clock())
+            if known is None or (known.revision, known.candidate) != (plan.revision, candidate.revision):
+                known = self._findings = Findings(plan.revision, candidate.revision, self._clock())
                 self._changed = True
                 self._tally = None
             if self._tally is None:
-                self._tally = FlipTally(plan, known)
+                self._tally = FlipTally(plan, candidate, known)
 
     def follow(self, content: Content) -> None:
         """The workers are about to switch to this; it never raises."""
         try:
-            self.judge(content.plan, None if content.candidate is None else content.candidate.plan.revision)
+            self.judge(content.plan, None if content.candidate is None else content.candidate.plan)
         except Exception as error:  # noqa: BLE001  # the border: what is counted must not keep policies from the workers
             self._tell(f"a failure inside ({type(error).__name__})", exc_info=True)
 

@@ -32,10 +32,10 @@ _OVERHEAD = 600
 class FlipTally:
     """The flips between two revisions."""
 
-    def __init__(self, plan: Plan, known: Findings) -> None:
-        """`plan` is in force; what is `known` goes on."""
+    def __init__(self, plan: Plan, candidate: Plan, known: Findings) -> None:
+        """`plan` is in force; what is `known` of these two goes on."""
         self._pair = (known.revision, known.candidate)
-        self._routes = Routes(plan, _PATHS)
+        self._routes = Routes(plan, candidate, remembered=_PATHS)
         self._flips: dict[Kind, Flip] = {}
         self._kinds: Counter[Change] = Counter()
         self._bytes = 0

@@ -16,14 +16,15 @@ MAX_REMEMBERED = 100_000
 class Routes:
     """Names the routes of requests by the templates of policies."""
 
-    def __init__(self, plan: Plan, remembered: int = MAX_REMEMBERED) -> None:
+    def __init__(self, *plans: Plan, remembered: int = MAX_REMEMBERED) -> None:
         """So many paths are remembered with their routes."""
         self._remembered = remembered
-        self._templates: dict[str, list[PathTemplate]] = {}
-        for service in plan.services:
+        found: dict[str, set[PathTemplate]] = {}
+        for service in (service for plan in plans for service in plan.services):
             items = [item for rule in service.rules for item in rule.operations or () if item.grpc is None]
-            found = {template for item in items for template in templates(item) if template is not None}
-            self._templates[service.name] = sorted(found, key=_vagueness)
+            known = {template for item in items for template in templates(item) if template is not None}
+            found.setdefault(service.name, set()).update(known)
+        self._templates = {name: sorted(known, key=_vagueness) for name, known in found.items()}
         self._known: dict[tuple[str | None, str], str] = {}
 
     def of(self, record: Recorded) -> str:

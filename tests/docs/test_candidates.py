@@ -72,7 +72,7 @@ def _judged(run: Path) -> None:
     Revisions(run / "revisions", Path("policies"), 9, 1 << 20).write(
         read_directory(Path("policies"))[0], SINCE, Size(1, 1)
     )
-    tally = FlipTally(plan, Findings(plan.revision, candidate, SINCE))
+    tally = FlipTally(plan, plan, Findings(plan.revision, candidate, SINCE))
     for number, changes in enumerate(RECORDS):
         record = compared(plan.revision, candidate, decision_id=f"{DECISION[:-1]}{number:x}", **_inputs(changes))
         tally.add(read_record(record), record)

@@ -54,7 +54,7 @@ class Scene:
         """The server has seen these lines."""
         plan = load_policies(self.policies).plan
         assert plan is not None
-        tally = FlipTally(plan, Findings(self.in_force, self.judged, 0.0))
+        tally = FlipTally(plan, plan, Findings(self.in_force, self.judged, 0.0))
         for each in lines:
             assert tally.add(read_record(each), each)
         counted = Counted({"same": 8, "closed": len(lines)} if checks is None else checks, 0.0004)

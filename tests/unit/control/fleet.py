@@ -46,7 +46,9 @@ class Fleet:
         self.endpoints: list[set[int]] = []
         """The slots that listened, at each change."""
         self.restarts: list[int] = []
-        self.publisher = Publisher(answer_s)
+        self.switches: list[str] = []
+        """The revisions to which workers were about to switch."""
+        self.publisher = Publisher(answer_s, on_switch=lambda content: self.switches.append(content.plan.revision))
         self.supervisor = Supervisor(
             settings,
             self.publisher,

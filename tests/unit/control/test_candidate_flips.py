@@ -13,7 +13,7 @@ from authz_server.control.checked_file import NothingKept
 from authz_server.control.findings import Counted, Findings, FindingsFile
 from authz_server.control.publisher import CandidateContent, Content
 from authz_server.policy.plan import Plan
-from tests.compared import CANDIDATE, compared, in_force, line
+from tests.compared import CANDIDATE, candidate_of, compared, in_force, line
 
 OTHER = "d" * 32
 
@@ -53,7 +53,7 @@ def _scene(tmp_path: Path) -> Scene:
 
 def test_flips_are_kept_on_disk(scene: Scene) -> None:
     """With both revisions, and since when they are compared."""
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     scene.observe(line(revision=scene.plan.revision), compared(scene.plan.revision), b'no record, "compared":{')
     found = scene.saved()
     assert (found.revision, found.candidate, found.since) == (scene.plan.revision, CANDIDATE, 1000.0)
@@ -63,13 +63,13 @@ def test_flips_are_kept_on_disk(scene: Scene) -> None:
 
 def test_a_restart_goes_on_where_it_was(scene: Scene) -> None:
     """With the same revisions; what workers count begins again at zero."""
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     scene.observe(compared(scene.plan.revision))
     scene.counted = Counted({"same": 8, "closed": 1}, 0.5)
     assert scene.records() == [1]
     scene.counted, scene.now = Counted({}, 0.0), 2000.0
     scene.flips = scene.start()
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     scene.observe(compared(scene.plan.revision))
     scene.counted = Counted({"same": 1, "closed": 1}, 0.25)
     found = scene.saved()
@@ -81,14 +81,14 @@ def test_a_restart_goes_on_where_it_was(scene: Scene) -> None:
 @pytest.mark.parametrize("which", ["candidate", "in_force"])
 def test_another_revision_begins_at_nothing(scene: Scene, tmp_path: Path, which: str) -> None:
     """Of either; its checks are those from then on, and late records of before do not count."""
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     scene.observe(compared(scene.plan.revision))
     scene.counted, scene.now = Counted({"closed": 1}, 0.5), 2000.0
     if which == "candidate":
-        scene.flips.judge(scene.plan, OTHER)
+        scene.flips.judge(scene.plan, candidate_of(scene.plan, OTHER))
     else:
         edited = in_force(tmp_path / "edited", "# more\n")
-        scene.flips.judge(edited, CANDIDATE)
+        scene.flips.judge(edited, candidate_of(edited))
     scene.observe(compared(scene.plan.revision))
     found = scene.saved()
     assert (found.flips, found.since, found.counted.checks) == ((), 2000.0, {})
@@ -98,16 +98,16 @@ def test_another_revision_begins_at_nothing(scene: Scene, tmp_path: Path, which:
 
 def test_the_same_revisions_again_change_nothing(scene: Scene) -> None:
     """Keys are published with the policies, and change more often."""
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     scene.observe(compared(scene.plan.revision))
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     scene.observe(compared(scene.plan.revision))
     assert scene.records() == [2]
 
 
 def test_without_a_candidate_nothing_is_kept(scene: Scene) -> None:
     """What was there would be taken for what is."""
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     scene.flips.save()
     scene.flips.judge(scene.plan, None)
     scene.observe(compared(scene.plan.revision))
@@ -117,7 +117,7 @@ def test_without_a_candidate_nothing_is_kept(scene: Scene) -> None:
 
 def test_nothing_is_written_where_nothing_has_changed(scene: Scene) -> None:
     """It is looked at every second."""
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     scene.flips.save()
     before = scene.file.path.stat().st_ino
     scene.flips.save()
@@ -130,7 +130,7 @@ def test_nothing_is_written_where_nothing_has_changed(scene: Scene) -> None:
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])
 def test_a_damaged_file_is_told_and_begun_again(scene: Scene, content: bytes | None) -> None:
     """It is never a reason not to serve."""
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     scene.observe(compared(scene.plan.revision))
     scene.flips.save()
     whole = scene.file.path.read_bytes()
@@ -138,13 +138,13 @@ def test_a_damaged_file_is_told_and_begun_again(scene: Scene, content: bytes | N
     with capture_logs() as logs:
         scene.flips = scene.start()
     assert [entry["event"] for entry in logs] == ["candidate_findings_refused"]
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     assert scene.records() == []
 
 
 def test_a_disk_that_takes_nothing_is_told_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is known is written when it can be."""
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     scene.observe(compared(scene.plan.revision))
 
     def full(*_: object) -> None:
@@ -172,7 +172,7 @@ def test_it_is_saved_again_and_again(scene: Scene, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(candidate_flips, "time", SimpleNamespace(monotonic=lambda: next(times)))
     monkeypatch.setattr(candidate_flips, "asyncio", SimpleNamespace(sleep=sleep, to_thread=asyncio.to_thread))
-    scene.flips.judge(scene.plan, CANDIDATE)
+    scene.flips.judge(scene.plan, candidate_of(scene.plan))
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(scene.flips.run())
     assert pauses == [1.0, 100.0]

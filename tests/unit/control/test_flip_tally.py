@@ -11,7 +11,8 @@ from authz_server.control.findings import Findings, Flip
 from authz_server.control.flip_tally import FLIPS, FlipTally
 from authz_server.policy.plan import Plan
 from authz_server.replay.recorded import read_record
-from tests.compared import ALLOWED, CANDIDATE, REFUSED, compared, in_force, line
+from tests.builders import plan_of
+from tests.compared import ALLOWED, CANDIDATE, IN_FORCE, REFUSED, candidate_of, compared, in_force, line
 
 WEB = "spiffe://shop.example/ns/front/sa/web"
 
@@ -21,7 +22,7 @@ class Scene:
 
     def __init__(self, tmp_path: Path) -> None:
         self.plan: Plan = in_force(tmp_path)
-        self.tally = FlipTally(self.plan, Findings(self.plan.revision, CANDIDATE, 0.0))
+        self.tally = FlipTally(self.plan, candidate_of(self.plan), Findings(self.plan.revision, CANDIDATE, 0.0))
 
     def flip(self, **changes: Any) -> bool:
         """The policies in force have decided; whether it counts."""
@@ -122,7 +123,9 @@ def test_long_records_are_kept_up_to_a_bound(scene: Scene, monkeypatch: pytest.M
     long: dict[str, Any] = {"inputs": {"user.scopes": ["x" * 7000]}}
     for number in range(2):
         scene.flip(workload=f"{WEB}{number}", **long)
-    again = FlipTally(scene.plan, Findings(scene.plan.revision, CANDIDATE, 0.0, scene.tally.flips))
+    again = FlipTally(
+        scene.plan, candidate_of(scene.plan), Findings(scene.plan.revision, CANDIDATE, 0.0, scene.tally.flips)
+    )
     record = compared(scene.plan.revision, workload=f"{WEB}9", **long)
     again.add(read_record(record), record)
     assert (len(again.flips), again.more) == (2, {"closed": 1})
@@ -148,3 +151,14 @@ def test_names_are_told_apart_whatever_they_hold(scene: Scene) -> None:
         scene.flip(workload=workload, host=host)
     ids = {flip.id for flip in scene.tally.flips}
     assert len(ids) == 4
+
+
+def test_what_a_new_rule_opens_is_one_route(scene: Scene, tmp_path: Path) -> None:
+    """By the template of the candidate, where those in force know no such path; not one for each name of a thing."""
+    text = IN_FORCE.replace("/orders/{order_id}", "/products/{name}")
+    candidate = plan_of(tmp_path / "candidate", orders=text)
+    tally = FlipTally(scene.plan, candidate, Findings(scene.plan.revision, candidate.revision, 0.0))
+    for name in ("apples", "pears"):
+        record = compared(scene.plan.revision, candidate.revision, ALLOWED, **REFUSED, path=f"/products/{name}")
+        assert tally.add(read_record(record), record)
+    assert [flip.kind.route for flip in tally.flips] == ["GET orders.shop.example/products/{name}"]

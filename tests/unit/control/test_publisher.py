@@ -61,6 +61,28 @@ def test_nothing_is_reported_before_the_last_worker_has_switched(
     run(scenario, tmp_path)
 
 
+def test_who_follows_is_told_before_the_first_worker_switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever counts what comes of a snapshot has to know of it when the first record comes; and only if it does."""
+
+    async def scenario(made: Fleet) -> None:
+        send = WorkerProcess.send
+        known: list[list[str]] = []
+
+        async def remember(worker: WorkerProcess, message: ToWorker) -> None:
+            if isinstance(message, Activate):
+                known.append(list(made.switches))
+            await send(worker, message)
+
+        monkeypatch.setattr(WorkerProcess, "send", remember)
+        await made.publisher.publish(content(tmp_path, "r1"))
+        with pytest.raises(NotActivated):
+            await made.publisher.publish(content(tmp_path, "r2", keys=b"no keys"))
+        await made.publisher.publish(content(tmp_path, "r3"))
+        assert known == [["r1"], ["r1"], ["r1", "r3"], ["r1", "r3"]]
+
+    run(scenario, tmp_path)
+
+
 def test_a_worker_that_does_not_switch_is_gone_before_anything_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
