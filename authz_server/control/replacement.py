@@ -19,8 +19,8 @@ from authz_server.policy.files import PolicyFile, read_directory, revision
 
 BARRIER = "authz-rollback-unfinished.yaml"
 _BARRIER_TEXT = """\
-# `authz rollback {name}` was replacing the policies here and did not finish. As long as this file is here,
-# no server takes the directory; what decided before goes on. To finish it:
+# The policies here were being replaced by those of the revision {name}, which did not finish.
+# As long as this file is here, no server takes the directory; what decided before goes on. To finish it:
 #   authz rollback --force {name}
 kind: unfinished-rollback
 """

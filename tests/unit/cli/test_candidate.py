@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from authz_server.cli import app
+from authz_server.control import replacement
 from authz_server.control.fall_back import FallenBack, FallenBackFile
 from authz_server.control.findings import Counted, Findings, FindingsFile
 from authz_server.control.flip_tally import FlipTally
@@ -345,3 +346,29 @@ def test_a_roll_out_that_was_taken_back_is_told_and_keeps_it_out(scene: Scene) -
     assert told in result.stderr
     file.remove()
     assert run("promote", "--accept-all").exit_code == 0
+
+
+def test_a_promotion_that_was_interrupted_can_be_finished_or_taken_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No server takes the mixture, and the file that sees to that says what to do."""
+    scene.found(checks={"same": 5})
+    put_in_place = replacement._put_in_place
+
+    def put(root: int, path: str) -> None:
+        if path != replacement.BARRIER:
+            raise OSError(5, "Input/output error")
+        put_in_place(root, path)
+
+    for wanted in (scene.judged, scene.in_force):
+        with monkeypatch.context() as broken:
+            broken.setattr(replacement, "_put_in_place", put)
+            result = run("promote")
+        assert result.exit_code == 1
+        assert "authz: it did not finish: Input/output error" in result.stderr
+        barrier = scene.policies / replacement.BARRIER
+        assert f"authz rollback --force {scene.judged}" in barrier.read_text()
+        assert load_policies(scene.policies).plan is None
+        assert CliRunner().invoke(app, ["rollback", "--force", wanted]).exit_code == 0
+        assert scene.here(scene.policies) == wanted
+        assert CliRunner().invoke(app, ["rollback", "--force", scene.in_force]).exit_code == 0
