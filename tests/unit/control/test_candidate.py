@@ -16,7 +16,6 @@ from authz_server.control.revisions import Revisions
 from authz_server.control.settings import Settings
 from authz_server.control.trust import Trust
 from authz_server.policy.compiler import KnownNames
-from authz_server.policy.plan import Plan
 from authz_server.telemetry.candidate_counts import CandidateCounts
 from authz_server.telemetry.control_metrics import ControlMetrics
 from tests.builders import write_policies
@@ -51,12 +50,9 @@ class Scene:
         self.directory = directory
         metrics = ControlMetrics(directory / "metrics")
         self.settings = self.settings_of(**candidate)
-        self.judged: list[tuple[str, str | None]] = []
         fallen = FallBack(FallenBackFile(directory / "fallen"), lambda: CandidateCounts({}, 0.0))
         self.kept = Revisions(directory / "kept", directory / "policies", 20, 1 << 20)
-        self.candidate = Candidate(
-            self.settings.candidate, NAMES, None, fallen, self.kept, metrics, on_judged=self.judge
-        )
+        self.candidate = Candidate(self.settings.candidate, NAMES, None, fallen, self.kept, metrics)
         self.workers = FakeWorkers()
         policies = PolicyDirectory(directory / "policies", NAMES, metrics)
         trust = Trust(self.settings, metrics, lambda: None)
@@ -68,9 +64,13 @@ class Scene:
         sections = {"candidate": candidate, "run_directory": "run"}
         return Settings.model_validate(sections, context={"base": self.directory})
 
-    def judge(self, plan: Plan, candidate: str | None) -> None:
-        """What is compared with what."""
-        self.judged.append((plan.revision, candidate))
+    @property
+    def judged(self) -> list[tuple[str, str | None]]:
+        """What was published: policies in force, and the candidate beside them."""
+        published = self.workers.published
+        return [
+            (each.plan.revision, None if each.candidate is None else each.candidate.plan.revision) for each in published
+        ]
 
     def edit(self, text: str, directory: str = "candidate") -> None:
         """Write the policies of a directory."""
@@ -96,7 +96,7 @@ def _scene(tmp_path: Path) -> Scene:
 
 
 def test_a_candidate_is_published_with_the_policies_and_kept_by_its_hash(scene: Scene) -> None:
-    """And whoever compares is told of both; what is the same as the policies in force is not asked at all."""
+    """What is the same as the policies in force is not asked at all."""
     scene.edit(SHUT)
     first = scene.asked()
     assert first is not None
