@@ -1,6 +1,7 @@
 """Collects what the server's image holds: the interpreter, our environment, the libraries that they load; little else.
 
-    python3 image_root.py /root /opt/authz     in the stage that has installed everything
+    python3 image_root.py /root /opt/authz             in the stage that has installed everything
+    python3 image_root.py /root /opt/authz git ssh     with these programs as well
 
 The rest of the base image (a package manager, Perl, documentation) would be as much again, and the server needs none
 of it.
@@ -13,7 +14,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 TOOLS = ("sh", "cat", "ls", "tar", "test")
@@ -23,6 +24,7 @@ SYSTEM = (
     *("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/os-release", "/etc/ld.so.conf", "/etc/ld.so.conf.d"),
 )
 """Certificates, time zones, names, where libraries are; some bases have not all of them."""
+GIT_PROGRAMS = ("git-remote-http", "git-remote-https")
 UNUSED_OF_PYTHON = ("ensurepip", "idlelib", "lib2to3", "pydoc_data", "site-packages", "test", "tkinter", "turtledemo")
 UNUSED_OF_DEPENDENCIES = ("cel_expr_python/ext",)
 """Extension modules that only who imports them needs; the engine has its libraries inside."""
@@ -92,7 +94,7 @@ def _libraries(file: Path) -> Iterator[Path]:
     yield from (Path(os.fsdecode(name)) for name in _LIBRARY.findall(found))
 
 
-def main(directory: Path, environment: Path) -> int:
+def main(directory: Path, environment: Path, programs: Sequence[str]) -> int:
     """Fill the directory; returns the exit code."""
     for name in WITHOUT_BYTECODE:
         for cache in environment.glob(f"lib/python3*/site-packages/{name}/**/__pycache__"):
@@ -106,12 +108,17 @@ def main(directory: Path, environment: Path) -> int:
     root = Root(directory)
     root.take(environment)
     root.take(Path(sysconfig.get_path("stdlib")), without=(*UNUSED_OF_PYTHON, f"config-{_platform()}"))
-    for tool in TOOLS:
+    for tool in (*TOOLS, *programs):
         found = shutil.which(tool)
         if found is None:
             print(f"{tool} is missing in the base image", file=sys.stderr)
             return 1
         root.take(Path(found))
+    if "git" in programs:
+        # Of its many programs those that fetch; all others that it needs are in itself.
+        place = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip()
+        for name in GIT_PROGRAMS:
+            root.take(Path(place, name))
     for name in SYSTEM:
         if os.path.lexists(name):
             root.take(Path(name))
@@ -126,4 +133,4 @@ def _platform() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))
