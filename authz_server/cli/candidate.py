@@ -76,7 +76,7 @@ def report(
         # Of nothing nothing flips.
         typer.echo("authz: no check has been compared yet", err=True)
         raise typer.Exit(USAGE)
-    raise typer.Exit(FLIPS if findings.flips or findings.more else SAME)
+    raise typer.Exit(FLIPS if findings.flips or findings.more or findings.untold else SAME)
 
 
 @app.command("promote")

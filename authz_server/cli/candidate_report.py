@@ -130,6 +130,8 @@ def _summary(report: Report) -> Iterator[str]:
         yield f"  asking both took {findings.counted.seconds / compared * 1e6:,.0f} µs more a check"
     for change, count in findings.more.items():
         yield f"  {counted(count, 'record')} more: {change}, of kinds that found no room"
+    for change, count in findings.untold.items():
+        yield f"  {counted(count, 'check')}: {change}, and no record tells of any such (yet)"
     yield from (f"  {note}" for note in report.notes)
 
 

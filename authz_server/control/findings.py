@@ -84,6 +84,13 @@ class Findings(Struct, frozen=True):
         return self.revision == self.candidate
 
     @property
+    def untold(self) -> Mapping[Change, int]:
+        """How many checks changed like this, where no record tells of any: they are on their way, or were lost."""
+        told = {flip.kind.change for flip in self.flips} | self.more.keys()
+        counts = {change: self.counted.checks.get(change, 0) for change in CHANGES if change not in told}
+        return {change: count for change, count in counts.items() if count}
+
+    @property
     def compared(self) -> int:
         """How many checks both were asked about."""
         return sum(self.counted.checks.get(outcome, 0) for outcome in COMPARED)

@@ -147,3 +147,8 @@ def _unaccepted(findings: Findings, accepted: Accepted) -> Iterator[Objection]:
     if more and not accepted.all:
         message = f"{more:,} records flip whose kinds found no room in the report"
         yield Objection("flip_not_accepted", message, "mend the candidate, or say --accept-all")
+    untold = sum(count for change, count in findings.untold.items() if change != "other")
+    if untold and not accepted.all:
+        message = f"{untold:,} checks flipped, and no record tells of any such"
+        to_do = "look again in a second; where the audit has lost records, say --accept-all"
+        yield Objection("flip_not_accepted", message, to_do)

@@ -19,7 +19,7 @@ from tests.envoy.test_demo import LAST_LINE, free_ports
 
 PAGE = ROOT / "docs" / "guided-run.md"
 STEP_S = 60
-SOON_S = 60
+SOON_S = 120
 VARIABLE = {
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b": "DECISION",
     r"\b[0-9a-f]{32}\b": "REVISION",
