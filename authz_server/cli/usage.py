@@ -146,14 +146,14 @@ def _recorded(
     audit: list[Path], directory: Path, plan: "Plan", settings: "Settings"
 ) -> tuple["State", float, tuple[str, ...]]:
     """What audit files tell, up to when, and which of the revisions in them are not kept."""
-    from authz_server.control.revisions import revisions_of
+    from authz_server.control.revisions import candidate_revisions_of, revisions_of
     from authz_server.pruning.recorded import RecordedUsage, in_order, plans_of
     from authz_server.replay.files import STDIN, lines_of
 
     for path in audit:
         if path != STDIN and not path.is_file():
             raise typer.BadParameter(f"{path} is no file", param_hint="AUDIT")
-    recorded = RecordedUsage(plans_of(directory, plan, revisions_of(settings)))
+    recorded = RecordedUsage(plans_of(directory, plan, [revisions_of(settings), candidate_revisions_of(settings)]))
     try:
         for path in in_order(audit):
             recorded.take(lines_of(path, lambda _: None))

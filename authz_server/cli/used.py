@@ -76,7 +76,7 @@ def doubts(state: State, not_kept: Sequence[str], cutoff: float) -> Iterator[str
         else:
             yield f"a server ended without writing what it had counted last: {between}"
     if state.candidate.count and state.candidate.last >= cutoff:
-        yield f"{counted(state.candidate.count, 'decision')} of a candidate, which count for no rule in force"
+        yield f"{counted(state.candidate.count, 'decision')} of a candidate by rules that are not in force"
     if state.unplaced.count and state.unplaced.last >= cutoff:
         yield f"{counted(state.unplaced.count, 'decision')} of policies that are not known"
     for revision in not_kept:

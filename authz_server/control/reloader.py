@@ -15,14 +15,9 @@ from authz_server.control.publisher import Content, NotActivated, Publisher, sam
 from authz_server.control.trust import Trust
 from authz_server.documents.instants import instant
 from authz_server.policy.collection import without_collection
-from authz_server.policy.plan import Plan
 from authz_server.telemetry.control_metrics import ControlMetrics
 
 _LONGEST_PAUSE_S = 60.0
-
-
-def _nobody(_plan: Plan) -> None:
-    """Nobody is told."""
 
 
 class Reloader:
@@ -37,10 +32,9 @@ class Reloader:
         rescan_s: float,
         clock: Callable[[], float] = time.monotonic,
         keeper: Keeper | None = None,
-        on_activated: Callable[[Plan], None] = _nobody,
         candidate: Candidate | None = None,
     ) -> None:
-        """`keeper` brings to disk what has been activated; `on_activated` is told of it, and must not block."""
+        """`keeper` brings to disk what has been activated."""
         self._policies = policies
         self._trust = trust
         self._publisher = publisher
@@ -48,7 +42,6 @@ class Reloader:
         self._rescan_s = rescan_s
         self._clock = clock
         self._keeper = keeper
-        self._on_activated = on_activated
         self._candidate = candidate
         self._wanted = asyncio.Event()
         self._told_to = False
@@ -155,7 +148,6 @@ class Reloader:
         self._refused = self.activation_problem = None
         candidate_is_as_before = same_candidate(content.candidate, None if before is None else before.candidate)
         if before is None or before.plan is not content.plan:
-            self._on_activated(content.plan)
             await self._told_of_policies(content, generation, "policies_reloaded" if before else "policies_loaded")
         elif before.revocations != content.revocations:
             log.info("revocations_reloaded", generation=generation)

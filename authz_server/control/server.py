@@ -31,7 +31,7 @@ from authz_server.control.kept_policies import LAST_GOOD, KeptPolicies
 from authz_server.control.listener_certificate import ListenerCertificate
 from authz_server.control.lock import DirectoryLock, Locked
 from authz_server.control.policies import PolicyDirectory, known_names, required_tests
-from authz_server.control.publisher import Publisher
+from authz_server.control.publisher import Content, Publisher
 from authz_server.control.readiness import Policies, Readiness, Workers, readiness
 from authz_server.control.reconfiguration import Reconfiguration
 from authz_server.control.reloader import Reloader
@@ -132,7 +132,7 @@ class _Server:
 
     async def run(self, announce: Callable[[Started], None]) -> None:
         """Serve until a signal says to stop."""
-        self._publisher = Publisher(on_switch=self._flips.follow)
+        self._publisher = Publisher(on_switch=self._follow)
         self._trust = Trust(self._settings, self._metrics, lambda: self._reloader.request())
         directory, last_good = self._settings.policy_directory, self._last_good
         known, judge = known_names(self._settings), required_tests(self._settings)
@@ -148,7 +148,6 @@ class _Server:
             self._metrics,
             self._settings.policies.rescan,
             keeper=self._keeper,
-            on_activated=self._usage.take_up,
             candidate=self._candidate,
         )
         self._supervisor = supervisor = Supervisor(
@@ -236,6 +235,11 @@ class _Server:
         if self._fetcher is not None:
             self._fetcher.request()
         self._reconfiguration.request()
+
+    def _follow(self, content: Content) -> None:
+        """Workers are about to switch to this, so whoever counts decisions has to know it."""
+        self._usage.take_up(content.plan, None if content.candidate is None else content.candidate.plan)
+        self._flips.follow(content)
 
     def _follow_candidate(self, settings: CandidateSettings | None) -> None:
         self._candidate.follow(settings)

@@ -68,15 +68,15 @@ class UsageCounter:
         self._lock = Lock()
         self._counting = Counting(self._known())
         # Handed over without the lock: whoever activates policies waits for nothing.
-        self._activated: deque[tuple[Plan, float]] = deque(maxlen=_MAX_ACTIVATED)
+        self._activated: deque[tuple[Plan, Plan | None, float]] = deque(maxlen=_MAX_ACTIVATED)
         self._changed = True
         self._forgot_at = clock()
         self.problem: str | None = None
         """Why what was counted is not on disk."""
 
-    def take_up(self, plan: Plan) -> None:
-        """Count for these policies, which have come into force."""
-        self._activated.append((plan, self._clock()))
+    def take_up(self, plan: Plan, candidate: Plan | None = None) -> None:
+        """Count for these policies, which come into force, and for their candidate."""
+        self._activated.append((plan, candidate, self._clock()))
 
     def observe(self, lines: Sequence[bytes]) -> None:
         """Count lines of the audit."""
@@ -111,7 +111,9 @@ class UsageCounter:
 
     def _catch_up(self) -> None:
         while self._activated:
-            self._counting.take_up(*self._activated.popleft())
+            plan, candidate, time = self._activated.popleft()
+            self._counting.take_up(plan, time)
+            self._counting.take_up_candidate(candidate)
             self._changed = True
 
     def _forget(self) -> None:

@@ -1,6 +1,7 @@
 """What audit files tell of the use of policies, as a server would have counted it."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class RecordedUsage:
     def __init__(self, plans: Plans) -> None:
         self._plans = plans
         self._counting: Counting | None = None
-        self._now = self._before = ""
+        self._now = self._before = self._candidate = ""
         self._since = 0.0
         self.not_kept: dict[str, None] = {}
         """Revisions that decided, and are not kept."""
@@ -58,8 +59,11 @@ class RecordedUsage:
             time = head.time.timestamp()
             if self._counting is None:
                 self._counting = Counting(State(began=time))
-            if head.type == "decision" and head.revision and head.policies is None and head.revision != self._now:
-                self._follow(head.revision, time, self._counting)
+            if head.type == "decision" and head.revision:
+                if head.policies == "candidate":
+                    self._follow_candidate(head.revision, self._counting)
+                elif head.revision != self._now:
+                    self._follow(head.revision, time, self._counting)
             self._counting.add([line])
 
     def _follow(self, revision: str, time: float, counting: Counting) -> None:
@@ -74,6 +78,11 @@ class RecordedUsage:
             counting.interrupt()
         else:
             counting.take_up(plan, time)
+
+    def _follow_candidate(self, revision: str, counting: Counting) -> None:
+        if revision != self._candidate:
+            self._candidate = revision
+            counting.take_up_candidate(self._plans(revision))
 
 
 def in_order(files: Sequence[Path]) -> list[Path]:
@@ -90,15 +99,15 @@ def _begin(path: Path) -> str:
     return ""
 
 
-def plans_of(directory: Path, present: Plan, kept: Revisions) -> Plans:
+def plans_of(directory: Path, present: Plan, kept: Sequence[Revisions]) -> Plans:
     """The policies that are `present` in the directory, and those of it that are kept."""
 
     def plan(wanted: str) -> Plan | None:
         if wanted == present.revision:
             return present
-        try:
-            return load_files(directory, kept.read(wanted).files, ()).plan
-        except NoRevision:
-            return None
+        for revisions in kept:
+            with suppress(NoRevision):
+                return load_files(directory, revisions.read(wanted).files, ()).plan
+        return None
 
     return plan

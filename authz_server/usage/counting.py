@@ -1,6 +1,6 @@
 """Counts what is used of policies, from the lines of the audit."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from authz_server.policy.plan import Plan, Rule
 from authz_server.usage.content import contents_of
 from authz_server.usage.counted import Counted, Use
 from authz_server.usage.routes import Routes
-from authz_server.usage.state import REVISIONS, USES, Gap, State
+from authz_server.usage.state import MAX_BEFORE, REVISIONS, USES, Gap, State
 
 WAITING = Bound(
     "records of policies that come into force",
@@ -57,8 +57,8 @@ class Counting:
     def __init__(self, state: State) -> None:
         self.state = state
         self._decoder = msgspec.json.Decoder(_Record)
-        self._rules: dict[str, Rule] = {}
-        self._routes = Routes()
+        self._in_force = _Followed("", {})
+        self._candidate = _Followed("", {})
         self._waiting: list[_Record] = []
         self._uses = state.uses
 
@@ -70,6 +70,8 @@ class Counting:
     def take_up(self, plan: Plan, time: float) -> None:
         """These policies have come into force. A rule that is as it was before keeps its history."""
         state = self.state
+        if plan.revision == self._in_force.revision:
+            return
         if plan.revision != self.revision:
             state.index += 1
             state.revisions.pop(plan.revision, None)
@@ -87,17 +89,21 @@ class Counting:
                 rule.since, rule.index = time, state.index
             state.rules[name] = rule
         state.keep_before(before)
-        self._rules = {name: rule for name, (rule, _) in contents.items()}
-        self._routes = Routes()
+        self._in_force = _Followed(plan.revision, contents)
         waiting, self._waiting = self._waiting, []
         for record in waiting:
             self._place(record, record.time.timestamp(), last_try=True)
+
+    def take_up_candidate(self, plan: Plan | None) -> None:
+        """These are the policies of the candidate; what they decide counts for rules that are the same in force."""
+        if plan is None or plan.revision != self._candidate.revision:
+            self._candidate = _Followed("", {}) if plan is None else _Followed(plan.revision, contents_of(plan))
 
     def interrupt(self) -> None:
         """Other policies have come into force, and nobody knows which."""
         self.state.keep_before({(rule.id, rule.content): rule for rule in self.state.rules.values()})
         self.state.rules = {}
-        self._rules = {}
+        self._in_force = _Followed("", {})
 
     def forget(self, before: float) -> None:
         """Forget what was not used since then."""
@@ -123,39 +129,67 @@ class Counting:
         state.decisions += record.calls or 1
         state.last = max(state.last, time)
         if record.policies == "candidate":
-            state.candidate.add(time)
+            self._count_candidate(record, time)
         elif record.rule is not None or record.audited:
             self._place(record, time, last_try=False)
 
     def _place(self, record: _Record, time: float, *, last_try: bool) -> None:
         """Count a decision for the rules of its revision, or keep it until that is known."""
         index = self.state.revisions.get(record.revision or "")
-        if index is not None and self._rules:
-            self._count(record, time, index)
+        if index is not None and self._in_force.contents:
+            self._count(record, time, self._in_force, lambda name: self._counted(name, index))
         elif last_try or len(self._waiting) >= WAITING.entries:
             self.state.unplaced.add(time)
         else:
             self._waiting.append(record)
 
-    def _count(self, record: _Record, time: float, index: int) -> None:
+    def _count_candidate(self, record: _Record, time: float) -> None:
+        """Count a decision for the candidate's rule, which may be one that is in force as well."""
+        followed, name = self._candidate, record.rule or ""
+        if record.revision == followed.revision and name in followed.contents:
+            self._count(record, time, followed, lambda name: self._of_candidate(name, time))
+        if record.rule is None or not self._is_in_force(name):
+            self.state.candidate.add(time)
+
+    def _is_in_force(self, name: str) -> bool:
+        """Whether a rule of the candidate is in force as it is there."""
+        rule, found = self.state.rules.get(name), self._candidate.contents.get(name)
+        return rule is not None and found is not None and rule.content == found[1]
+
+    def _of_candidate(self, name: str, time: float) -> Counted | None:
+        """A rule of the candidate; one that is not in force is remembered, for the time when it is."""
+        if name not in self._candidate.contents:
+            return None
+        if self._is_in_force(name):
+            return self.state.rules[name]
+        content = self._candidate.contents[name][1]
+        before = self.state.before
+        if (name, content) not in before and len(before) < MAX_BEFORE:
+            before[name, content] = Counted(name, content, time, self.state.index)
+        return before.get((name, content))
+
+    def _count(
+        self, record: _Record, time: float, followed: "_Followed", counted_of: Callable[[str], Counted | None]
+    ) -> None:
         for name in record.audited or ():
-            rule = self._counted(name, index)
+            rule = counted_of(name)
             if rule is not None and name != record.rule:
                 rule.seen.add(time)
                 rule.unknown_items.add(time)
                 rule.unlisted.add(time)
-        rule = None if record.rule is None else self._counted(record.rule, index)
+        rule = None if record.rule is None else counted_of(record.rule)
         if rule is None:
             return
         rule.seen.add(time)
         if record.user is not None:
             rule.add_user(record.user.issuer, record.user.subject)
-        source = self._rules[rule.id]
+        source = followed.contents[rule.id][0]
         items = _items(record, source)
         rule.add_items(items, time)
         if source.effect == "allow":
             kinds = len(rule.uses)
-            rule.add_use(self._use(record, source, items), time, room=self._uses < USES.entries)
+            use = _use(record, source, items, followed.routes)
+            rule.add_use(use, time, room=self._uses < USES.entries)
             self._uses += len(rule.uses) - kinds
 
     def _counted(self, name: str, index: int) -> Counted | None:
@@ -163,23 +197,28 @@ class Counting:
         rule = self.state.rules.get(name)
         return None if rule is None or index < rule.index else rule
 
-    def _use(self, record: _Record, rule: Rule, items: RuleItems | None) -> Use | None:
-        """The kind of use that a record tells of; None where it does not tell all of it."""
-        if (
-            items is None
-            or record.method is None
-            or record.path is None
-            or (record.traits and record.traits.get("cut"))
-        ):
-            return None
-        issuer = None if record.user is None else record.user.issuer
-        # An issuer is a name of the configuration, and a method that a rule fits is short.
-        if record.workload is not None and not is_whole(record.workload):
-            return None
-        route = self._routes.of(rule, items[1], record.path)
-        if route is None:
-            return None
-        return Use(items[0], record.workload, issuer, items[1], route.template, record.method, route.shape)
+
+class _Followed:
+    """Policies whose decisions are counted."""
+
+    def __init__(self, revision: str, contents: Mapping[str, tuple[Rule, bytes]]) -> None:
+        self.revision = revision
+        self.contents = contents
+        self.routes = Routes()
+
+
+def _use(record: _Record, rule: Rule, items: RuleItems | None, routes: Routes) -> Use | None:
+    """The kind of use that a record tells of; None where it does not tell all of it."""
+    if items is None or record.method is None or record.path is None or (record.traits and record.traits.get("cut")):
+        return None
+    issuer = None if record.user is None else record.user.issuer
+    # An issuer is a name of the configuration, and a method that a rule fits is short.
+    if record.workload is not None and not is_whole(record.workload):
+        return None
+    route = routes.of(rule, items[1], record.path)
+    if route is None:
+        return None
+    return Use(items[0], record.workload, issuer, items[1], route.template, record.method, route.shape)
 
 
 def _items(record: _Record, rule: Rule) -> RuleItems | None:

@@ -64,7 +64,7 @@ class State(Struct):
     """Those that were, by id and content, as long as something of them is remembered."""
     gaps: list[Gap] = []
     candidate: Seen = field(default_factory=Seen)
-    """Decisions of a candidate, which are not those of the rules in force."""
+    """Decisions of a candidate that are not those of a rule in force."""
     unplaced: Seen = field(default_factory=Seen)
     """Decisions of policies that are not known here."""
 

@@ -88,7 +88,6 @@ FIXED = {
     "telemetry/candidate_counts.py": {"CandidateCounters._cells": "the outcomes of a comparison"},
     "usage/routes.py": {"Routes._rules": "the rules of the policies"},
     "usage/counting.py": {
-        "Counting._rules": "the rules of the policies",
         "Counting.rules": "the rules of the policies",
     },
     "worker/lean/call.py": {"LeanCall.message": "one request, counted with `calls that wait`"},

@@ -203,7 +203,7 @@ def test_decisions_of_a_candidate_are_told() -> None:
     plan = plan_of(Path("policies"), orders=ORDERS)
     records = [line(plan, NOW - 60 * DAY), line(plan, NOW, policies="candidate", revision="e" * 32)]
     result = usage(audit(*records))
-    assert "1 decision of a candidate, which count for no rule in force" in result.stdout
+    assert "1 decision of a candidate by rules that are not in force" in result.stdout
     assert "last used on 2026-01-01" in result.stdout
 
 

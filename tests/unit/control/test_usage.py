@@ -69,6 +69,17 @@ def test_a_server_that_ended_without_writing_leaves_a_gap(file: UsageFile, plan:
     assert (gap.why, gap.first, gap.last, gap.records) == ("ended", NOW, NOW + 60, None)
 
 
+def test_a_candidates_rules_are_counted_with_it(file: UsageFile, plan: Plan, tmp_path: Path) -> None:
+    """As long as there is one."""
+    candidate = plan_of(tmp_path / "candidate", orders=ORDERS + "      - {id: more, effect: allow, from: anyone}\n")
+    running = counter(file)
+    for follows in (candidate, None):
+        running.take_up(plan, follows)
+        running.observe([line(candidate, policies="candidate")])
+    running.save()
+    assert (kept(file).rules["orders/reads"].seen.count, kept(file).candidate.count) == (1, 1)
+
+
 def test_nothing_is_written_where_nothing_is_new(file: UsageFile, plan: Plan) -> None:
     """But for the first time, which says that a server runs."""
     running = counter(file)

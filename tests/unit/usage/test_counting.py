@@ -142,11 +142,29 @@ def test_what_waits_is_bounded(plan: Plan) -> None:
     assert counting.state.unplaced.count == 3
 
 
-def test_a_candidates_decisions_are_not_those_of_the_rules_in_force(plan: Plan) -> None:
-    """It is counted how many they are."""
+def test_a_candidates_decisions_count_for_rules_that_are_the_same_in_force(plan: Plan, tmp_path: Path) -> None:
+    """Those of its other rules are remembered for the time when they are."""
+    candidate = plan_of(tmp_path / "candidate", orders=ORDERS.replace("[HEAD]", "[HEAD, PUT]"))
+    counting = counting_of(plan)
+    counting.take_up_candidate(candidate)
+    everybody: dict[str, Any] = {"rule": "orders/everybody", "items": [None, None]}
+    counting.add([line(candidate, policies="candidate"), line(candidate, policies="candidate", **everybody)])
+    rules = counting.state.rules
+    assert (rules["orders/reads"].seen.count, rules["orders/everybody"].seen.count) == (0, 1)
+    assert counting.state.candidate.count == 1
+    counting.take_up(candidate, NOW + DAY)
+    promoted = counting.state.rules["orders/reads"]
+    assert (promoted.since, promoted.seen.count, promoted.uses) == (NOW + DAY, 1, {use(): Seen(1, NOW, NOW)})
+
+
+def test_decisions_of_a_candidate_that_is_not_known_are_counted(plan: Plan) -> None:
+    """How many they are."""
     counting = counting_of(plan)
     counting.add([line(plan, policies="candidate"), line(plan)])
-    assert (counting.state.candidate.count, counting.state.rules["orders/reads"].seen.count) == (1, 1)
+    counting.take_up_candidate(plan)
+    counting.take_up_candidate(None)
+    counting.add([line(plan, policies="candidate")])
+    assert (counting.state.candidate.count, counting.state.rules["orders/reads"].seen.count) == (2, 1)
 
 
 def test_lost_records_are_remembered(plan: Plan) -> None:
