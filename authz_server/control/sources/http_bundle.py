@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from authz_server.control.fetching import FetchFailed
-from authz_server.control.sources.source import MAX_BUNDLE_BYTES, Found, opened
+from authz_server.control.sources.source import MAX_BUNDLE_BYTES, Found, Refused, opened
 from authz_server.control.sources.web import Web, read_secret
 
 _ETAG_MARKS = ('"', 'W/"')
@@ -23,10 +23,13 @@ class HttpBundle:
         self._url = url
         self._keys = keys
         self._token_file = token_file
+        self._refused: str | None = None
+        """A version that could not be taken. An ETag proves nothing: the content may have been damaged on its way."""
 
     async def fetch(self, seen: str | None) -> Found | None:
         """What is there; None where it is still the version `seen`. Raises FetchFailed, Refused."""
-        asked = {"if-none-match": seen} if seen is not None and seen.startswith(_ETAG_MARKS) else {}
+        known = None if seen == self._refused else seen
+        asked = {"if-none-match": known} if known is not None and known.startswith(_ETAG_MARKS) else {}
         token = None if self._token_file is None else await asyncio.to_thread(read_secret, self._token_file)
         answer = await self._web.ask(
             "GET",
@@ -40,9 +43,15 @@ class HttpBundle:
         if answer.status != 200:
             raise FetchFailed(f"{answer.host}: the answer has status {answer.status}")
         version = _etag(answer.headers.get("etag", "")) or f"sha256:{sha256(answer.body).hexdigest()}"
-        if version == seen and not asked:
+        if version == known and not asked:
             return None
-        return await opened(answer.body, self._keys, version)
+        try:
+            found = await opened(answer.body, self._keys, version)
+        except Refused:
+            self._refused = version
+            raise
+        self._refused = None
+        return found
 
 
 def _etag(text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_server_that_is_down_changes_nothing(server: FileServer, tmp_path: Pat
 def test_a_bad_bundle_changes_nothing(
     server: FileServer, tmp_path: Path, content: bytes, code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is not fetched again, is logged once, and told as long as it is there."""
+    """It is logged once, and told as long as it is there."""
     server.has(bundle_of(FIRST))
     fetching = Fetching(tmp_path, source(server)).after(0)
     server.has(content)
@@ -83,6 +84,20 @@ def test_a_bad_bundle_changes_nothing(
     assert capsys.readouterr().out.count("fetched_policies_refused") == 1
     server.has(bundle_of(FIRST))
     assert fetching.after().problem() == ""
+
+
+def test_what_was_damaged_on_its_way_is_fetched_again(server: FileServer, tmp_path: Path) -> None:
+    """Its ETag is that of the bundle as it should be."""
+    content = bundle_of(FIRST)
+    server.has(content)
+    whole = server.answers[PATH]
+    etag = f'"{sha256(content).hexdigest()}"'
+    server.answers[PATH] = answer(content[:-1] + b"x", 200, etag=etag)
+    fetching = Fetching(tmp_path, source(server)).after(0)
+    assert fetching.counted() == {"refused": 1}
+    server.answers[PATH] = whole
+    assert fetching.after().files() == FIRST
+    assert fetching.after().counted() == {"refused": 1, "fetched": 1, "unchanged": 1}
 
 
 def test_nothing_was_ever_fetched(server: FileServer, tmp_path: Path) -> None:
