@@ -76,10 +76,11 @@ class Candidate:
         directory, settings = self._directory, self._settings
         if directory is None or settings is None or directory.plan is None:
             return None
-        plan = directory.plan
+        plan: Plan | None = directory.plan
         if plan is self._refused:
-            return self._active
-        if plan.revision == in_force.revision:
+            # The last one stays, and whether it decides for anybody is asked anew.
+            plan = None if self._active is None else self._active.plan
+        if plan is None or plan.revision == in_force.revision:
             return None
         share = settings.rollout
         if share is None or self._fall_back.stops(plan.revision):
@@ -88,8 +89,10 @@ class Candidate:
 
     def refuse(self, problem: str) -> None:
         """The workers could not prepare the newest candidate."""
-        if self._directory is not None:
-            self._refused = self._directory.plan
+        plan = None if self._directory is None else self._directory.plan
+        # What the workers have already is nothing that they cannot have: that is tried again.
+        if self._active is None or plan is not self._active.plan:
+            self._refused = plan
         self._activation_problem = problem
         structlog.get_logger().error("candidate_not_activated", problem=problem)
 

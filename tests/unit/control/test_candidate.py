@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authz_server.control.candidate import Candidate
-from authz_server.control.fall_back import FallBack, FallenBackFile
+from authz_server.control.fall_back import FallBack, FallenBack, FallenBackFile
 from authz_server.control.policies import PolicyDirectory
 from authz_server.control.publisher import Content, NotActivated, Publisher
 from authz_server.control.reloader import Reloader
@@ -163,6 +163,52 @@ def test_a_candidate_that_no_worker_can_prepare_keeps_nothing_out(scene: Scene) 
     scene.workers.refused = set()
     assert scene.asked(tell=True) == directory.plan.revision
     assert scene.candidate.problems() == []
+
+
+def rolled_out(scene: Scene) -> tuple[str, int] | None:
+    """The candidate that decides for some after a look, and for how many."""
+    candidate = scene.step().candidate
+    return (
+        None if candidate is None or candidate.rollout is None else (candidate.plan.revision, candidate.rollout.percent)
+    )
+
+
+def test_a_roll_out_ends_although_a_newer_candidate_was_refused(tmp_path: Path) -> None:
+    """By the settings, or because it was taken back: the last good one is asked, and decides nothing."""
+    scene = Scene(tmp_path, rollout={"percent": 10, "by": "user"})
+    scene.edit(SHUT)
+    active = scene.asked()
+    assert active is not None
+    scene.edit(SHUT + "# newer")
+    scene.candidate.reread()
+    directory = scene.candidate._directory
+    assert directory is not None
+    assert directory.plan is not None
+    scene.workers.refused = {directory.plan.revision}
+    assert rolled_out(scene) == (active, 10)
+    scene.candidate.follow(scene.settings_of(rollout={"percent": 20, "by": "user"}).candidate)
+    assert rolled_out(scene) == (active, 20)
+    FallenBackFile(tmp_path / "fallen").write(FallenBack(active, 1.0, 10, 10, 60.0))
+    assert rolled_out(scene) is None
+    assert scene.asked() == active
+    FallenBackFile(tmp_path / "fallen").remove()
+    assert rolled_out(scene) == (active, 20)
+    scene.candidate.follow(scene.settings_of().candidate)
+    assert rolled_out(scene) is None
+
+
+def test_a_roll_out_ends_although_a_worker_ended_meanwhile(tmp_path: Path) -> None:
+    """What the workers have already is not refused for good: its roll-out would go on."""
+    scene = Scene(tmp_path, rollout={"percent": 10, "by": "user"})
+    scene.edit(SHUT)
+    active = scene.asked()
+    assert active is not None
+    FallenBackFile(tmp_path / "fallen").write(FallenBack(active, 1.0, 10, 10, 60.0))
+    scene.workers.refused = {active}
+    assert rolled_out(scene) == (active, 10), "no worker could be told"
+    scene.workers.refused = set()
+    assert rolled_out(scene) is None
+    assert scene.asked() == active
 
 
 def test_policies_that_no_worker_can_prepare_are_not_blamed_on_the_candidate(scene: Scene) -> None:
