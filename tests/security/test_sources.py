@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from authz_server.control.fetching import FetchFailed
 from authz_server.control.settings import Settings
 from authz_server.control.settings.images import parse_image
 from authz_server.control.sources import git_tree
@@ -18,8 +19,11 @@ from authz_server.control.sources.git_tree import GitTree
 from authz_server.control.sources.http_bundle import HttpBundle
 from authz_server.control.sources.oci_bundle import OciBundle
 from authz_server.control.sources.oci_login import Login
+from authz_server.control.sources.source import Found
+from authz_server.control.sources.store import FetchedPolicies, NotRestored
 from authz_server.control.sources.web import Web
 from authz_server.policy import bundle
+from authz_server.policy.files import policy_file
 from tests.unit.control.issuer_server import answer
 from tests.unit.control.sources.bundles import (
     FIRST,
@@ -324,3 +328,37 @@ def test_src_11_a_repository_cannot_swell(
     repository.commit({"orders.yaml": "#" * 50_000_000})
     assert_refused(cloning)
     assert "git_too_big" in cloning.problem()
+
+
+@pytest.mark.parametrize("digits", [40, 64])
+def test_src_12_a_branch_is_no_commit_because_it_is_called_like_one(
+    repository: Repository, tmp_path: Path, digits: int
+) -> None:
+    """A host must not choose what a hash stands for; that of another kind of repository is a name to git."""
+    pinned = "ab" * (digits // 2)
+    commit = repository.commit(FIRST)
+    for name in (f"refs/heads/{pinned}", f"refs/tags/{pinned}", pinned):
+        (repository.directory / name).write_text(f"{commit}\n")
+    with git_server(repository.directory.parent) as server:
+        tree = GitTree(Access(f"{server.url}/p.git"), pinned, ".", tmp_path / "work", 20.0)
+        with pytest.raises(FetchFailed):
+            asyncio.run(tree.fetch(None))
+
+
+@pytest.mark.parametrize("change", ["mode", "link", "second name"])
+def test_src_13_what_somebody_else_could_have_written_is_not_taken_for_fetched(tmp_path: Path, change: str) -> None:
+    """Whoever writes the state says what the files must be, whoever has signed them."""
+    store = FetchedPolicies(tmp_path, "https://policies.shop.example")
+    files = tuple(policy_file(Path(), path, text.encode()) for path, text in FIRST.items())
+    store.put(Found("1", files, "k"), 1.0, accept_older=False)
+    state = tmp_path / "current" / "fetched.json"
+    if change == "mode":
+        state.chmod(0o666)
+    elif change == "link":
+        state.symlink_to(state.rename(tmp_path / "elsewhere"))
+    else:
+        (tmp_path / "elsewhere").hardlink_to(state)
+    again = FetchedPolicies(tmp_path, "https://policies.shop.example")
+    with pytest.raises(NotRestored):
+        again.restore({"k"})
+    assert again.read()[0] == []

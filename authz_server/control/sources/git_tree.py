@@ -78,6 +78,9 @@ class GitTree:
         await git.run("fetch", *only, "--", self._access.url, f"+{wanted}:{_FETCHED}")
         said = await git.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{_FETCHED}^{{commit}}")
         commit = said.decode().strip()
+        if is_commit(self._ref) and commit != self._ref:
+            # To git, what is no hash of this kind of repository is a name like any other.
+            raise FetchFailed(f"{self._place}: there is no commit {self._ref}")
         if commit == seen:
             return None
         try:

@@ -14,6 +14,7 @@ from threading import Lock
 import msgspec
 from msgspec import Struct
 
+from authz_server.control.checked_file import NothingKept, read_own
 from authz_server.control.secret_file import write_secret_file
 from authz_server.control.settings.sources import CURRENT, FILES
 from authz_server.control.sources.source import Found, Refused
@@ -74,9 +75,8 @@ class FetchedPolicies:
         if not link.is_symlink():
             return
         try:
-            with (link / STATE).open("rb") as stream:
-                state = msgspec.json.decode(stream.read(_MAX_STATE_BYTES), type=State)
-        except (OSError, msgspec.DecodeError) as error:
+            state = msgspec.json.decode(read_own(link / STATE, _MAX_STATE_BYTES), type=State)
+        except (NothingKept, msgspec.DecodeError) as error:
             link.unlink()
             raise NotRestored(f"`{STATE}` cannot be read: {error}") from None
         if keys is not None and state.key not in keys:
