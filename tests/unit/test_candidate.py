@@ -238,6 +238,8 @@ def test_a_path_with_several_readings_is_each_policies_own_affair(tmp_path: Path
     assert decision.compared == Compared(opened.revisions[1], True, Reason.ALLOWED, "orders/open", False)
     assert decision.workload is not None, "so that it can be told whom it would be opened for"
     assert opened.told.outcomes == [("opened", False)]
+    late = opened.decide(path=path, workload=WEB, is_late=lambda: True)
+    assert same(late, opened.alone(path=path, workload=WEB)), "what was not compared is told as ever"
     closed = Scene(tmp_path / "2", lenient, strict)
     decision = closed.decide(path=path)
     assert decision.allowed

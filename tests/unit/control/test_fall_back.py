@@ -7,9 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from authz_server.control import fall_back as module
+from authz_server.control.checked_file import NothingKept
 from authz_server.control.fall_back import FallBack, FallenBackFile, Window
 from authz_server.control.settings.candidate import FallBackSettings
-from authz_server.dev.waiting import wait_until
 from authz_server.telemetry.candidate_counts import CandidateCounts
 from tests.unit.control.server_process import PATIENCE_S
 
@@ -177,20 +177,23 @@ def test_counts_that_cannot_be_read_are_told_and_end_nothing(scene: Scene) -> No
     assert scene.fall_back.problems() == []
 
 
-def test_a_look_at_the_file_waits_for_what_is_being_written(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else it would find no file yet, and take that for somebody who wants to go on."""
+def test_a_roll_out_is_not_taken_back_in_the_middle_of_a_look_at_the_file(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found before would be held against what is written meanwhile."""
     scene.bad()
-    write, others = FallenBackFile.write, []
+    others: list[Thread] = []
 
-    def slow(file: FallenBackFile, fallen: module.FallenBack) -> None:
-        other = Thread(target=scene.fall_back.reread)
-        other.start()
-        others.append(other)
-        # It has begun, and could have looked by now if nothing held it.
-        other.join(0.2)
-        write(file, fallen)
+    def slow(_: FallenBackFile) -> module.FallenBack:
+        others.append(Thread(target=scene.fall_back.look))
+        others[0].start()
+        # It has begun, and would be done by now if nothing held it.
+        others[0].join(0.2)
+        raise NothingKept("there is none yet")
 
-    monkeypatch.setattr(FallenBackFile, "write", slow)
-    assert scene.fall_back.look()
-    wait_until(lambda: not others[0].is_alive(), PATIENCE_S, "the other look")
+    with monkeypatch.context() as disk:
+        disk.setattr(FallenBackFile, "read", slow)
+        scene.fall_back.reread()
+    others[0].join(PATIENCE_S)
     assert scene.fall_back.stops("r1")
+    assert scene.fall_back.problems() == []
