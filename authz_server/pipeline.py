@@ -90,7 +90,7 @@ def check(request: Request, snapshot: Snapshot, now: float, is_late: Callable[[]
     service, token = decided.service, found.token
     user = None if token is None else token.user
     upstream_token: UpstreamToken | None = None
-    if snapshot.upstream_tokens is not None and service is not None and rehearsed.verdict.reason is Reason.ALLOWED:
+    if snapshot.upstream_tokens is not None and service is not None and decided.granted:
         about = (operation.method, operation.path_text)
         try:
             upstream_token = snapshot.upstream_tokens.sign(id, service.name, found.workload, user, *about, now)

@@ -44,6 +44,8 @@ class Judged(NamedTuple):
     rehearsed: Rehearsed
     obeyed: str | None = None
     """The rule that decided before audit was considered."""
+    granted: bool = False
+    """That rule allowed."""
     reads: tuple[Input, ...] = ()
     """What the rules have read, where they were asked."""
 
@@ -82,7 +84,7 @@ def judge(policies: PolicyIndex, asked: Asked) -> Judged:
         rehearsed = rehearse(service, verdict, caller, evaluations) if service.audits else Rehearsed(verdict)
     except Refused as refusal:
         return Judged(policies, service, refusal_as_rehearsed(refusal))
-    return Judged(policies, service, rehearsed, verdict.rule, service.inputs)
+    return Judged(policies, service, rehearsed, verdict.rule, verdict.reason is Reason.ALLOWED, service.inputs)
 
 
 def refusal_as_rehearsed(refusal: Refused) -> Rehearsed:

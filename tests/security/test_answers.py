@@ -18,6 +18,7 @@ from authz_server.identity.signing_keys import Rotation, rotated
 from authz_server.identity.upstream_token import UpstreamTokenSigner
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from authz_server.policy import candidate, judging
 from authz_server.policy.loader import load_policies
 from tests.builders import Call, answer_to, write_policies
 from tests.security.server import SECRET, Ask, Server, assert_denied, message_of
@@ -174,10 +175,9 @@ def test_resp_05_bad_tokens_look_alike_outside(server: Server) -> None:
 
 PHASES: list[tuple[Any, str]] = [
     (envoy_service, "read_request"),
-    *(
-        (pipeline, name)
-        for name in ("canonical_operation", "Evaluation", "read_inputs", "Caller", "decide", "decision_id")
-    ),
+    *((pipeline, name) for name in ("Evaluation", "Caller", "decision_id")),
+    *((judging, name) for name in ("canonical_operation", "decide")),
+    (candidate, "read_inputs"),
     *((envoy_response, name) for name in ("_response", "_ok", "_add_metadata")),
     (audit_record, "_moment"),
 ]

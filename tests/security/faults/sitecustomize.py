@@ -17,10 +17,10 @@ ERRORS: dict[str, BaseException] = {
 }
 PHASES = {
     "read_request": "authz_server.envoy.service",
-    "canonical_operation": "authz_server.pipeline",
+    "canonical_operation": "authz_server.policy.judging",
     "Evaluation": "authz_server.pipeline",
-    "read_inputs": "authz_server.pipeline",
-    "decide": "authz_server.pipeline",
+    "read_inputs": "authz_server.policy.candidate",
+    "decide": "authz_server.policy.judging",
     "decision_id": "authz_server.pipeline",
     "denial_body": "authz_server.envoy.response",
     "_response": "authz_server.envoy.response",
