@@ -131,7 +131,7 @@ def _summary(report: Report) -> Iterator[str]:
     for change, count in findings.more.items():
         yield f"  {counted(count, 'record')} more: {change}, of kinds that found no room"
     for change, count in findings.untold.items():
-        yield f"  {counted(count, 'check')}: {change}, and no record tells of any such (yet)"
+        yield f"  {counted(count, 'check')}: {change}, and no record tells of them (yet)"
     yield from (f"  {note}" for note in report.notes)
 
 

@@ -17,6 +17,8 @@ from authz_server.replay.recorded import Undecidable, read_record
 
 _COMPARED = b'"compared":{'
 """In lines of the audit, which have no spaces: texts of clients cannot hold it, their quotes are escaped."""
+_GAP = b'"type":"gap"'
+"""As above."""
 _PAUSE_S = 1.0
 """Between two looks at what has changed."""
 _SHARE = 20
@@ -65,12 +67,12 @@ class CandidateFlips:
             self._tell(f"a failure inside ({type(error).__name__})", exc_info=True)
 
     def observe(self, lines: Sequence[bytes]) -> None:
-        """Count those in which the policies that did not decide say something else."""
-        compared = [line for line in lines if _COMPARED in line]
-        if not compared:
+        """Count those in which the policies that did not decide say something else, and what was lost."""
+        telling = [line for line in lines if _COMPARED in line or _GAP in line]
+        if not telling:
             return
         with self._lock:
-            for line in compared:
+            for line in telling:
                 self._observe(line)
 
     async def run(self) -> None:
@@ -124,6 +126,9 @@ class CandidateFlips:
             record = read_record(line)
         except Undecidable:
             return
+        if record.type == "gap" and self._findings is not None:
+            self._findings = replace(self._findings, lost=self._findings.lost + (record.dropped or 1))
+            self._changed = True
         # Late records may be of policies that decide no more.
         if self._tally is not None and self._tally.add(record, line):
             self._changed = True

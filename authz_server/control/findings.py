@@ -77,6 +77,8 @@ class Findings(Struct, frozen=True):
     more: Mapping[Change, int] = field(default_factory=dict)
     """How many decisions changed like this whose kind found no room."""
     counted: Counted = Counted({}, 0.0)
+    lost: int = 0
+    """Records that the audit has lost since, at least; some may have told of a flip."""
 
     @property
     def is_in_force(self) -> bool:
@@ -85,10 +87,15 @@ class Findings(Struct, frozen=True):
 
     @property
     def untold(self) -> Mapping[Change, int]:
-        """How many checks changed like this, where no record tells of any: they are on their way, or were lost."""
-        told = {flip.kind.change for flip in self.flips} | self.more.keys()
-        counts = {change: self.counted.checks.get(change, 0) for change in CHANGES if change not in told}
-        return {change: count for change, count in counts.items() if count}
+        """How many checks changed like this, and no record tells of them: of any such, or where records were lost.
+
+        Where none was lost, the records of some are on their way.
+        """
+        told = Counter(self.more)
+        for flip in self.flips:
+            told[flip.kind.change] += flip.records
+        left = {change: self.counted.checks.get(change, 0) - told[change] for change in CHANGES}
+        return {change: count for change, count in left.items() if count > 0 and (self.lost or not told[change])}
 
     @property
     def compared(self) -> int:

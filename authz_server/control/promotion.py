@@ -149,6 +149,7 @@ def _unaccepted(findings: Findings, accepted: Accepted) -> Iterator[Objection]:
         yield Objection("flip_not_accepted", message, "mend the candidate, or say --accept-all")
     untold = sum(count for change, count in findings.untold.items() if change != "other")
     if untold and not accepted.all:
-        message = f"{untold:,} checks flipped, and no record tells of any such"
+        noun = "check" if untold == 1 else "checks"
+        message = f"{untold:,} {noun} flipped, and no record tells of them"
         to_do = "look again in a second; where the audit has lost records, say --accept-all"
         yield Objection("flip_not_accepted", message, to_do)

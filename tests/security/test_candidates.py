@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from authz_server.audit.record import encode_gap
+from authz_server.control.candidate_flips import CandidateFlips
 from authz_server.control.fall_back import FallBack, FallenBackFile
+from authz_server.control.findings import Counted, FindingsFile
 from authz_server.errors import Reason
 from authz_server.policy import judging
 from authz_server.policy.candidate import NOBODY, Candidate
@@ -16,6 +19,7 @@ from authz_server.policy.index import PolicyIndex
 from authz_server.policy.rollout import Rollout
 from authz_server.telemetry.candidate_counts import CandidateCounts
 from tests.builders import plan_of
+from tests.compared import ALLOWED, CANDIDATE, REFUSED, compared, in_force
 from tests.security.server import Ask, Outcome, Server, assert_denied
 from tests.unit.identity.certificates import WEB
 from tests.unit.identity.proofs import proof_key
@@ -136,3 +140,18 @@ def test_cand_05_a_roll_out_that_was_taken_back_is_not_begun_by_a_forged_file(tm
     fall_back = FallBack(FallenBackFile(file), lambda: CandidateCounts({}, 0.0))
     assert fall_back.stops("any")
     assert fall_back.problems()
+
+
+def test_cand_06_a_flood_hides_no_flip_behind_one_that_is_accepted(tmp_path: Path) -> None:
+    """Where records were lost, each check that flips needs one, or the promotion is refused."""
+    plan = in_force(tmp_path / "policies")
+    counted = Counted({}, 0.0)
+    flips = CandidateFlips(FindingsFile(tmp_path / "found"), lambda: counted)
+    flips.judge(plan, structs.replace(plan, revision=CANDIDATE))
+    counted = Counted({"opened": 2}, 0.0)
+    opened: dict[str, Any] = {**REFUSED, "said": ALLOWED}
+    flips.observe([compared(plan.revision, **opened), encode_gap(1.0, worker=0, dropped=7)])
+    flips.save()
+    found = FindingsFile(tmp_path / "found").read()
+    [flip] = found.flips
+    assert (flip.kind.change, found.lost, found.untold) == ("opened", 7, {"opened": 1})

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
 from authz_server.cli import app
@@ -374,15 +375,27 @@ def test_a_promotion_that_was_interrupted_can_be_finished_or_taken_back(
         assert CliRunner().invoke(app, ["rollback", "--force", scene.in_force]).exit_code == 0
 
 
+def test_where_records_were_lost_each_check_that_flips_needs_one(scene: Scene) -> None:
+    """One flip that is accepted must not hide others, whose records somebody has pushed out."""
+    scene.found(OPENED, checks={"same": 3, "opened": 2})
+    [identity] = scene.ids()
+    scene.file.write(replace(scene.file.read(), lost=5))
+    assert "  1 check: opened, and no record tells of them (yet)" in run("report").stdout
+    result = run("promote", "--accept", identity)
+    assert result.exit_code == 1
+    assert "authz: 1 check flipped, and no record tells of them" in result.stderr
+    assert run("promote", "--accept-all").exit_code == 0
+
+
 def test_checks_that_flip_without_a_record_are_told_and_keep_it_out(scene: Scene) -> None:
     """They are on their way, or the audit has lost them; those with another rule alone do not count."""
     scene.found(checks={"same": 3, "opened": 2, "other": 1})
     result = run("report")
     assert result.exit_code == 1
-    assert "  2 checks: opened, and no record tells of any such (yet)" in result.stdout
+    assert "  2 checks: opened, and no record tells of them (yet)" in result.stdout
     result = run("promote")
     assert result.exit_code == 1
-    assert "authz: 2 checks flipped, and no record tells of any such" in result.stderr
+    assert "authz: 2 checks flipped, and no record tells of them" in result.stderr
     scene.found(OPENED, checks={"same": 3, "opened": 2, "other": 1})
     assert "2 checks flipped" not in run("promote").stderr
     scene.found(checks={"same": 3, "opened": 2})
