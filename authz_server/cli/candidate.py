@@ -105,9 +105,10 @@ def promote(
       authz candidate promote --config authz.yaml
       authz candidate promote --accept 5d41402abc --accept orders/readers
     """
+    from authz_server.control.checked_file import NothingKept
     from authz_server.control.fall_back import fallen_back
     from authz_server.control.policies import known_names, required_tests
-    from authz_server.control.promotion import Accepted, Promotion, acceptable
+    from authz_server.control.promotion import Accepted, Objection, Promotion, acceptable
     from authz_server.control.replacement import NotReplaced, Unfinished
     from authz_server.control.revisions import revisions_of
 
@@ -117,7 +118,13 @@ def promote(
     findings = _findings(settings, quietly=True)
     names = _known(accept or [], acceptable(findings), "--accept")
     known = None if file is None else known_names(settings)
-    promotion = Promotion(candidate, directory, revisions_of(settings), findings, fallen_back(settings))
+    try:
+        fallen = fallen_back(settings)
+    except NothingKept as error:
+        message = f"whether its roll-out was taken back is not known: {error}"
+        _tell([Objection("rollout_taken_back", message, "say `authz candidate resume` first")], as_json=as_json)
+        raise typer.Exit(REFUSED) from None
+    promotion = Promotion(candidate, directory, revisions_of(settings), findings, fallen)
     accepted = Accepted(frozenset(names), accept_all, unjudged)
     objections = promotion.objections(accepted, known, required_tests(settings))
     if objections:

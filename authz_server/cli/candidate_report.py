@@ -11,6 +11,7 @@ from authz_server.cli.both_sides import SIDES, both_sides
 from authz_server.cli.configuration import counted, from_here
 from authz_server.cli.flips import Shown, block, in_parts, inert, markdown_table
 from authz_server.cli.policies_of import policies_of
+from authz_server.control.checked_file import NothingKept
 from authz_server.control.fall_back import fallen_back
 from authz_server.control.findings import COMPARED, Findings, Flip
 from authz_server.control.settings import Settings
@@ -49,9 +50,13 @@ def report_of(findings: Findings, settings: Settings, wanted: Sequence[str] = ()
         flip = by_kind[each.kind]
         flips.append((Shown(each, said, flip.id), flip))
     lost = [where for plan, where in ((in_force, where_in_force), (candidate, where_candidate)) if plan is None]
-    fallen = fallen_back(settings)
-    taken_back = None if fallen is None or fallen.revision != findings.candidate else fallen.why
     notes = [*_directories(findings, settings), *lost]
+    try:
+        fallen = fallen_back(settings)
+    except NothingKept as error:
+        fallen = None
+        notes.append(f"whether the roll-out was taken back is not known: {error}")
+    taken_back = None if fallen is None or fallen.revision != findings.candidate else fallen.why
     return Report(findings, (in_force, candidate), settings.identity_headers, flips, notes, taken_back)
 
 

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from authz_server.control.checked_file import NothingKept, read_checked, write_checked
+from authz_server.control.checked_file import NothingKept, NothingThere, read_checked, write_checked
 from authz_server.control.settings import Settings
 from authz_server.control.settings.candidate import FallBackSettings
 from authz_server.documents.instants import instant
@@ -79,10 +79,10 @@ def fallen_back_file(settings: Settings) -> FallenBackFile:
 
 
 def fallen_back(settings: Settings) -> FallenBack | None:
-    """The roll-out that was taken back, if one was. Blocks."""
+    """The roll-out that was taken back, if one was. Blocks. Raises NothingKept where nobody can tell which."""
     try:
         return fallen_back_file(settings).read()
-    except NothingKept:
+    except NothingThere:
         return None
 
 

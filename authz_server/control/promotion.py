@@ -91,7 +91,7 @@ class Promotion:
         wanted = Revision(self.revision, time.time(), None, files)
         if self.revision != self._in_force:
             self._keep()
-        return roll_back(self._revisions, self._directory, wanted, known, force=False)
+        return roll_back(self._revisions, self._directory, wanted, known, force=False, expected=self._in_force)
 
     def _keep(self) -> None:
         """Keep both, the candidate so that what is interrupted can be finished."""

@@ -27,12 +27,18 @@ class RolledBack(Struct, frozen=True):
 
 
 def roll_back(
-    revisions: Revisions, directory: Path, wanted: Revision, known: KnownNames | None, *, force: bool
+    revisions: Revisions,
+    directory: Path,
+    wanted: Revision,
+    known: KnownNames | None,
+    *,
+    force: bool,
+    expected: str | None = None,
 ) -> RolledBack:
     """Make the directory hold this revision, and keep what it has as one first.
 
-    Without `force`, what it holds must be kept already. Raises NotReplaced, after which nothing has changed, and
-    Unfinished.
+    Without `force`, what it holds must be kept already; where `expected` is given it must be that revision. Raises
+    NotReplaced, after which nothing has changed, and Unfinished.
     """
     with alone_in(directory) as root:
         found, problems = read_directory(directory)
@@ -46,6 +52,8 @@ def roll_back(
             raise NotReplaced(message, loaded.problems)
         present = [file for file in found if file.path != BARRIER]
         before = revision(present) if present else None
+        if expected is not None and before != expected:
+            raise NotReplaced(f"the directory was changed just now: it holds {before or 'no policies'}")
         if before is not None:
             _keep(revisions, present, before, force=force)
         steps = Replacement(root, directory, present, wanted.files)

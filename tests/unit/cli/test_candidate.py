@@ -14,6 +14,7 @@ from authz_server.control.fall_back import FallenBack, FallenBackFile
 from authz_server.control.findings import Counted, Findings, FindingsFile
 from authz_server.control.flip_tally import FlipTally
 from authz_server.control.kept_policies import Size
+from authz_server.control.promotion import Objection, Promotion
 from authz_server.control.revisions import Revisions
 from authz_server.policy.files import read_directory, revision
 from authz_server.policy.loader import load_policies
@@ -373,6 +374,43 @@ def test_a_promotion_that_was_interrupted_can_be_finished_or_taken_back(
         assert CliRunner().invoke(app, ["rollback", "--force", wanted]).exit_code == 0
         assert scene.here(scene.policies) == wanted
         assert CliRunner().invoke(app, ["rollback", "--force", scene.in_force]).exit_code == 0
+
+
+def test_a_roll_out_of_which_nobody_knows_whether_it_was_taken_back_keeps_it_out(scene: Scene) -> None:
+    """The server does not roll it out either."""
+    scene.found(checks={"same": 3})
+    file = scene.file.path.with_name("candidate.fallen-back")
+    file.write_bytes(b"damaged")
+    told = "whether the roll-out was taken back is not known: others may use it"
+    assert told in run("report").stdout
+    result = run("promote", "--json")
+    assert result.exit_code == 1
+    assert [each["code"] for each in json.loads(result.stdout)["refused"]] == ["rollout_taken_back"]
+    assert scene.here(scene.policies) == scene.in_force
+    assert run("resume").exit_code == 0
+    assert run("promote").exit_code == 0
+
+
+def test_policies_that_are_replaced_meanwhile_are_not_those_that_were_compared(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's rollback, to a revision that is kept, stays."""
+    scene.found(checks={"same": 3})
+    write_policies(scene.policies, {"orders.yaml": IN_FORCE + "# others\n"})
+    other = scene.here(scene.policies)
+    scene.store.write(read_directory(Path("policies"))[0], 1772442001.0, Size(1, 1))
+    write_policies(scene.policies, {"orders.yaml": IN_FORCE})
+    objections = Promotion.objections
+
+    def meanwhile(promotion: Promotion, *arguments: Any) -> list[Objection]:
+        write_policies(scene.policies, {"orders.yaml": IN_FORCE + "# others\n"})
+        return objections(promotion, *arguments)
+
+    monkeypatch.setattr(Promotion, "objections", meanwhile)
+    result = run("promote")
+    assert result.exit_code == 1
+    assert f"nothing was changed: the directory was changed just now: it holds {other}" in result.stderr
+    assert scene.here(scene.policies) == other
 
 
 def test_where_records_were_lost_each_check_that_flips_needs_one(scene: Scene) -> None:
