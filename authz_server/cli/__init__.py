@@ -26,9 +26,11 @@ from authz_server.cli import (
     usage,
     validate,
 )
+from authz_server.cli.commands import Commands
 
 app = typer.Typer(
     name="authz",
+    cls=Commands,
     help="External authorization for Envoy: workload and user identity, checked against policies as code.",
     no_args_is_help=True,
     add_completion=False,

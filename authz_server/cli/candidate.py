@@ -11,7 +11,7 @@ from authz_server.cli.configuration import (
     ConfigOption,
     exit_where_fetched,
     from_here,
-    load_with_file_or_exit,
+    load_of_server_or_exit,
     print_problems,
 )
 from authz_server.cli.revisions import replaced_in_words
@@ -33,7 +33,7 @@ app = typer.Typer(no_args_is_help=True, help="Judge other policies on live traff
 def report(
     flips: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID...]", help="Only these flips, explained by both policies.", show_default=False),
+        typer.Argument(metavar="ID", help="Only these flips, explained by both policies.", show_default=False),
     ] = None,
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, explanations too.")] = False,
@@ -57,7 +57,7 @@ def report(
 
     if as_json and markdown:
         raise typer.BadParameter("it is either this or --markdown", param_hint="--json")
-    settings, _ = load_with_file_or_exit(config)
+    settings, _ = load_of_server_or_exit(config, USAGE)
     directory = _candidate_directory(settings)
     here = candidate_report.revision_in(directory)
     is_in_force = here is not None and here == candidate_report.revision_in(settings.policy_directory)
@@ -112,7 +112,7 @@ def promote(
     from authz_server.control.replacement import NotReplaced, Unfinished
     from authz_server.control.revisions import revisions_of
 
-    settings, file = load_with_file_or_exit(config)
+    settings, file = load_of_server_or_exit(config, USAGE)
     exit_where_fetched(settings, "publish the candidate there")
     candidate, directory = _candidate_directory(settings), from_here(settings.policy_directory)
     findings = _findings(settings, quietly=True)
@@ -157,7 +157,8 @@ def resume(config: ConfigOption = None) -> None:
     from authz_server.control.checked_file import NothingKept
     from authz_server.control.fall_back import fallen_back_file
 
-    settings, _ = load_with_file_or_exit(config)
+    settings, _ = load_of_server_or_exit(config, USAGE)
+    _candidate_directory(settings)
     file = fallen_back_file(settings)
     try:
         what = f"the candidate {file.read().revision}"
@@ -176,7 +177,9 @@ def resume(config: ConfigOption = None) -> None:
 
 def _candidate_directory(settings: "Settings") -> Path:
     if settings.candidate is None:
-        typer.echo("authz: the configuration has no section `candidate`", err=True)
+        typer.echo(
+            "authz: the configuration has no section `candidate`, such as `candidate: {directory: candidate}`", err=True
+        )
         raise typer.Exit(USAGE)
     return from_here(settings.candidate.directory)
 

@@ -32,18 +32,18 @@ def load_or_exit(config: Path | None) -> Settings:
     return load_with_file_or_exit(config)[0]
 
 
-def load_with_file_or_exit(config: Path | None) -> tuple[Settings, Path | None]:
-    """The configuration and its file, if there is one; with a bad one, print what is wrong and exit with 1."""
+def load_with_file_or_exit(config: Path | None, code: int = 1) -> tuple[Settings, Path | None]:
+    """The configuration and its file, if there is one; with a bad one, print what is wrong and exit with that code."""
     loaded = load(config)
     if loaded.settings is None:
         print_problems(loaded.problems)
-        raise typer.Exit(1)
+        raise typer.Exit(code)
     return loaded.settings, loaded.file
 
 
-def load_of_server_or_exit(config: Path | None) -> tuple[Settings, Path | None]:
+def load_of_server_or_exit(config: Path | None, code: int = 1) -> tuple[Settings, Path | None]:
     """The same, for what a server has left behind: that defaults are used is said, because it may have others."""
-    settings, file = load_with_file_or_exit(config)
+    settings, file = load_with_file_or_exit(config, code)
     if file is None:
         directory = from_here(settings.run_directory)
         typer.echo(

@@ -74,7 +74,7 @@ def learn(
     from authz_server.learning.service import learn_services
     from authz_server.policy.formatting import Unformattable
 
-    settings, file = load_with_file_or_exit(config)
+    settings, file = load_with_file_or_exit(config, 2)
     known = None if file is None else known_names(settings)
     wishes = _wishes(min_count, template or [], words, subjects)
     observations = Observations(service, known, allow_anonymous=allow_anonymous)

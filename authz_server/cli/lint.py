@@ -19,9 +19,7 @@ FOUND, USAGE = 1, 2
 def lint(
     directory: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[DIR]", help="The policies; without it, those of the configuration.", show_default=False
-        ),
+        typer.Argument(metavar="DIR", help="The policies; without it, those of the configuration.", show_default=False),
     ] = None,
     config: ConfigOption = None,
     ignore: Annotated[
@@ -33,7 +31,8 @@ def lint(
     """Find rules that do nothing, or more than was meant.
 
     Each finding has its place, a stable code, and what to do. A rule accepts one with a reason:
-    `accepts: {wide_grant: "why"}`. Exit codes: 0 nothing found, 1 findings, 2 wrong usage or errors in policies.
+    `accepts: {wide_grant: "why"}`. Exit codes: 0 nothing found, 1 findings, 2 wrong usage, or errors in policies or
+    configuration.
 
     \b
     Examples:
@@ -48,7 +47,7 @@ def lint(
     if unknown := sorted(set(ignore or ()) - set(Finding)):
         codes = ", ".join(Finding)
         raise typer.BadParameter(f"no finding has the code `{unknown[0]}`; codes are {codes}", param_hint="--ignore")
-    settings, _ = load_with_file_or_exit(config)
+    settings, _ = load_with_file_or_exit(config, USAGE)
     loaded, found = load_and_lint(there(directory or settings.policy_directory), None, time.time())
     if loaded.plan is None:
         print_problems(loaded.problems)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, print_problems, there
+from authz_server.cli.configuration import (
+    ConfigOption,
+    from_here,
+    load_of_server_or_exit,
+    load_with_file_or_exit,
+    print_problems,
+    there,
+)
 
 if TYPE_CHECKING:
     from authz_server.control.settings import Settings
@@ -23,13 +30,15 @@ def usage(
     audit: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[AUDIT]...",
+            metavar="AUDIT",
             help="Audit files, compressed (gzip) or not, `-` is standard input; without any, what the server counted.",
             show_default=False,
         ),
     ] = None,
     config: ConfigOption = None,
-    days: Annotated[int, typer.Option(min=1, max=1000, help="What was not used for so long is told.")] = 30,
+    days: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="What was not used for so long is told.")
+    ] = 30,
     policies: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The policies; without it, those of the configuration.", show_default=False),
@@ -51,7 +60,7 @@ def usage(
     A server counts what is used; audit files tell the same of their time, also of several replicas together. Of a rule
     that has not been in force for long enough, and of what is not on record, nothing is claimed. A deny rule that
     never denied is no reason to remove it. Exit codes: 0 every grant is used, or too young, 1 some are unused, 2 wrong
-    usage, errors in policies, or nothing to look at.
+    usage, errors in policies or configuration, or nothing to look at.
 
     With --suggest: policies without what nobody used, and with what was used in the place of wide grants. They are
     offered only as far as they open nothing (`authz diff`) and allow every recorded request that the policies allow
@@ -71,8 +80,10 @@ def usage(
 
     if output is not None and not suggest:
         raise typer.BadParameter("it needs --suggest", param_hint="--output")
-    settings, _ = load_with_file_or_exit(config)
-    directory = policies or settings.policy_directory
+    # What is named needs no server's configuration.
+    of_server = not audit or policies is None
+    settings, _ = (load_of_server_or_exit if of_server else load_with_file_or_exit)(config, USAGE)
+    directory = policies or from_here(settings.policy_directory)
     plan = _plan(there(directory))
     if audit:
         state, now, not_kept = _recorded(audit, directory, plan, settings)

@@ -194,9 +194,12 @@ def test_wrong_usage_is_told(scene: Scene) -> None:
     assert run("promote", "--accept", "nonsense").exit_code == 2
     assert run("report", "--json", "--markdown").exit_code == 2
     Path("authz.yaml").write_text("workers: 1\n")
-    for command in ("report", "promote"):
+    for command in ("report", "promote", "resume"):
         result = run(command)
-        assert (result.exit_code, result.stderr) == (2, "authz: the configuration has no section `candidate`\n")
+        said = "authz: the configuration has no section `candidate`, such as `candidate: {directory: candidate}`\n"
+        assert (result.exit_code, result.stderr) == (2, said)
+    Path("authz.yaml").unlink()
+    assert "no authz.yaml here and no --config" in run("report").stderr
 
 
 def test_a_candidate_without_flips_is_promoted(scene: Scene) -> None:

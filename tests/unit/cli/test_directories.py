@@ -1,5 +1,6 @@
 """Directories of policies that are given to commands."""
 
+from errno import EACCES
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,37 @@ def test_so_is_that_of_the_configuration(command: str) -> None:
     result = CliRunner().invoke(app, [command])
     assert result.exit_code == 2
     assert "there is no directory" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["lint", "learn decisions.jsonl", "usage", "candidate report", "candidate promote", "candidate resume"],
+)
+def test_a_bad_configuration_is_no_finding(command: str) -> None:
+    """Nothing was looked at, and 1 would say that something was found."""
+    Path("authz.yaml").write_text("no_such_field: 1\n")
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 2
+    assert "authz.yaml:1:1: unknown field `no_such_field`" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["revisions", "usage", "candidate report", "explain 019cadf0-8d80-7c1d-8c5a-3f0d6a1b2c3d"]
+)
+def test_what_belongs_to_another_user_is_told(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a line, with what to do: what servers leave behind is for their user alone."""
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(EACCES, "Permission denied", str(path))
+
+    # Who runs the tests may be allowed everything.
+    for name in ("iterdir", "stat"):
+        monkeypatch.setattr(Path, name, refuse)
+    Path("authz.yaml").write_text("policies: {directory: here}\ncandidate: {directory: nowhere}\n")
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 2
+    assert result.stderr.startswith("authz: ")
+    assert result.stderr.endswith(": permission denied; run this as the user that it belongs to\n")
 
 
 def test_of_no_problems_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,6 +129,7 @@ def test_a_short_time_claims_nothing() -> None:
     assert result.exit_code == 0
     assert "that is 60.0 days, so nobody can tell what was not used for 61 days" in result.stdout
     assert "rules that nobody used" not in result.stdout
+    assert "every grant" not in result.stdout
 
 
 def test_what_the_server_counted_is_looked_at_without_audit_files() -> None:
@@ -142,7 +143,7 @@ def test_what_the_server_counted_is_looked_at_without_audit_files() -> None:
     counter.save()
     result = usage("--days", 90)
     assert result.exit_code == 1
-    assert "orders/reads" in result.stdout
+    assert "orders/reads  policies/orders.yaml:" in result.stdout
     assert "3 records of decisions were lost: 2096-10-02" in result.stdout
     assert usage("--days", 91).exit_code == 2
 
@@ -152,6 +153,7 @@ def test_without_anything_to_look_at_it_says_so() -> None:
     write_policies(Path("policies"), {"orders.yaml": ORDERS})
     result = usage()
     assert (result.exit_code, "there is none yet; a server writes it" in result.stderr) == (2, True)
+    assert result.stderr.startswith("authz: no authz.yaml here and no --config: this looks at defaults")
     result = usage(audit(b"no record"))
     assert (result.exit_code, "are these audit files?" in result.stderr) == (2, True)
     assert usage("missing.jsonl").exit_code == 2
