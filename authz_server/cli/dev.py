@@ -82,7 +82,13 @@ def sign_token(
     audience: Annotated[str, typer.Option(help="Whom it is for (`aud`).")] = AUDIENCE,
     key: KeyOption = DEFAULT_KEY,
 ) -> None:
-    """Print a token signed with the development issuer's key."""
+    """Print a token signed with the development issuer's key.
+
+    \b
+    Examples:
+      authz dev token --subject ann --scope orders:read --claim customer=c7
+      authz dev token --key run/demo/certs/issuer.key --subject sam --group support --lifetime 1h
+    """
     issued, life = datetime.now(UTC) - _duration(age, "--age"), _duration(lifetime, "--lifetime")
     claims: dict[str, object] = {"sub": subject}
     if scope:
@@ -129,6 +135,11 @@ def demo(
     """Run Envoy with mTLS, sample services and this server.
 
     Envoy asks the server about every request; commands to try are printed. Ctrl-C ends it.
+
+    \b
+    Examples:
+      authz dev demo
+      authz dev demo --port 20000 --policies policies
     """
     from authz_server.dev.demo import DemoError, installed_envoy, run_demo
     from authz_server.dev.demo_setup import Demo

@@ -22,7 +22,7 @@ WORDS = {
 
 def doctor(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Envoy's bootstrap file, or a saved /config_dump.")
+        Path | None, typer.Argument(metavar="FILE", help="Envoy's bootstrap file, or a saved /config_dump.")
     ] = None,
     envoy: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="The admin address of a running Envoy instead: host:port.")

@@ -22,7 +22,7 @@ def fmt(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PATHS]...",
+            metavar="PATHS",
             help="Files, directories, or - for standard input; without any, the policies of the configuration.",
             show_default=False,
         ),

@@ -25,9 +25,7 @@ _MANY = 500
 def run_tests(
     directory: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[DIR]", help="The policies; without it, those of the configuration.", show_default=False
-        ),
+        typer.Argument(metavar="DIR", help="The policies; without it, those of the configuration.", show_default=False),
     ] = None,
     config: ConfigOption = None,
     named: Annotated[

@@ -19,9 +19,7 @@ TEST_SUFFIXES = ("_test.yaml", "_test.yml")
 def validate(
     directory: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[DIR]", help="The policies; without it, those of the configuration.", show_default=False
-        ),
+        typer.Argument(metavar="DIR", help="The policies; without it, those of the configuration.", show_default=False),
     ] = None,
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the errors as JSON.")] = False,

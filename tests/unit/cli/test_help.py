@@ -1,42 +1,24 @@
 """The command line as a whole."""
 
+from collections.abc import Iterator
 from importlib.metadata import version
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from authz_server.cli import app
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "serve",
-        "validate",
-        "check",
-        "diff",
-        "explain",
-        "learn",
-        "lint",
-        "revisions",
-        "rollback",
-        "replay",
-        "config show",
-        "config schema",
-        "envoy config",
-        "dev ca",
-        "dev keys",
-        "policy fmt",
-        "policy new",
-        "policy schema",
-        "candidate report",
-        "candidate promote",
-        "bundle keys",
-        "bundle build",
-        "bundle sign",
-        "bundle verify",
-    ],
-)
+def _commands(command: Any, names: tuple[str, ...] = ()) -> Iterator[str]:  # any: typer has no public type for it
+    for name, each in getattr(command, "commands", {}).items():
+        yield from _commands(each, (*names, name))
+    if not hasattr(command, "commands"):
+        yield " ".join(names)
+
+
+@pytest.mark.parametrize("command", list(_commands(typer.main.get_command(app))))
 def test_help_has_examples(command: str) -> None:
     """As somebody would type them."""
     result = CliRunner().invoke(app, [*command.split(), "--help"])
