@@ -78,6 +78,7 @@ def test_without_a_trusted_signature_it_is_refused(options: list[str], code: str
         (b"kind: service\n", "it is not gzipped, or damaged: a bundle is a .tar.gz"),
         (gzip.compress(b"kind: service\n" * 99), "what is gzipped in it is no tar archive"),
     ],
+    ids=["not compressed", "no archive"],
 )
 def test_what_is_no_bundle_is_told_in_our_words(content: bytes, said: str) -> None:
     """And not in those of a library."""
