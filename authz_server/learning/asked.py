@@ -3,12 +3,12 @@
 from msgspec import Struct
 
 from authz_server.errors import Reason, Refused
-from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
+from authz_server.identity.spiffe import SCHEME, InvalidSpiffeId, parse_spiffe_id
 from authz_server.learning.oddities import oddity
 from authz_server.model import Path
 from authz_server.policy.compiler import KnownNames
 from authz_server.policy.patterns import PatternError, parse_host_pattern
-from authz_server.policy.values import is_grpc_call
+from authz_server.policy.values import is_grpc_call, is_name
 from authz_server.replay.recorded import Facts, Recorded
 from authz_server.request.path import canonical_path
 
@@ -72,6 +72,8 @@ def asked_by(record: Recorded, known: KnownNames | None, *, allow_anonymous: boo
     caller = Caller(record.workload, None if user is None else user.issuer, record.actor)
     if not all(text is None or _is_writable(text) for text in (caller.actor, None if user is None else user.subject)):
         raise LeftOut("not_expressible")
+    if caller.actor is not None and not _is_exact(caller.actor):
+        raise LeftOut("not_expressible")
     _check_caller(caller, known)
     if caller.anonymous and not allow_anonymous:
         raise LeftOut("no_identity")
@@ -96,6 +98,17 @@ def asked_by(record: Recorded, known: KnownNames | None, *, allow_anonymous: boo
 
 def _is_writable(text: str) -> bool:
     return bool(text.strip()) and text.isprintable()
+
+
+def _is_exact(actor: str) -> bool:
+    """Whether a rule that names the actor means it alone: issuers write what they like, and some of it is a pattern."""
+    if not actor.startswith(SCHEME):
+        return True
+    try:
+        parse_spiffe_id(actor)
+    except InvalidSpiffeId:
+        return False
+    return True
 
 
 def _check_caller(caller: Caller, known: KnownNames | None) -> None:
@@ -124,5 +137,10 @@ def _check_operation(facts: Facts, path: Path, upgrade: str) -> None:
         parse_host_pattern(facts.host)
     except PatternError as error:
         raise LeftOut("unusual_host") from error
+    if "*" in facts.host:
+        raise LeftOut("unusual_host")
     if facts.record.service is None:
         raise LeftOut("no_service")
+    if not all(map(is_name, facts.record.service.split("/"))):
+        # It becomes the path of a file.
+        raise LeftOut("unreadable")
