@@ -70,8 +70,8 @@ def as_table(report: Report, *, explain: bool) -> str:
                 SIDES, both_sides(flip.example, report.plans, report.identity_headers), strict=True
             ):
                 told = ["    what the rules said is not known any more"] if account is None else in_words(account)[1:]
-                lines += ["", f"  {side}", *(f"  {line}" if line else "" for line in told)]
-        blocks.append(inert("\n".join(lines)))
+                lines += ["", f"  {side}", *(inert(f"  {line}") if line else "" for line in told)]
+        blocks.append("\n".join(lines))
     return "\n\n".join([*blocks, "\n".join(_summary(report))])
 
 

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from authz_server.cli.configuration import ConfigOption, load_of_server_or_exit, load_with_file_or_exit
-from authz_server.documents.source import printable
+from authz_server.documents.source import printable_line
 
 if TYPE_CHECKING:
     from authz_server.cli.recorded import Explanation
@@ -100,4 +100,4 @@ def _in_words(found: "Explanation") -> str:
     if found.not_told:
         lines += ["", "  what cannot be told", *(f"    {each}" for each in found.not_told)]
     # What clients have sent is never handed to a terminal as it is, nor makes lines of its own.
-    return "\n".join([printable(line).replace("\n", "\N{REPLACEMENT CHARACTER}") for line in lines])
+    return "\n".join([printable_line(line) for line in lines])

@@ -59,9 +59,9 @@ def block(shown: Shown) -> str:
         "last": flips.last,
         "example": _example(flips.example),
     }
-    head = f"{ARROWS[kind.change]}  {counted(flips.count, 'record')}  {kind.route}\n  {kind.caller}"
-    lines = [f"{shown.id}  {head}" if shown.id else head, *(f"    {name:<8} {value}" for name, value in facts.items())]
-    return inert("\n".join(lines))
+    head = f"{ARROWS[kind.change]}  {counted(flips.count, 'record')}  {kind.route}"
+    lines = [f"{shown.id}  {head}" if shown.id else head, f"  {kind.caller}"]
+    return "\n".join(map(inert, [*lines, *(f"    {name:<8} {value}" for name, value in facts.items())]))
 
 
 def markdown_table(each: Sequence[Shown]) -> list[str]:
@@ -98,12 +98,12 @@ def in_parts(shown: Shown) -> dict[str, object]:
 
 def as_code(text: str) -> str:
     """A text as code of Markdown."""
-    return "`" + inert(text).replace("|", "\\|").replace("`", "'").replace("\n", " ") + "`"
+    return "`" + inert(text).replace("|", "\\|").replace("`", "'") + "`"
 
 
 def inert(text: str) -> str:
-    """Without what terminals act upon: requests can be hostile."""
-    return "".join([each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}" for each in text])
+    """One line without what terminals act upon: requests can be hostile."""
+    return "".join([each if each.isprintable() else f"\\u{ord(each):04x}" for each in text])
 
 
 def _shown(replay: Replay) -> list[Shown]:
@@ -121,7 +121,7 @@ def _summary(tally: Tally) -> str:
         f"  undecidable: {count:,} {reason}{f' {missing}' if missing else ''}"
         for (reason, missing), count in tally.undecidable.most_common()
     ]
-    return inert("\n".join(lines))
+    return "\n".join(map(inert, lines))
 
 
 def _outcome(outcome: Outcome) -> str:

@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from authz_server.cli.configuration import counted
-from authz_server.documents.source import printable
+from authz_server.documents.source import printable_line
 from authz_server.learning.files import Checked
 from authz_server.learning.observations import Observations
 from authz_server.learning.rules import LearnedRule, name_of
@@ -108,7 +108,7 @@ def _example(record: Recorded) -> str:
 
 def printable_lines(lines: list[str]) -> str:
     """Lines without what terminals act upon: requests can be hostile."""
-    return "\n".join(printable(line) for line in lines)
+    return "\n".join(printable_line(line) for line in lines)
 
 
 def as_json(report: Report) -> str:

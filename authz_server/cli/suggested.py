@@ -11,7 +11,7 @@ from authz_server.cli.used import where
 from authz_server.cli.written import put
 from authz_server.control.settings import Settings
 from authz_server.control.worker_settings import identity_settings
-from authz_server.documents.source import printable
+from authz_server.documents.source import printable_line
 from authz_server.policy.files import PolicyFile, policy_file, read_directory
 from authz_server.policy.loader import load_files
 from authz_server.pruning.narrowing import Edit, Narrowing
@@ -34,7 +34,7 @@ def offer(suggestion: Suggestion, directory: Path, settings: Settings, output: P
         patch = msgspec.json.encode(about).decode() + "\n"
     else:
         lines = _told(suggestion, checks)
-        typer.echo("\n".join([printable(line).replace("\n", "\N{REPLACEMENT CHARACTER}") for line in lines]), err=True)
+        typer.echo("\n".join([printable_line(line) for line in lines]), err=True)
     if output is None:
         typer.echo(patch, nl=False)
     elif suggestion.narrowings or as_json:

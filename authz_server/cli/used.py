@@ -6,7 +6,7 @@ import msgspec
 
 from authz_server.cli.configuration import counted
 from authz_server.documents.instants import instant
-from authz_server.documents.source import printable
+from authz_server.documents.source import printable_line
 from authz_server.usage.found import DAY_S, Findings, Place, Unused, Wide, by_rule
 from authz_server.usage.parts import MAX_OPERATIONS
 from authz_server.usage.state import State
@@ -61,7 +61,7 @@ def in_words(found: Findings, state: State, not_kept: Sequence[str], days: float
         blocks.append(["every grant that is old enough was used"])
     # Paths and names of clients are never handed to a terminal as they are, nor make lines of their own.
     lines = [line for block in blocks if block for line in (*block, "")]
-    return "\n".join([printable(line).replace("\n", "\N{REPLACEMENT CHARACTER}") for line in lines]).rstrip()
+    return "\n".join([printable_line(line) for line in lines]).rstrip()
 
 
 def doubts(state: State, not_kept: Sequence[str], cutoff: float) -> Iterator[str]:

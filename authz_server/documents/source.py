@@ -62,6 +62,11 @@ def printable(text: str) -> str:
     return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def printable_line(text: str) -> str:
+    """The same for a text that is to be one line, whatever it holds."""
+    return printable(text).replace("\n", "\N{REPLACEMENT CHARACTER}")
+
+
 def decode(content: bytes, file: str) -> tuple[Source | None, list[Problem]]:
     """The text of a file, unless it is too big, not UTF-8 or holds characters that must not be there."""
     if len(content) > MAX_BYTES:

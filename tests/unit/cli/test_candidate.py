@@ -149,11 +149,13 @@ def test_a_report_for_a_pull_request(scene: Scene) -> None:
 
 def test_a_terminal_gets_nothing_that_it_acts_upon(scene: Scene) -> None:
     """Paths are what clients like."""
-    scene.found(CLOSED | {"path": "/\x1b[2J\u202e"})
+    scene.found(CLOSED | {"path": "/\x1b[2J\u202e", "user": {"issuer": "corp", "subject": "ann\nnone flips"}})
     for arguments in ((), tuple(scene.ids())):
         told = run("report", *arguments).stdout
         assert "\\u001b[2J\\u202e" in told
         assert all(each.isprintable() or each == "\n" for each in told)
+        assert "ann\\u000anone flips" in told, "it is on one line with what it belongs to"
+        assert "\nnone flips" not in told
 
 
 @pytest.mark.parametrize(

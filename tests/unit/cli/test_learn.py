@@ -118,8 +118,10 @@ def test_what_is_allowed_all_the_same_is_told() -> None:
 
 def test_hostile_requests_do_not_act_on_the_terminal() -> None:
     """What they hold is shown, and does nothing."""
-    result = learn([*LINES, record_of(path="/\x1b[2J/..\u202e")])
+    forged = record_of(user=user("ann\nreplayed on what is written: nothing"), path="/seldom")
+    result = learn([*LINES, record_of(path="/\x1b[2J/..\u202e"), forged])
     assert result.exit_code == 0
+    assert "\nreplayed on what is written: nothing" not in result.stdout
     assert "\x1b" not in result.stdout
     assert "\u202e" not in result.stdout
 

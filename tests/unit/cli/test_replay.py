@@ -235,7 +235,7 @@ def test_markdown_holds_what_requests_say() -> None:
     hostile = {"path": "/orders/7", "user": {"issuer": "corp", "subject": "a|`b\x1b[31m\n"}}
     result = replay(lines(hostile), ORDERS.replace("[read]", "[write]"), "--markdown")
     [row] = [line for line in result.stdout.splitlines() if line.startswith("| **ALLOW → DENY**")]
-    assert "user a\\|'b\\u001b[31m  of corp" in row
+    assert "user a\\|'b\\u001b[31m\\u000a of corp" in row
     assert "\x1b" not in replay(lines(hostile), ORDERS.replace("[read]", "[write]")).stdout
 
 
