@@ -28,7 +28,7 @@ annotations=
 
 say() { printf '%s\n' "$@" >>"$REPORT"; }
 
-# step NAME COMMAND...: runs a check whose exit code has to be 0.
+# step NAME COMMAND...: runs a check whose exit code has to be 0; the report has the first lines of what it says otherwise.
 step() {
     name=$1
     shift
@@ -39,7 +39,9 @@ step() {
     if [ "$code" -eq 0 ]; then
         say "- ✅ $name"
     else
-        say "- ❌ $name"
+        say "- ❌ $name" "" '``````text'
+        grep -v '^::' "$work/output" | head -n 40 >>"$REPORT"
+        say '``````' ""
         failed=1
     fi
 }
@@ -63,13 +65,22 @@ compare() {
 
 say "## Policies" ""
 step "valid" authz validate "$POLICIES"
+if [ "$failed" -ne 0 ]; then
+    # Of policies with errors every other step would say the same again.
+    say "Nothing else was checked."
+    exit 1
+fi
 step "no findings" authz lint "$POLICIES" $annotations
 step "tests pass, cover $COVERAGE % and notice every slip" \
     authz test "$POLICIES" --coverage --fail-under "$COVERAGE" --mutate $annotations
 
 if [ -n "$BASE" ]; then
     mkdir "$work/base"
-    if ! git archive --output "$work/base.tar" "$BASE" -- "$POLICIES" 2>"$work/errors"; then
+    if ! git rev-parse --quiet --verify "$BASE^{commit}" >/dev/null; then
+        echo "There is no commit $BASE in this clone: fetch it, with its history (fetch-depth: 0, GIT_DEPTH: 0)."
+        say "" "❌ comparison with $BASE: there is no such commit in this clone."
+        failed=1
+    elif ! git archive --output "$work/base.tar" "$BASE" -- "$POLICIES" 2>"$work/errors"; then
         cat "$work/errors"
         say "" "There are no policies at \`$BASE\` to compare with."
     elif ! tar -x -f "$work/base.tar" -C "$work/base"; then

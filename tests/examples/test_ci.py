@@ -84,30 +84,45 @@ def test_a_change_that_tests_notice_fails_and_is_compared_all_the_same(repositor
     code, log, report = check(repository, BASE="HEAD")
     assert code == 1
     assert "❌ tests pass" in report
-    assert "the scopes lack `orders:raed`" in log
+    for text in (log, report):
+        assert "the scopes lack `orders:raed`" in text
     assert "| **ALLOW → DENY** |" in report
 
 
-def test_broken_policies_fail_every_step(repository: Path) -> None:
-    """With what is wrong in the log."""
+def test_broken_policies_fail_at_once(repository: Path) -> None:
+    """With what is wrong in the log and in the report, once."""
     change(repository, "effect: allow", "effect: alow")
     code, log, report = check(repository, BASE="HEAD")
     assert code == 1
-    assert report.count("❌") == 4
-    assert "policies/shop/orders.yaml:9:13" in log
+    assert report.count("❌") == 1
+    for text in (log, report):
+        assert text.count("policies/shop/orders.yaml:9:13") == 1
 
 
-@pytest.mark.parametrize(("base", "said"), [("nothing", "no policies at `nothing`"), ("broken", "have errors")])
+@pytest.mark.parametrize(("base", "said"), [("empty", "no policies at `empty`"), ("broken", "have errors")])
 def test_without_a_good_base_there_is_no_comparison(repository: Path, base: str, said: str) -> None:
     """That is no failure of the change."""
     text = (repository / ORDERS).read_text()
     change(repository, "effect: allow", "effect: alow")
-    for command in ("checkout -q -b broken", "commit -q -a -m broken"):
+    for command in (
+        "checkout -q --orphan empty",
+        "commit -q --allow-empty -m empty -- schema",
+        "checkout -q -b broken",
+        "commit -q -a -m broken",
+    ):
         subprocess.run(["git", *command.split()], cwd=repository, env=os.environ | GIT, check=True)
     (repository / ORDERS).write_text(text)
     code, log, report = check(repository, BASE=base)
     assert code == 0, log
     assert said in report
+
+
+def test_a_base_that_is_not_there_is_a_failure(repository: Path) -> None:
+    """A clone without history must not look like a change of nothing."""
+    code, log, report = check(repository, BASE="nowhere")
+    assert code == 1
+    assert "There is no commit nowhere in this clone: fetch it" in log
+    assert "❌ comparison with nowhere" in report
 
 
 def test_records_that_are_none_are_a_failure(repository: Path) -> None:
@@ -121,8 +136,9 @@ def test_records_that_are_none_are_a_failure(repository: Path) -> None:
 def test_github_gets_annotations(repository: Path) -> None:
     """Beside the lines of the change."""
     change(repository, 'scopes: ["orders:read"]', 'scopes: ["orders:raed"]')
-    _, log, _ = check(repository, GITHUB_ACTIONS="true")
+    _, log, report = check(repository, GITHUB_ACTIONS="true")
     assert "::error file=policies/shop/orders_test.yaml" in log
+    assert "::error" not in report
 
 
 def test_the_script_calls_what_there_is() -> None:
