@@ -32,6 +32,12 @@ def _check_repository(text: str) -> str:
                 "this is no URL of a repository", hint="for example ssh://git@git.shop.example/policies.git"
             )
         return text
+    if not text.startswith(("https:", "http:")):
+        # Also what `git clone` takes: a path, or `git@host:path`.
+        raise InvalidValue(
+            "a repository is named by an `https://` or `ssh://` URL",
+            hint="for example ssh://git@git.shop.example/policies.git",
+        )
     url = urlsplit(check_url(text))
     if url.query or not _WEB_PATH.fullmatch(url.path):
         raise InvalidValue("this is no URL of a repository", hint="for example https://git.shop.example/policies.git")

@@ -36,6 +36,7 @@ def load(directory: Path, policies: str) -> LoadedSettings:
         (f"{{source: {{oci: {{{IMAGE}, username: ann}}}}}}", "`username` and `password_file` stand together"),
         ("{source: {git: {url: 'https://a.example/b', password_file: p}}}", "`username` and `password_file` stand"),
         ("{source: {git: {url: 'ssh://a.example/b'}}}", "SSH needs `ssh_key_file` and `known_hosts_file`"),
+        ("{source: {git: {url: 'git@a.example:b.git'}}}", "named by an `https://` or `ssh://` URL"),
         (f"{{source: {{http: {HTTP}, poll: 10ms}}}}", "a duration from 1s to 1d"),
     ],
 )
