@@ -57,7 +57,7 @@ def in_words(found: Findings, state: State, not_kept: Sequence[str], days: float
         _block("not known", [f"{each.rule}  {each.location}: {_WHYS[each.why]}" for each in found.unknown]),
         _block("what makes this less sure", list(doubts(state, not_kept, found.cutoff))),
     ]
-    if not unused and found.began <= found.cutoff:
+    if not unused and len(found.young) < found.rules:
         blocks.append(["every grant that is old enough was used"])
     # Paths and names of clients are never handed to a terminal as they are, nor make lines of their own.
     lines = [line for block in blocks if block for line in (*block, "")]

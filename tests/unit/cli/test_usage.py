@@ -130,6 +130,11 @@ def test_a_short_time_claims_nothing() -> None:
     assert "that is 60.0 days, so nobody can tell what was not used for 61 days" in result.stdout
     assert "rules that nobody used" not in result.stdout
     assert "every grant" not in result.stdout
+    write_policies(Path("policies"), {"orders.yaml": ORDERS})
+    never_counted = audit(*(each.replace(b'"revision":"', b'"revision":"0') for each in shipped_records()))
+    result = usage("--days", 30, never_counted)
+    assert "too young to tell\n  orders/reads" in result.stdout
+    assert "every grant" not in result.stdout
 
 
 def test_what_the_server_counted_is_looked_at_without_audit_files() -> None:
