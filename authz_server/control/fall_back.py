@@ -97,9 +97,10 @@ class Window:
     def look(self, counts: CandidateCounts, now: float) -> tuple[int, int] | None:
         """Take over what is counted at a moment of the monotonic clock.
 
-        Returns decisions and denials within the window, where these are too many.
+        Returns decisions and denials within the window, where these are too many. What both policies deny is none of
+        them: who sends much of that must not hide what becomes of others.
         """
-        new = (counts.rolled_out - self._last.rolled_out, counts.closed - self._last.closed)
+        new = (counts.told - self._last.told, counts.closed - self._last.closed)
         self._last = counts
         if any(new):
             self._looks.append((now, *new))

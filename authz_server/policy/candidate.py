@@ -22,7 +22,9 @@ EVERY_CHECK = 100
 class Watch(Protocol):
     """Is told what comes of the candidate."""
 
-    def compared(self, outcome: Comparison, seconds: float, *, by_candidate: bool) -> None:
+    def compared(
+        self, outcome: Comparison, seconds: float, *, by_candidate: bool, denied_by_both: bool = False
+    ) -> None:
         """One request about which both were asked, or should have been, and the time that the second one took."""
         ...
 
@@ -32,7 +34,9 @@ class Watch(Protocol):
 
 
 class _Nobody:
-    def compared(self, outcome: Comparison, seconds: float, *, by_candidate: bool) -> None:
+    def compared(
+        self, outcome: Comparison, seconds: float, *, by_candidate: bool, denied_by_both: bool = False
+    ) -> None:
         """Nobody listens."""
 
     def failed(self, error: Exception) -> None:
@@ -112,7 +116,12 @@ def compare(decided: Judged, others: PolicyIndex, candidate: Candidate, asked: A
             if outcome != "same":
                 inputs = inputs_of_both(asked.evaluation, decided, other)
                 both = Both(decided, inputs, by_candidate, compared(other))
-        candidate.watch.compared(outcome, time.perf_counter() - began, by_candidate=by_candidate)
+        candidate.watch.compared(
+            outcome,
+            time.perf_counter() - began,
+            by_candidate=by_candidate,
+            denied_by_both=by_candidate and not decided.allowed and outcome in ("same", "other"),
+        )
     except Exception as error:  # noqa: BLE001  # the border, as above
         candidate.watch.failed(error)
     return both

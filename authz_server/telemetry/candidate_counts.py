@@ -27,6 +27,8 @@ class CandidateCounts(NamedTuple):
 
     checks: Mapping[Key, int]
     seconds: float
+    denied_by_both: int = 0
+    """Checks that the candidate has decided, and whoever decides denies."""
 
     @property
     def rolled_out(self) -> int:
@@ -34,8 +36,13 @@ class CandidateCounts(NamedTuple):
         return sum(count for (decided_by, _), count in self.checks.items() if decided_by == CANDIDATE)
 
     @property
+    def told(self) -> int:
+        """Those among them that tell what a roll-out does: anybody can cause as many of the others as they like."""
+        return self.rolled_out - self.denied_by_both
+
+    @property
     def closed(self) -> int:
-        """Those among them that were denied, and would not have been without the roll-out."""
+        """Those of `rolled_out` that were denied, and would not have been without the roll-out."""
         return self.checks.get((CANDIDATE, "closed"), 0)
 
 
@@ -48,18 +55,20 @@ class CandidateCounters:
         self._file = ValueFile(directory / _FILE.format(slot=slot))
         self._cells: dict[tuple[Comparison, bool], int] = {}
         self._seconds: int | None = None
+        self._denied_by_both: int | None = None
 
     def begin(self) -> None:
         """Show them from zero on: the increase to a first sample that is one already would not be seen."""
         with self._lock:
             self._seconds = self._cell(names.CANDIDATE_SECONDS, {})
+            self._denied_by_both = self._cell(names.CANDIDATE_DENIED_BY_BOTH, {})
             for outcome, by_candidate in product(get_args(Comparison), (False, True)):
                 labels = {names.DECIDED_BY: CANDIDATE if by_candidate else IN_FORCE, names.OUTCOME: outcome}
                 cell = self._cell(names.CANDIDATE_DECISIONS, labels)
                 if cell is not None:
                     self._cells[outcome, by_candidate] = cell
 
-    def add(self, outcome: Comparison, seconds: float, *, by_candidate: bool) -> None:
+    def add(self, outcome: Comparison, seconds: float, *, by_candidate: bool, denied_by_both: bool = False) -> None:
         """Count a request about which two policies were asked, or should have been, and the time for the second."""
         with self._lock:
             cell, values = self._cells.get((outcome, by_candidate)), self._file.values
@@ -67,6 +76,8 @@ class CandidateCounters:
                 values[cell] += 1.0
             if self._seconds is not None:
                 values[self._seconds] += seconds
+            if denied_by_both and self._denied_by_both is not None:
+                values[self._denied_by_both] += 1.0
 
     def close(self) -> None:
         """Close the file; the numbers stay."""
@@ -79,12 +90,14 @@ class CandidateCounters:
 def candidate_counts(directory: Path) -> CandidateCounts:
     """What the workers of a server with this directory of metrics have counted. Blocks. Raises OSError."""
     checks: Counter[Key] = Counter()
-    seconds = 0.0
+    seconds, denied_by_both = 0.0, 0
     for file in directory.glob(_FILE.format(slot="*")):
         for key, value, _, _ in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]
             _, name, labels, _ = json.loads(key)
             if name == names.CANDIDATE_SECONDS.name:
                 seconds += value
+            elif name == names.CANDIDATE_DENIED_BY_BOTH.name:
+                denied_by_both += int(value)
             else:
                 checks[labels[names.DECIDED_BY], labels[names.OUTCOME]] += int(value)
-    return CandidateCounts(checks, seconds)
+    return CandidateCounts(checks, seconds, denied_by_both)

@@ -82,6 +82,12 @@ CANDIDATE_DECISIONS = Metric(
 CANDIDATE_SECONDS = Metric(
     "authz_candidate_seconds_total", "counter", (), "Time that it took to ask other policies than those that decide."
 )
+CANDIDATE_DENIED_BY_BOTH = Metric(
+    "authz_candidate_denied_by_both_total",
+    "counter",
+    (),
+    "Checks that a candidate decided and both policies deny, which say nothing of what a roll-out does.",
+)
 RELOADS = Metric("authz_reloads_total", "counter", (RESULT,), "Attempts to load the policies: ok or failed.")
 POLICY_PROBLEMS = Metric("authz_policy_problems", "gauge", (), "Problems in the policy files as they are now.")
 POLICY_REVISION = Metric("authz_policy_revision_info", "info", (REVISION,), "The revision that decides.")
@@ -157,7 +163,7 @@ WORKER_METRICS = (
     *(SHED_CALLS, GIVEN_UP_CALLS, UNKNOWN_KEYS),
     *(INTROSPECTIONS, INTROSPECTION_SECONDS, INTROSPECTIONS_WAITING),
     DPOP_PROOFS,
-    *(CANDIDATE_DECISIONS, CANDIDATE_SECONDS),
+    *(CANDIDATE_DECISIONS, CANDIDATE_SECONDS, CANDIDATE_DENIED_BY_BOTH),
     *TOKEN_CACHE,
     *CERTIFICATE_CACHE,
 )

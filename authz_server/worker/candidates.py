@@ -17,9 +17,11 @@ class CandidateWatch:
         self._told = False
         counters.begin()
 
-    def compared(self, outcome: Comparison, seconds: float, *, by_candidate: bool) -> None:
+    def compared(
+        self, outcome: Comparison, seconds: float, *, by_candidate: bool, denied_by_both: bool = False
+    ) -> None:
         """Count a request about which both policies were asked, or should have been."""
-        self._counters.add(outcome, seconds, by_candidate=by_candidate)
+        self._counters.add(outcome, seconds, by_candidate=by_candidate, denied_by_both=denied_by_both)
 
     def failed(self, error: Exception) -> None:
         """Count a defect of ours, and tell of the first one."""

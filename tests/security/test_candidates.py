@@ -11,13 +11,17 @@ from authz_server.audit.record import encode_gap
 from authz_server.control.candidate_flips import CandidateFlips
 from authz_server.control.fall_back import FallBack, FallenBackFile
 from authz_server.control.findings import Counted, FindingsFile
+from authz_server.control.settings.candidate import FallBackSettings
 from authz_server.errors import Reason
 from authz_server.policy import judging
-from authz_server.policy.candidate import NOBODY, Candidate
+from authz_server.policy.candidate import NOBODY, Candidate, Watch
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.rollout import Rollout
-from authz_server.telemetry.candidate_counts import CandidateCounts
+from authz_server.telemetry.candidate_counts import CandidateCounts, candidate_counts
+from authz_server.telemetry.control_metrics import ControlMetrics
+from authz_server.telemetry.worker_metrics import WorkerMetrics
+from authz_server.worker.candidates import CandidateWatch
 from tests.builders import plan_of
 from tests.compared import ALLOWED, CANDIDATE, REFUSED, compared, in_force
 from tests.security.server import Ask, Outcome, Server, assert_denied
@@ -33,13 +37,21 @@ rules:
   - {id: everything, effect: allow, from: anyone, answer: {set_headers: {x-user: "'root'"}}}
 """
 
+SHUT = """\
+kind: service
+name: orders
+hosts: [orders.shop.example]
+rules:
+  - {id: nobody, effect: deny, from: anyone}
+"""
 
-def judged(server: Server, directory: Path, candidate: str, **fields: Any) -> Server:
+
+def judged(server: Server, directory: Path, candidate: str, watch: Watch = NOBODY, **fields: Any) -> Server:
     """A server that asks a candidate about every request."""
     index = PolicyIndex(plan_of(directory, orders=candidate), ConditionRuntime(), ("x-user",))
     snapshot = server.service.snapshot
     assert snapshot is not None
-    server.service.snapshot = structs.replace(snapshot, candidate=Candidate(index, NOBODY, **fields))
+    server.service.snapshot = structs.replace(snapshot, candidate=Candidate(index, watch, **fields))
     return server
 
 
@@ -155,3 +167,19 @@ def test_cand_06_a_flood_hides_no_flip_behind_one_that_is_accepted(tmp_path: Pat
     found = FindingsFile(tmp_path / "found").read()
     [flip] = found.flips
     assert (flip.kind.change, found.lost, found.untold) == ("opened", 7, {"opened": 1})
+
+
+def test_cand_07_what_is_denied_anyhow_hides_no_denial_of_a_candidate(tmp_path: Path) -> None:
+    """Anybody in the share can cause as much of it as they like."""
+    numbers = tmp_path / "metrics"
+    ControlMetrics(numbers)
+    watch = CandidateWatch("c", WorkerMetrics(numbers, 0).candidate)
+    rollout = Rollout(100, "client_ip")
+    server = judged(Server(tmp_path / "p"), tmp_path / "c", SHUT, rollout=rollout, watch=watch)
+    fall_back = FallBack(FallenBackFile(tmp_path / "fallen"), lambda: candidate_counts(numbers))
+    fall_back.watch("c", FallBackSettings.model_validate({"denials": 1, "decisions": 1}))
+    for _ in range(300):
+        assert_denied(server.ask(Ask(path="/admin")), Reason.DENIED_BY_RULE)
+    assert not fall_back.look()
+    assert_denied(server.ask(Ask(path="/public/a")), Reason.DENIED_BY_RULE)
+    assert fall_back.look()

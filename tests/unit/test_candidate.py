@@ -40,8 +40,11 @@ class Told:
         self.outcomes: list[tuple[Comparison, bool]] = []
         self.errors: list[Exception] = []
 
-    def compared(self, outcome: Comparison, seconds: float, *, by_candidate: bool) -> None:
+    def compared(
+        self, outcome: Comparison, seconds: float, *, by_candidate: bool, denied_by_both: bool = False
+    ) -> None:
         """One request about which both were asked."""
+        assert not denied_by_both or (by_candidate and outcome in ("same", "other"))
         assert seconds >= 0
         self.outcomes.append((outcome, by_candidate))
 

@@ -30,7 +30,8 @@ class FallBackSettings(Section):
     noun: ClassVar[str] = "`fall_back`"
 
     denials: Annotated[int, Field(ge=0, le=100)] = 1
-    """The percentage of the candidate's decisions within `window` that may be such denials; 100 never falls back."""
+    """The percentage of the candidate's decisions within `window` that may be such denials, leaving out what both
+    policies deny; 100 never falls back."""
     decisions: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Of so many decisions the percentage is taken at least, so that one denial among a few does not count for much."""
     window: Annotated[Duration, duration_from("1s", "1h")] = Field(default="1m", validate_default=True)

@@ -33,12 +33,12 @@ def test_outcomes_and_time_are_counted(tmp_path: Path, control: ControlMetrics, 
     assert sample(control, "candidate", "closed") == 0
     watch.compared("opened", 0.25, by_candidate=False)
     watch.compared("closed", 0.5, by_candidate=True)
-    watch.compared("same", 0.5, by_candidate=True)
+    watch.compared("same", 0.5, by_candidate=True, denied_by_both=True)
     assert sample(control, "in_force", "opened") == 1
     assert sample(control, "candidate", "closed") == 1
     assert "authz_candidate_seconds_total 1.25" in control.render().decode()
     counts = candidate_counts(tmp_path / "metrics")
-    assert (counts.seconds, counts.rolled_out, counts.closed) == (1.25, 2, 1)
+    assert (counts.seconds, counts.rolled_out, counts.told, counts.closed) == (1.25, 2, 1, 1)
     assert {key: count for key, count in counts.checks.items() if count} == {
         ("in_force", "opened"): 1,
         ("candidate", "closed"): 1,
