@@ -12,12 +12,15 @@ from authz_server.cli.audit_files import take_lines
 from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, print_problems
 from authz_server.cli.progress import shown
 from authz_server.cli.values import valid
+from authz_server.documents.source import printable
 
 if TYPE_CHECKING:
     from authz_server.learning.observations import Seen
     from authz_server.learning.service import LearnedService, Wishes
 
 WRITTEN, NOTHING = 0, 1
+_MAX_NAMED = 12
+"""Services that are named where the one that was asked for is not on record."""
 _MANY = 5_000
 """From so many different requests on progress is shown."""
 
@@ -83,7 +86,7 @@ def learn(
     report = Report(observations, services)
     if not services:
         typer.echo((in_json if as_json else as_text)(report))
-        typer.echo(f"authz: there is nothing to learn{_of(service)}", err=True)
+        typer.echo(printable(f"authz: there is nothing to learn{_of(service, observations.other_names)}"), err=True)
         raise typer.Exit(NOTHING)
     _refuse_existing(output, services)
     try:
@@ -116,14 +119,17 @@ def _wishes(min_count: int, templates: list[str], words: int, subjects: int) -> 
     return Wishes(min_count, tuple(known), words, subjects)
 
 
-def _of(service: str | None) -> str:
-    return "" if service is None else f" of `{service}`"
+def _of(service: str | None, others: set[str]) -> str:
+    if service is None:
+        return ""
+    there = ", ".join(sorted(others)[:_MAX_NAMED]) + (", …" if len(others) > _MAX_NAMED else "")
+    return f" of `{service}`" + (f"; on record are {there}" if others else "")
 
 
 def _refuse_existing(output: Path, services: list["LearnedService"]) -> None:
     files = [output / name for service in services for name in (service.file, service.tests_file)]
     if there := [str(file) for file in files if file.exists() or file.is_symlink()]:
-        typer.echo(f"authz: {', '.join(there)}: there already; nothing was written", err=True)
+        typer.echo(f"authz: {', '.join(there)}: there already; nothing was written: name another --output", err=True)
         raise typer.Exit(NOTHING)
 
 

@@ -66,6 +66,8 @@ class Observations:
         self.records = 0
         self.others = 0
         """Records of other services."""
+        self.other_names: set[str] = set()
+        """What those are called."""
         self.requests: dict[Asked, Seen] = {}
         self.left: dict[str, Left] = {}
         """Why -> records of which nothing is learned."""
@@ -89,6 +91,7 @@ class Observations:
             return
         if self._service is not None and record.service != self._service:
             self.others += 1
+            self.other_names |= {record.service} if record.service is not None else set()
             return
         self.records += 1
         try:

@@ -83,7 +83,7 @@ def test_nothing_is_overwritten() -> None:
     TESTS.unlink()
     result = learn(LINES[:10])
     assert result.exit_code == 1
-    assert "learned/orders.yaml: there already; nothing was written" in result.stderr
+    assert "learned/orders.yaml: there already; nothing was written: name another --output" in result.stderr
     assert POLICY.read_bytes() == before
     assert not TESTS.exists()
 
@@ -128,9 +128,17 @@ def test_hostile_requests_do_not_act_on_the_terminal() -> None:
 
 def test_one_service_can_be_chosen() -> None:
     """Records of others are counted, and no more."""
-    found = report([*LINES, record_of(service="shop/web"), record_of(service=None)], "--service", "orders")
+    found = report([*LINES, record_of(service="shop/web"), record_of(service=None)], "--service", "shop/orders")
     assert (found["records"], found["other_services"], found["learned"]) == (200, 2, 200)
     assert [service["name"] for service in found["services"]] == ["orders"]
+
+
+def test_a_service_that_is_not_on_record_is_told_with_those_that_are() -> None:
+    """Its name may be cut short, or be another one."""
+    web = record_of(service="shop/web", host="web.shop.example")
+    result = learn([*LINES, web, record_of(service=None)], "--service", "shop/orders")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("nothing to learn of `shop/orders`; on record are orders, shop/web\n")
 
 
 def test_every_service_has_its_file_by_its_namespace() -> None:
