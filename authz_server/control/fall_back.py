@@ -89,7 +89,8 @@ def fallen_back(settings: Settings) -> FallenBack | None:
 class Window:
     """What has come of a roll-out within the last time."""
 
-    def __init__(self, settings: FallBackSettings, begun: CandidateCounts) -> None:
+    def __init__(self, settings: FallBackSettings, begun: CandidateCounts | None) -> None:
+        """`begun` is what was counted before it; None: whatever the first look finds."""
         self._settings = settings
         self._last = begun
         self._looks: deque[tuple[float, int, int]] = deque()
@@ -100,6 +101,8 @@ class Window:
         Returns decisions and denials within the window, where these are too many. What both policies deny is none of
         them: who sends much of that must not hide what becomes of others.
         """
+        if self._last is None:
+            self._last = counts
         new = (counts.told - self._last.told, counts.closed - self._last.closed)
         self._last = counts
         if any(new):
@@ -153,7 +156,7 @@ class FallBack:
             if revision is None or settings is None:
                 self._window = None
             elif self._window is None or (revision, settings) != (self._watched, self._settings):
-                self._window = Window(settings, self._counts())
+                self._window = Window(settings, self._counted())
                 self._watched, self._settings = revision, settings
 
     def look(self) -> bool:
@@ -175,6 +178,14 @@ class FallBack:
             log.error("rollout_taken_back", revision=self._watched, decisions=decisions, closed=closed)
             self._keep()
             return True
+
+    def _counted(self) -> CandidateCounts | None:
+        """What is counted now; None where that cannot be seen yet, which must not keep it from being watched."""
+        try:
+            return self._counts()
+        except Exception as error:  # noqa: BLE001  # the border, as above
+            self._tell_unseen(error)
+            return None
 
     def reread(self) -> None:
         """Look whether somebody wants the roll-out to go on; keep what could not be kept before."""

@@ -114,6 +114,27 @@ def test_what_came_before_a_roll_out_does_not_count_against_it(scene: Scene) -> 
     assert not scene.fall_back.watches
 
 
+def test_a_roll_out_is_watched_although_its_begin_could_not_be_counted(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would go on for ever; what is counted before the first look that succeeds does not count."""
+
+    def unreadable() -> CandidateCounts:
+        raise OSError
+
+    with monkeypatch.context() as failing, capture_logs() as logs:
+        failing.setattr(scene.fall_back, "_counts", unreadable)
+        scene.fall_back.watch("r1", settings())
+        assert not scene.fall_back.look()
+        assert scene.fall_back.problems() == ["what comes of the roll-out cannot be seen: it would not be taken back"]
+    assert [line["event"] for line in logs] == ["rollout_not_watched"]
+    scene.counted = counts(50, 50)
+    assert not scene.fall_back.look()
+    assert scene.fall_back.problems() == []
+    scene.counted = counts(100, 100)
+    assert scene.fall_back.look()
+
+
 def test_the_roll_out_goes_on_when_somebody_says_so(scene: Scene) -> None:
     """Nothing else resumes it: not another look at the file, nor a disk that could not be written."""
     scene.bad()
