@@ -134,10 +134,6 @@ def _uncovered(grants: Iterable[Grant]) -> list[Grant]:
     return sorted((grant for each in kept.values() for grant, _ in each), key=lambda grant: grant.operation)
 
 
-def _covers(wide: Grant, its: PathTemplate, narrow: Grant, template: PathTemplate) -> bool:
-    return wide.who.covers(narrow.who) and covers_template(its, template, "allow")
-
-
 def _narrowness(grant: Grant) -> tuple[int, int, int, Operation]:
     """What covers another comes before it."""
     template = parse_path_template(grant.operation.path)

@@ -138,14 +138,6 @@ def _id(whos: Sequence[Who], allowed: Iterable[Operation]) -> str:
     return _slug(f"{subject}-may-{verb}{noun}")[:_MAX_ID].rstrip("-")
 
 
-def _first(operation: Operation) -> str:
-    """The first segment; of a gRPC service what follows its package."""
-    first = operation.path.split("/")[1]
-    if "{" in first:
-        return ""
-    return _slug(first.rpartition(".")[2] if operation.is_grpc else first)
-
-
 def name_of(caller: Caller) -> str:
     """A caller in words that can stand in names."""
     users = "" if caller.issuer is None else f"users-of-{_slug(caller.issuer)}"
