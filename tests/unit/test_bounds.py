@@ -34,6 +34,7 @@ FIXED = {
         "Rings.unreadable": "the files that were there at the start",
     },
     "control/fall_back.py": {"Window._looks": "two looks a second, an hour at most"},
+    "control/findings.py": {"Findings.untold": "made each time, one for each change"},
     "control/publisher.py": {
         "Publisher._workers": "one for each worker",
         "Publisher._leaving": "one for each worker that ends, until it has, or is killed after a minute",
