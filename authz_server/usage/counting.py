@@ -19,7 +19,7 @@ from authz_server.usage.state import MAX_BEFORE, REVISIONS, USES, Gap, State
 WAITING = Bound(
     "records of policies that come into force",
     "server",
-    entries=10_000,
+    entries=1_800,
     bytes=16 * MIB,
     holds="Decisions of policies that workers have, and the control process has not reported yet, to be counted.",
     full="Of what is more is counted how many they are.",
