@@ -1,7 +1,7 @@
 """What holds for all tests."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -14,6 +14,16 @@ settings.load_profile("authz")
 
 NO_SKIPS = "AUTHZ_TESTS_NO_SKIPS"
 """Set where every outside program is there: a skipped test then fails."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _as_long_as_it_takes() -> Iterator[None]:
+    """No decision in a test's own process is late because the machine is slow; servers go by the real limit."""
+    from authz_server.envoy import service
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "LONGEST_DECISION_S", 600.0)
+        yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -68,7 +68,6 @@ def test_hdr_10_a_body_of_thousands_of_values_is_measured_once_for_all_readings(
         return excess(value, max_elements, max_text)
 
     monkeypatch.setattr(evaluation, "excess", count)
-    monkeypatch.setattr(service, "LONGEST_DECISION_S", 600.0)
     assert asked.post(body).denied_response.status.code == OUTCOMES[reason].http_status
     assert [decision.reason for decision in asked.decisions] == [reason]
     assert len([value for value in measured if isinstance(value, dict) and "items" in value]) == 1
