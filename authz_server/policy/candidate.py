@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -63,7 +63,7 @@ class Candidate(Struct, frozen=True):
         return self.sample >= EVERY_CHECK or random.random() * EVERY_CHECK < self.sample  # noqa: S311 - no secret
 
 
-class Both(NamedTuple):
+class Both(Struct, frozen=True):
     """What policies say that decide, and the other ones where they say something else."""
 
     decided: Judged

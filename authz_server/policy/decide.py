@@ -1,6 +1,6 @@
 """The decision of one service's rules about one request: deny overrides allow, and the default is to deny."""
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from authz_server.errors import Reason
 from authz_server.model import Answer, RuleItems
@@ -12,7 +12,7 @@ from authz_server.request.operation import Operation
 NO_ANSWER = Answer()
 
 
-class Verdict(NamedTuple):
+class Verdict(Struct, frozen=True):
     """What the rules say, and which of them said it."""
 
     reason: Reason

@@ -34,11 +34,11 @@ def decide_every(
     number = denial_to_tell(verdicts)
     if number is not None:
         verdict, read = verdicts[number], f"the path read {hows[number]}"
-        return verdict._replace(detail=read if verdict.detail is None else f"{read}: {verdict.detail}")
+        return replace(verdict, detail=read if verdict.detail is None else f"{read}: {verdict.detail}")
     if all(verdict.answer == verdicts[0].answer for verdict in verdicts):
         verdict = min(verdicts, key=lambda verdict: verdict.rule or "")
         same = all((each.rule, each.items) == (verdict.rule, verdict.items) for each in verdicts)
-        return verdict if same else verdict._replace(items=None)
+        return verdict if same else replace(verdict, items=None)
     return _common(service, caller, evaluations)
 
 

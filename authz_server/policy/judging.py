@@ -1,7 +1,6 @@
 """What one set of policies says about one request: the phases of a check that depend on policies."""
 
-from typing import NamedTuple
-
+from msgspec import Struct
 from msgspec.structs import replace
 
 from authz_server.errors import AUDITABLE, Reason, Refused
@@ -21,7 +20,7 @@ SERVICE_EXTENSION = "service"
 """The route's `context_extensions` key that names the service."""
 
 
-class Asked(NamedTuple):
+class Asked(Struct, frozen=True):
     """What is known of a request when policies are asked about it; nothing of it depends on them."""
 
     request: Request
@@ -35,7 +34,7 @@ class Asked(NamedTuple):
     """Why only a lenient service takes the path."""
 
 
-class Judged(NamedTuple):
+class Judged(Struct, frozen=True):
     """What policies say, and which of them."""
 
     policies: PolicyIndex

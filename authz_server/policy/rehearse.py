@@ -1,7 +1,10 @@
 """Rules and services in audit: what they would have done is found out, and not done."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from authz_server.errors import AUDITABLE, Reason
 from authz_server.model import Answer
@@ -13,7 +16,7 @@ from authz_server.policy.index import Rehearsal, ServiceIndex
 Mode = Literal["enforce", "audit"]
 
 
-class Rehearsed(NamedTuple):
+class Rehearsed(Struct, frozen=True):
     """The verdict, and what audit makes of it."""
 
     verdict: Verdict
@@ -43,7 +46,7 @@ def rehearse(service: ServiceIndex, verdict: Verdict, caller: Caller, evaluation
         if not denials:
             return Rehearsed(verdict, mode, rules=rules)
         detail = f"allowed by {verdict.rule}; {denials[0].detail or 'this rule is in audit'}"
-        return Rehearsed(denials[0]._replace(answer=verdict.answer, detail=detail), "audit", True, rules)
+        return Rehearsed(replace(denials[0], answer=verdict.answer, detail=detail), "audit", True, rules)
     if not service.audit or verdict.reason not in AUDITABLE:
         return Rehearsed(verdict, mode, rules=rules)
     for evaluation in evaluations:
@@ -52,7 +55,7 @@ def rehearse(service: ServiceIndex, verdict: Verdict, caller: Caller, evaluation
             return Rehearsed(guardrail, mode, rules=rules)
     # No rule has said who this is to the upstream, and the client must not say it either.
     answer = Answer(remove_headers=tuple(sorted(service.protected)))
-    return Rehearsed(verdict._replace(answer=answer), mode, True, rules)
+    return Rehearsed(replace(verdict, answer=answer), mode, True, rules)
 
 
 def _denials(service: ServiceIndex, rehearsal: Rehearsal, caller: Caller, evaluation: Evaluation) -> Iterator[Verdict]:
