@@ -8,6 +8,9 @@ PYTHON ?= python3
 PORT ?= 10000
 ARGS ?=
 
+# Tests wait for processes of theirs a third of the time: one more than there are cores, and 4 at most.
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null | awk '{print $$1 < 4 ? $$1 + 1 : 4}')
+
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -55,7 +58,7 @@ valid-port:
 	    echo "PORT=$(PORT) is no port; write a number from 1024 to 65000: make run PORT=20000" >&2; exit 1;; esac
 
 test: $(INSTALLED)
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest --numprocesses $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
