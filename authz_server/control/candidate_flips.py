@@ -61,10 +61,8 @@ class CandidateFlips:
 
     def follow(self, content: Content) -> None:
         """The workers are about to switch to this; it never raises."""
-        try:
-            self.judge(content.plan, None if content.candidate is None else content.candidate.plan)
-        except Exception as error:  # noqa: BLE001  # the border: what is counted must not keep policies from the workers
-            self._tell(f"a failure inside ({type(error).__name__})", exc_info=True)
+        candidate = None if content.candidate is None else content.candidate.plan
+        self._guarded(lambda: self.judge(content.plan, candidate))
 
     def observe(self, lines: Sequence[bytes]) -> None:
         """Count those in which the policies that did not decide say something else, and what was lost."""
@@ -79,10 +77,7 @@ class CandidateFlips:
         """Bring to disk what has changed, again and again, until cancelled."""
         while True:
             begun = time.monotonic()
-            try:
-                await asyncio.to_thread(self.save)
-            except Exception as error:  # noqa: BLE001  # the border: the server goes on, whatever is wrong with what is counted
-                self._tell(f"a failure inside ({type(error).__name__})", exc_info=True)
+            await asyncio.to_thread(self._guarded, self.save)
             await asyncio.sleep(max(_PAUSE_S, _SHARE * (time.monotonic() - begun)))
 
     def save(self) -> None:
@@ -104,6 +99,12 @@ class CandidateFlips:
             self._tell(error.strerror or str(error))
         else:
             self.problem = None
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # the border: policies and server go on, whatever is wrong with what is counted
+            self._tell(f"a failure inside ({type(error).__name__})", exc_info=True)
 
     def _tell(self, problem: str, *, exc_info: bool = False) -> None:
         if self.problem is None:

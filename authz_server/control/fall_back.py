@@ -154,7 +154,7 @@ class FallBack:
         """From now on this candidate is rolled out; None: none is."""
         with self._lock:
             if revision is None or settings is None:
-                self._window = None
+                self._window, self._unseen = None, False
             elif self._window is None or (revision, settings) != (self._watched, self._settings):
                 self._window = Window(settings, self._counted())
                 self._watched, self._settings = revision, settings
@@ -163,13 +163,10 @@ class FallBack:
         """Whether the roll-out has to be taken back now, which is then on disk."""
         with self._lock:
             window, settings = self._window, self._settings
-            try:
-                found = None if window is None else window.look(self._counts(), self._clock())
-            except Exception as error:  # noqa: BLE001  # the border: what cannot be watched is told, and the server goes on
-                self._tell_unseen(error)
+            if window is None or settings is None or (counts := self._counted()) is None:
                 return False
-            self._unseen = False
-            if found is None or settings is None:
+            found = window.look(counts, self._clock())
+            if found is None:
                 return False
             self._window = None
             self.fallen, self._kept = FallenBack(self._watched, time.time(), *found, settings.window), False
@@ -180,12 +177,16 @@ class FallBack:
             return True
 
     def _counted(self) -> CandidateCounts | None:
-        """What is counted now; None where that cannot be seen yet, which must not keep it from being watched."""
+        """What is counted now; None where that cannot be seen, which is told."""
         try:
-            return self._counts()
-        except Exception as error:  # noqa: BLE001  # the border, as above
-            self._tell_unseen(error)
+            counts = self._counts()
+        except Exception as error:  # noqa: BLE001  # the border: what cannot be watched is told, and the server goes on
+            if not self._unseen:
+                structlog.get_logger().error("rollout_not_watched", error=type(error).__name__)
+            self._unseen = True
             return None
+        self._unseen = False
+        return counts
 
     def reread(self) -> None:
         """Look whether somebody wants the roll-out to go on; keep what could not be kept before."""
@@ -229,8 +230,3 @@ class FallBack:
         if problem != self._unkept:
             structlog.get_logger().error("fall_back_not_kept", file=str(self._file.path), problem=problem)
         self._unkept = problem
-
-    def _tell_unseen(self, error: Exception) -> None:
-        if not self._unseen:
-            structlog.get_logger().error("rollout_not_watched", error=type(error).__name__)
-        self._unseen = True
