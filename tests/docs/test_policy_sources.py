@@ -12,6 +12,7 @@ from authz_server.control.settings import load_settings
 from authz_server.control.sources import source
 from authz_server.policy.loader import load_policies
 from tests.docs.markdown import ROOT, Block, blocks_of, tables_of
+from tests.programs import need
 
 PAGE = ROOT / "docs" / "policy-sources.md"
 CONFIGURATIONS = [block for block in blocks_of(PAGE) if block.language == "yaml"]
@@ -43,7 +44,7 @@ def test_the_number_of_commits_is_a_number_of_policies(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "policies", tmp_path / "policies")
     identity = ["-c", "user.name=ann", "-c", "user.email=ann@shop.example"]
     for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "first"]):
-        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+        subprocess.run([need("git"), *command], cwd=tmp_path, check=True)
     subprocess.run(["sh", "-c", block.text], cwd=tmp_path, check=True)
     plan = load_policies(tmp_path / "policies").plan
     assert plan is not None

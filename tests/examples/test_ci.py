@@ -13,6 +13,7 @@ import typer
 import yaml
 
 from authz_server.cli import app
+from tests.programs import need
 from tests.recorded import record_of, user
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def repository(tmp_path: Path) -> Path:
     for name in ("policies", "schema"):
         shutil.copytree(ROOT / name, tmp_path / "clone" / name)
     for command in ("init -q", "add .", "commit -q -m policies"):
-        subprocess.run(["git", *command.split()], cwd=tmp_path / "clone", env=os.environ | GIT, check=True)
+        subprocess.run([need("git"), *command.split()], cwd=tmp_path / "clone", env=os.environ | GIT, check=True)
     return tmp_path / "clone"
 
 
@@ -110,7 +111,7 @@ def test_without_a_good_base_there_is_no_comparison(repository: Path, base: str,
         "checkout -q -b broken",
         "commit -q -a -m broken",
     ):
-        subprocess.run(["git", *command.split()], cwd=repository, env=os.environ | GIT, check=True)
+        subprocess.run([need("git"), *command.split()], cwd=repository, env=os.environ | GIT, check=True)
     (repository / ORDERS).write_text(text)
     code, log, report = check(repository, BASE=base)
     assert code == 0, log

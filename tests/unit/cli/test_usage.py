@@ -17,6 +17,7 @@ from authz_server.policy.files import read_directory
 from authz_server.policy.loader import load_policies
 from authz_server.policy.plan import Plan
 from tests.builders import plan_of, write_policies
+from tests.programs import need
 from tests.unit.usage.records import DAY, NOW, line
 
 SHIPPED = Path(__file__).parents[3] / "policies"
@@ -232,7 +233,7 @@ def copied() -> Path:
 
 def applied(patch: str) -> None:
     """Change the files here as the patch says, with the program that everybody has."""
-    subprocess.run(["git", "apply", "-"], input=patch.encode(), check=True, capture_output=True)
+    subprocess.run([need("git"), "apply", "-"], input=patch.encode(), check=True, capture_output=True)
 
 
 def test_narrower_shipped_policies_are_a_patch_that_applies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.programs import need
 from tests.unit.control.issuer_server import answer
 from tests.unit.control.sources.bundles import FileServer
 
@@ -26,6 +27,7 @@ class Repository:
     """A repository with files that a test chooses, and no working tree."""
 
     def __init__(self, directory: Path) -> None:
+        need("git")
         self.directory = directory
         directory.mkdir(parents=True)
         self.git("init", "--quiet", "--bare", "--initial-branch=main")
