@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from authz_server.control.settings import Settings
 
 SAME, FLIPS, USAGE = 0, 1, 2
-PROMOTED, REFUSED = 0, 1
+REFUSED = 1
 
 app = typer.Typer(no_args_is_help=True, help="Judge other policies on live traffic, and put them in force.")
 
