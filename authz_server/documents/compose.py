@@ -4,8 +4,10 @@ Refused, each with its place: anchors, aliases, tags, merge keys, directives, se
 keys, empty values, deep nesting, and plain scalars that readers of YAML disagree about.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
+from msgspec import Struct
 from yaml import MarkedYAMLError
 from yaml.cyaml import CSafeLoader
 from yaml.events import (
@@ -13,7 +15,6 @@ from yaml.events import (
     CollectionEndEvent,
     CollectionStartEvent,
     DocumentStartEvent,
-    Event,
     MappingStartEvent,
     ScalarEvent,
 )
@@ -24,24 +25,20 @@ from authz_server.documents.scalars import Value, plain_value
 from authz_server.documents.source import MAX_PROBLEMS, Source
 from authz_server.documents.suggest import quoted
 from authz_server.documents.syntax import syntax_problem
-from authz_server.documents.tree import Document, Node, Span
+from authz_server.documents.tree import Document, Node
 
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 """Of one document: each may be wrong, and to say so costs more than to read it."""
 
 _NodeEvent = ScalarEvent | CollectionStartEvent | AliasEvent
+_Span = tuple[int, int]
+"""As `Span`, and quicker made."""
 _NODES = (ScalarEvent, CollectionStartEvent, AliasEvent)
 
 
 class _StopError(Exception):
     """There is no sense in reading on."""
-
-
-class _Start:
-    """The beginning of a text, where an empty document stands."""
-
-    index = line = column = 0
 
 
 def compose(source: Source) -> tuple[Document | None, list[Problem]]:
@@ -56,15 +53,17 @@ def compose(source: Source) -> tuple[Document | None, list[Problem]]:
     return Document(root), composer.problems
 
 
-class _Field(NamedTuple):
+class _Field(Struct):
     """The name of a field whose value comes next."""
 
     name: str
-    span: Span
+    span: _Span
     refused: bool
 
 
 class _Composer:
+    """Most of the time that many policies take is spent here: what is usual comes first, and costs few calls."""
+
     def __init__(self, source: Source) -> None:
         self.problems: list[Problem] = []
         self.last: ScalarEvent | None = None
@@ -80,79 +79,85 @@ class _Composer:
         """For each of them the field whose value comes next; None where a name comes, and in lists."""
 
     def run(self) -> Node:
-        next_event = CSafeLoader(self._source.text).get_event
+        # Any: stubs do not know that events of the parser always have their marks.
+        next_event: Callable[[], Any] = CSafeLoader(self._source.text).get_event
         open_nodes, fields = self._open, self._fields
         while (event := next_event()) is not None:
+            span = event.start_mark.index, event.end_mark.index
             if isinstance(event, _NODES):
-                if isinstance(event, ScalarEvent):
-                    self.last = event
                 parent = open_nodes[-1] if open_nodes else None
                 if parent is not None and fields[-1] is None and type(parent.value) is dict:
-                    fields[-1] = self._name(event, parent)
+                    fields[-1] = self._name(event, span, parent)
                 else:
-                    self._value(event, parent)
+                    self._value(event, span, parent)
             elif isinstance(event, CollectionEndEvent):
                 fields.pop()
-                node = open_nodes.pop()
-                node.span = Span(node.span.start, _span(event).end)
+                _, open_nodes.pop().end = span
             elif isinstance(event, DocumentStartEvent):
-                self._document(event)
-        return self._root or Node({}, self._source, Span(_Start(), _Start()), "block", None)
+                self._document(event, span)
+        return self._root or Node({}, self._source, 0, 0, "block")
 
-    def _document(self, event: DocumentStartEvent) -> None:
+    def _document(self, event: DocumentStartEvent, span: _Span) -> None:
         if self._root is not None:
             message = "a second document begins here"
-            self._report(_span(event), "several_documents", message, "one file holds one document")
+            self._report(span, "several_documents", message, "one file holds one document")
             raise _StopError
         if event.version or event.tags:
             message = "a line that begins with `%` has no place here"
-            self._report(_span(event), "yaml_directive", message, "remove it")
+            self._report(span, "yaml_directive", message, "remove it")
 
-    def _name(self, event: _NodeEvent, parent: Node) -> _Field:
-        span = _span(event)
+    def _name(self, event: _NodeEvent, span: _Span, parent: Node) -> _Field:
         if not isinstance(event, ScalarEvent):
             message = "the name of a field must be a text"
             self._report(span, "yaml_key", message, "put a value that begins with `{`, `[` or `*` in quotes")
             raise _StopError
-        refused = self._extras(event, span)
+        self.last = event
         name = event.value
-        if name == "<<" and event.implicit[0]:
-            refused = True
-            self._report(span, "yaml_merge_key", "merge keys (`<<`) have no place here", "write the fields out")
-        elif event.implicit[0] and not refused:
-            refused = not self._is_text(name, span)
+        refused = event.anchor is not None or event.tag is not None
+        if refused:
+            self._report_extras(event, span)
+        if name not in self._names and event.implicit[0] and not refused:
+            refused = self._is_refused(name, span)
         if name in parent.children:
             refused = True
-            first = parent.children[name].key
-            hint = f"the first is on line {first.start.line + 1}" if first else ""
+            first = parent.children[name]
+            hint = f"the first is on line {self._source.position_at(first.key_start).line}"
             self._report(span, "duplicate_field", f"{quoted(name)} is given twice", hint)
         return _Field(name, span, refused)
 
-    def _is_text(self, name: str, span: Span) -> bool:
-        if name in self._names:
-            return True
+    def _is_refused(self, name: str, span: _Span) -> bool:
+        """Whether the plain name of a field is no good, which is reported; one that is will be known."""
         try:
-            if isinstance(plain_value(name), str):
+            if name == "<<":
+                code, message, hint = "yaml_merge_key", "merge keys (`<<`) have no place here", "write the fields out"
+            elif isinstance(plain_value(name), str):
                 self._names.add(name)
-                return True
-            message = "the name of a field must be a text"
-            hint = "put it in quotes" if name else "write one before the `:`"
+                return False
+            else:
+                code, message = "yaml_key", "the name of a field must be a text"
+                hint = "put it in quotes" if name else "write one before the `:`"
         except InvalidValue as error:
-            message, hint = error.message, error.hint
-        self._report(span, "yaml_key", message, hint)
-        return False
+            code, message, hint = "yaml_key", error.message, error.hint
+        self._report(span, code, message, hint)
+        return True
 
-    def _value(self, event: _NodeEvent, parent: Node | None) -> None:
-        span = _span(event)
+    def _value(self, event: _NodeEvent, span: _Span, parent: Node | None) -> None:
         self._values += 1
         if self._values > MAX_VALUES:
             message = f"the file has more than {MAX_VALUES:,} values"
             self._report(span, "file_too_big", message, "split it into several files")
             raise _StopError
         field = self._fields[-1] if parent is not None else None
-        node = Node(None, self._source, span, "", None if field is None else field.span)
-        node.refused = self._extras(event, span) or (field is not None and field.refused)
+        start, end = span
+        if field is None:
+            node = Node(None, self._source, start, end, "")
+        else:
+            node = Node(None, self._source, start, end, "", *field.span, refused=field.refused)
+        if event.anchor is not None or isinstance(event, AliasEvent) or event.tag is not None:
+            node.refused = True
+            self._report_extras(event, span)
         if type(event) is ScalarEvent:
+            self.last = event
             node.style = event.style or ""
             # A document of comments between its markers is as empty as one without them.
             says_nothing = parent is None and event.implicit[0] and not event.value
@@ -208,29 +213,22 @@ class _Composer:
         field = self._fields[-1] if self._fields else None
         return field.name if field else ""
 
-    def _extras(self, event: _NodeEvent, span: Span) -> bool:
-        """Whether the value carries what only YAML knows, which is reported."""
+    def _report_extras(self, event: _NodeEvent, span: _Span) -> None:
+        """The value carries what only YAML knows."""
         if isinstance(event, AliasEvent):
             message = f"`*{event.anchor}` is an alias, and aliases have no place here"
             self._report(span, "yaml_alias", message, "write the value out, or put it in quotes if it is a text")
-            return True
+            return
         if event.anchor is not None:
             self._report(span, "yaml_anchor", f"anchors (`&{event.anchor}`) have no place here", "remove it")
         if event.tag is not None:
             self._report(span, "yaml_tag", "tags (`!…`) have no place here", "remove it, or put the text in quotes")
-        return event.anchor is not None or event.tag is not None
 
-    def _report(self, span: Span, code: str, message: str, hint: str) -> None:
-        line, column = span.start.line, span.start.column
-        length = min(span.end.index - span.start.index, len(self._source.line(line + 1)) - column)
-        position = Position(self._source.file, line + 1, column + 1, max(1, length))
+    def _report(self, span: _Span, code: str, message: str, hint: str) -> None:
+        start, end = span
+        at = self._source.position_at(start)
+        length = min(end - start, len(self._source.line(at.line)) - at.column + 1)
+        position = Position(at.file, at.line, at.column, max(1, length))
         self.problems.append(self._source.problem(position, code, message, hint))
         if len(self.problems) == MAX_PROBLEMS:
             raise _StopError
-
-
-def _span(event: Event) -> Span:
-    # Events of the parser always have both.
-    start: Any = event.start_mark
-    end: Any = event.end_mark
-    return Span(start, end)

@@ -1,14 +1,13 @@
 """What somebody most likely did who wrote what YAML cannot read: the cause is seldom where the parser stops."""
 
 import re
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from yaml import MarkedYAMLError
 from yaml.events import ScalarEvent
 
 from authz_server.documents.problem import Position
 from authz_server.documents.source import MAX_SHOWN_LINE, Source
-from authz_server.documents.tree import Mark
 
 INDENTATION = "mend the indentation"
 
@@ -56,8 +55,8 @@ def _open_quote(source: Source, line: int, last: ScalarEvent | None) -> Mistake 
     """A quoted text over several lines behind whose end something follows: that end is the next text's beginning."""
     if last is None or last.style not in ("'", '"'):
         return None
-    start, end = cast(Mark, last.start_mark), cast(Mark, last.end_mark)
-    if start.line == end.line or end.line + 1 != line:
+    start, end = last.start_mark, last.end_mark
+    if start is None or end is None or start.line == end.line or end.line + 1 != line:
         return None
     return Mistake(Position(source.file, start.line + 1, start.column + 1), "the quote is never closed", "add it")
 

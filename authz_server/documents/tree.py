@@ -1,7 +1,9 @@
 """A parsed document: plain values, and where in the file each of them stands."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from authz_server.documents.offsets import source_offsets
 from authz_server.documents.problem import Position, Problem
@@ -12,37 +14,40 @@ FieldPath = Sequence[Step]
 """How to get to a value: names of fields and indexes of items."""
 
 
-class Mark(Protocol):
-    """A place in the text, counted from 0 in characters."""
-
-    index: int
-    line: int
-    column: int
-
-
 class Span(NamedTuple):
-    """A stretch of the text."""
+    """A stretch of the text: the indexes of its first character and of the one behind its last."""
 
-    start: Mark
-    end: Mark
+    start: int
+    end: int
 
 
-class Node:
-    """One value with its place. `children` are the nodes below it by field name or index."""
+class Node(Struct, eq=False):
+    """One value with its place. A large document has very many of them, so each is small."""
 
-    __slots__ = ("children", "key", "refused", "source", "span", "style", "value")
+    value: Any
+    source: Source
+    start: int
+    end: int
+    """Indexes in the text."""
+    style: str
+    """Of a scalar: "" (plain), ', ", | or >; of others: "flow" or "block"."""
+    key_start: int = -1
+    key_end: int = -1
+    """Of the name of its field; below zero where it has none."""
+    children: "dict[Step, Node]" = {}
+    """The nodes below it by field name or index."""
+    refused: bool = False
+    """A problem has been reported here; more of them would only be its consequence."""
 
-    def __init__(self, value: object, source: Source, span: Span, style: str, key: Span | None) -> None:
-        self.value: Any = value
-        self.source = source
-        self.span = span
-        self.style = style
-        """Of a scalar: "" (plain), ', ", | or >; of others: "flow" or "block"."""
-        self.key = key
+    @property
+    def span(self) -> Span:
+        """Where it stands."""
+        return Span(self.start, self.end)
+
+    @property
+    def key(self) -> Span | None:
         """Where the name of the field stands whose value this is."""
-        self.children: dict[Step, Node] = {}
-        self.refused = False
-        """A problem has been reported here; more of them would only be its consequence."""
+        return None if self.key_start < 0 else Span(self.key_start, self.key_end)
 
 
 class Document:
@@ -94,9 +99,14 @@ class Document:
         node = self.root
         for step in path[:-1]:
             if step not in node.children or not isinstance(node.children[step].value, dict):
-                _attach(node, step, Node({}, other.root.source, other.root.span, "block", None))
+                _attach(node, step, empty_mapping(other.root))
             node = node.children[step]
         _attach(node, path[-1], other.root)
+
+
+def empty_mapping(place: Node) -> Node:
+    """A mapping for what stands at this place."""
+    return Node({}, place.source, place.start, place.end, "block")
 
 
 def _attach(parent: Node, step: Step, child: Node) -> None:
@@ -105,9 +115,9 @@ def _attach(parent: Node, step: Step, child: Node) -> None:
 
 
 def _position(source: Source, span: Span) -> Position:
-    start, end = span
-    rest_of_line = len(source.line(start.line + 1)) - start.column
-    return Position(source.file, start.line + 1, start.column + 1, max(1, min(end.index - start.index, rest_of_line)))
+    position = source.position_at(span.start)
+    rest_of_line = len(source.line(position.line)) - position.column + 1
+    return Position(position.file, position.line, position.column, max(1, min(span.end - span.start, rest_of_line)))
 
 
 def _underlined(node: Node) -> Span:
@@ -120,13 +130,12 @@ def _underlined(node: Node) -> Span:
 
 def _position_within(node: Node, offset: int, length: int | None) -> Position:
     source, text = node.source, node.value
-    start, end = node.span
-    offsets = source_offsets(source.text[start.index : end.index], node.style, text)
+    offsets = source_offsets(source.text[node.start : node.end], node.style, text)
     if offsets is None:
         return _position(source, node.span)
     first = min(offset, len(text))
     behind = len(text) if length is None else min(first + max(length, 1), len(text))
-    begin = start.index + offsets[first]
+    begin = node.start + offsets[first]
     position = source.position_at(begin)
     width = offsets[behind - 1] + 1 - offsets[first] if behind > first else 1
     rest_of_line = len(source.line(position.line)) - position.column + 1

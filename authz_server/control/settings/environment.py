@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 
-from msgspec import Struct
-
 from authz_server.control.settings.places import EnvironmentText
 from authz_server.control.settings.root import Settings
 from authz_server.documents.load import parse
@@ -11,18 +9,12 @@ from authz_server.documents.problem import Position, Problem
 from authz_server.documents.shape import fields
 from authz_server.documents.source import Source
 from authz_server.documents.suggest import closest, did_you_mean
-from authz_server.documents.tree import Document, Node, Span
+from authz_server.documents.tree import Document, Node, empty_mapping
 
 PREFIX = "AUTHZ_"
 CONFIG = "AUTHZ_CONFIG"
 """Names the configuration file itself."""
 _NO_KEYS = frozenset({CONFIG})
-
-
-class _Mark(Struct):
-    index: int
-    line: int = 0
-    column: int = 0
 
 
 def overlay(document: Document, environment: Mapping[str, str]) -> list[Problem]:
@@ -60,7 +52,7 @@ def _node(name: str, text: str) -> tuple[Node | None, list[Problem]]:
         return document.root, []
     # Problems show the variable's name and not its value, which may have been meant for something secret.
     source = Source(name, name)
-    return Node(_scalar(text), source, Span(_Mark(0), _Mark(len(name), 0, len(name))), "", None), []
+    return Node(_scalar(text), source, 0, len(name), ""), []
 
 
 def _scalar(text: str) -> object:
@@ -84,7 +76,7 @@ def _graft(root: Node, path: list[str], leaf: Node) -> None:
     for step in path[:-1]:
         child = parent.children.get(step)
         if child is None or not isinstance(child.value, dict):
-            below = Node({}, leaf.source, leaf.span, "block", None)
+            below = empty_mapping(leaf)
             if step == "listen" and parent is root and child is not None and isinstance(child.value, str):
                 _attach(below, "address", child)
             _attach(parent, step, below)

@@ -39,7 +39,7 @@ def attach(root: Entry, comments: list[Comment], source: Source) -> None:
     ends: dict[int, Entry] = {}
     for entry in root.all_below():
         if entry.node.style not in ("block", "|", ">"):
-            line = entry.node.span.end.line
+            line = source.position_at(entry.node.end).line - 1
             # Of those that end on one line the last, and of a list and its last item the list.
             if line not in ends or entry.end > ends[line].end:
                 ends[line] = entry
@@ -55,15 +55,15 @@ def _gaps(root: Entry, source: Source) -> Iterator[tuple[int, int]]:
     at = 0
     for entry in root.all_below():
         if entry.node.key is not None:
-            yield at, entry.node.key.start.index
-            at = entry.node.key.end.index
+            yield at, entry.node.key.start
+            at = entry.node.key.end
         if entry.node.style not in ("block", "flow"):
-            span = entry.node.span
-            yield at, span.start.index
-            at = span.end.index
+            start = entry.node.start
+            yield at, start
+            at = entry.node.end
             if entry.node.style in ("|", ">"):
-                header = source.line(span.start.line + 1)[span.start.column :]
-                yield span.start.index, span.start.index + len(header)
+                begin = source.position_at(start)
+                yield start, start + len(source.line(begin.line)) - begin.column + 1
     yield at, len(source.text)
 
 
@@ -93,7 +93,7 @@ def _attach_alone(root: Entry, comment: Comment, source: Source) -> None:
         # Nothing to stand above: within a text that goes on below its name, or an empty list.
         holder.before.append(comment.text)
         return
-    deeper = _deeper(holder, comment, following)
+    deeper = _deeper(holder, comment, following, source)
     if deeper is holder and following is not None:
         _add(following.before, comment, source)
         if len(following.before) == 1:
@@ -114,9 +114,9 @@ def _holder(root: Entry, comment: Comment) -> Entry:
         holder = holder.entries[place - 1]
 
 
-def _deeper(holder: Entry, comment: Comment, following: Entry | None) -> Entry:
+def _deeper(holder: Entry, comment: Comment, following: Entry | None, source: Source) -> Entry:
     """Where the comment belongs by its column: at the end of a block that stands before it, or here."""
-    if following is not None and comment.column <= _column(holder, following):
+    if following is not None and comment.column <= _column(holder, following, source):
         return holder
     while True:
         place = bisect_right(holder.entries, comment.at, key=_start)
@@ -130,8 +130,8 @@ def _start(entry: Entry) -> int:
     return entry.start
 
 
-def _column(holder: Entry, entry: Entry) -> int:
-    return entry.node.key.start.column if entry.node.key is not None else holder.column_within
+def _column(holder: Entry, entry: Entry, source: Source) -> int:
+    return holder.column_within if entry.node.key is None else source.position_at(entry.start).column - 1
 
 
 def _add(lines: list[str], comment: Comment, source: Source, *, apart: bool = False) -> None:

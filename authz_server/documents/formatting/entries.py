@@ -33,12 +33,12 @@ class Entry:
     @property
     def start(self) -> int:
         """Index of its first character; of an item behind its dash."""
-        return (self.node.key or self.node.span).start.index
+        return self.node.start if self.node.key is None else self.node.key.start
 
     @property
     def line(self) -> int:
         """The line on which it starts, from 0."""
-        return (self.node.key or self.node.span).start.line
+        return self.node.source.position_at(self.start).line - 1
 
     @property
     def end(self) -> int:
@@ -46,12 +46,12 @@ class Entry:
         if self.node.style == "block" and self.entries:
             # The parser ends a block where the next thing begins, behind the comments that follow.
             return self.entries[-1].end
-        return self.node.span.end.index
+        return self.node.end
 
     @property
     def column_within(self) -> int:
         """The column at which its fields or the dashes of its items stand, from 0."""
-        return self.node.span.start.column
+        return self.node.source.position_at(self.node.start).column - 1
 
     def all_below(self) -> Iterator["Entry"]:
         """Everything in it, in the order of the text."""

@@ -78,5 +78,5 @@ def lines_of(node: Node, indent: int) -> list[str]:
 
 
 def _written(node: Node, span: Span) -> str:
-    text = node.source.text[span.start.index : span.end.index]
+    text = node.source.text[span.start : span.end]
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -85,5 +85,5 @@ class Expressions:
 
 def _is_cut_by_a_comment(document: Document, path: FieldPath) -> bool:
     node = document.find(path)
-    behind = node.source.text[node.span.end.index :].partition("\n")[0]
+    behind = node.source.text[node.end :].partition("\n")[0]
     return node.style == "" and behind.lstrip(" ").startswith("#")
