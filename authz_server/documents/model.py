@@ -14,4 +14,4 @@ class Model(BaseModel):
 
     noun: ClassVar[str] = "the file"
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)

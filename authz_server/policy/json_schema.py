@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
+from authz_server.documents.described import DescribedJsonSchema
 from authz_server.policy.conditions.variables import as_markdown, in_a_line
 from authz_server.policy.schema import PolicyDocument
 
@@ -14,7 +15,7 @@ _EXPRESSION = "cel"
 """The format of expressions, as their type has it."""
 
 
-class _WithoutNull(GenerateJsonSchema):
+class _WithoutNull(DescribedJsonSchema):
     """A field that may be absent must not be empty all the same."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:

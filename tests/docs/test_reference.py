@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from authz_server.audit.record import Record, encode
 from authz_server.audit.redaction import Redaction
+from authz_server.documents.described import field_descriptions
 from authz_server.envoy.response import ResponseWriter
 from authz_server.errors import OUTCOMES, Reason
 from authz_server.identity.spiffe import parse_spiffe_id
@@ -89,7 +90,7 @@ def test_the_fields_of_policies_are_those_of_the_schema() -> None:
 
 def test_the_fields_of_answers_are_those_of_the_schema() -> None:
     """The keys of allow rules and of deny rules stand in tables of their own."""
-    of_allow = {name for name, field in Answer.model_fields.items() if str(field.description).startswith("Of allow")}
+    of_allow = {name for name, text in field_descriptions(Answer).items() if text.startswith("Of allow")}
     assert _first_cells("key", "of an allowed request") == of_allow
     assert _first_cells("key", "of a denied request") == _fields(Answer) - of_allow
 

@@ -4,14 +4,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema
-
 from authz_server.control.settings.root import Settings
+from authz_server.documents.described import DescribedJsonSchema
 
 JsonSchema = dict[str, Any]
 
 
-class _Generator(GenerateJsonSchema):
+class _Generator(DescribedJsonSchema):
     """Without titles: the names of the keys say it all."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401 - the type is pydantic's own affair

@@ -8,4 +8,4 @@ from authz_server.documents.model import Model
 class Section(Model):
     """A closed, immutable group of settings; its docstrings are the reference documentation."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True, validate_default=True, hide_input_in_errors=True)
+    model_config = ConfigDict(validate_default=True, hide_input_in_errors=True)

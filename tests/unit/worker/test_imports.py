@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-FORBIDDEN = {"yaml", "pydantic", "pydantic_settings", "typer", "starlette", "uvicorn", "httpx2"}
+FORBIDDEN = {"yaml", "pydantic", "pydantic_settings", "typer", "starlette", "uvicorn", "httpx2", "rich"}
 
 
 def loaded_by(modules: str) -> set[str]:
