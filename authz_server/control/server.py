@@ -63,6 +63,8 @@ RING = Bound(
     holds="Records of decisions, in a mapped file, until they are in the spool.",
     full="What is allowed is denied (`audit_unavailable`), but for `record: best_effort`; the audit shows a `gap`.",
 )
+SPARE_AFTER_S = 3.0
+"""A server that has just started has better things to do with its cores than to start one more process."""
 DRAIN_S = 7.0
 """For calls in flight; with what follows the server ends within 10 s."""
 
@@ -201,9 +203,9 @@ class _Server:
         # Before anything is announced, so that it can be told what was loaded.
         await reading
         await self._reloader.step()
-        supervisor.have_spare()
         self._announce(self._start_of(supervisor), announce)
         async with asyncio.TaskGroup() as group:
+            group.create_task(_have_spare(supervisor))
             group.create_task(self._reloader.run())
             group.create_task(self._trust.run())
             group.create_task(self._certificate.run(self._settings.policies.rescan))
@@ -326,6 +328,11 @@ class _Server:
             services=len(plan.services) if plan else 0,
             rules=sum(len(service.rules) for service in plan.services) if plan else 0,
         )
+
+
+async def _have_spare(supervisor: Supervisor) -> None:
+    await asyncio.sleep(SPARE_AFTER_S)
+    supervisor.have_spare()
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[None, None, None], beside: "asyncio.Task[None]") -> None:
