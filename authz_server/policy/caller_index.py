@@ -4,7 +4,9 @@ Every candidate is filed under the most selective thing that its `from` names, s
 costs nothing to the callers of all others. What is found here may fit; `CallerMatch.fits` has the last word.
 """
 
+from threading import Lock
 from typing import Generic, NamedTuple, TypeVar
+from weakref import ref
 
 from authz_server.bounds import KIB, MIB, Bound, Room
 from authz_server.identity.spiffe import SpiffePattern
@@ -16,7 +18,7 @@ Candidate = TypeVar("Candidate")
 
 WORKLOADS = Bound(
     "workloads",
-    "snapshot",
+    "worker",
     entries=20_000,
     bytes=16 * MIB,
     holds="Which rules have a pattern that fits a workload.",
@@ -31,21 +33,27 @@ Found = dict[str, list[Candidate]]
 
 
 class Fitting(Generic[Candidate]):
-    """Keeps what the indexes of one snapshot remember of workloads within one bound, however many indexes there are."""
+    """Keeps what indexes remember of workloads within one bound, however many indexes there are, and holds none.
+
+    What was remembered by those that have left counts until the bound is reached. Any thread may use it.
+    """
 
     def __init__(self) -> None:
-        self._filled: list[Found[Candidate]] = []
+        self._filled: list[ref[CallerIndex[Candidate]]] = []
         self._room = Room(WORKLOADS)
+        self._lock = Lock()
 
-    def keep(self, remembered: Found[Candidate], workload: str, found: list[Candidate]) -> None:
-        """Remember the candidates of a workload in an index; where there is no room, all indexes forget theirs."""
-        if self._room.is_full_for(_ENTRY_BYTES + len(workload) + _POINTER_BYTES * len(found)):
-            filled, self._filled = self._filled, []
-            for one in filled:
-                one.clear()
-        if not remembered:
-            self._filled.append(remembered)
-        remembered[workload] = found
+    def keep(self, index: "CallerIndex[Candidate]", workload: str, found: list[Candidate]) -> None:
+        """Let an index remember the candidates of a workload; where there is no room, all forget theirs before."""
+        # An index that remembers something and is not among the filled ones would grow for ever.
+        with self._lock:
+            if self._room.is_full_for(_ENTRY_BYTES + len(workload) + _POINTER_BYTES * len(found)):
+                filled, self._filled = self._filled, []
+                for one in filled:
+                    if (there := one()) is not None:
+                        there.forget()
+            if index.remember(workload, found):
+                self._filled.append(ref(index))
 
 
 class AnySegment(NamedTuple):
@@ -65,13 +73,23 @@ class CallerIndex(Generic[Candidate]):
     """Candidates by caller. Built once, then only read, but for what it remembers."""
 
     def __init__(self, fitting: Fitting[Candidate]) -> None:
-        """`fitting` is that of all indexes of the snapshot."""
+        """`fitting` is shared by all indexes that may be there at the same time."""
         self._fitting = fitting
         self._keyed: dict[Key, list[Candidate]] = {}
         self._patterns: SegmentTree[list[Candidate]] = SegmentTree(list)
         self._has_patterns = False
         self._by_workload: Found[Candidate] = {}
         self._anyone: list[Candidate] = []
+
+    def remember(self, workload: str, found: list[Candidate]) -> bool:
+        """Find these at once for a workload from now on; whether it is the first one that is remembered."""
+        is_first = not self._by_workload
+        self._by_workload[workload] = found
+        return is_first
+
+    def forget(self) -> None:
+        """Remember no workload any more."""
+        self._by_workload.clear()
 
     def add(self, callers: CallerMatch | None, candidate: Candidate) -> None:
         """File a candidate; no callers means anyone."""
@@ -105,7 +123,7 @@ class CallerIndex(Generic[Candidate]):
         """The candidates whose patterns fit; looked up once for the workloads that call again and again."""
         leaves = self._patterns.find((spiffe_id.trust_domain, *spiffe_id.segments))
         found = [candidate for candidates in leaves for candidate in candidates]
-        self._fitting.keep(self._by_workload, spiffe_id.text, found)
+        self._fitting.keep(self, spiffe_id.text, found)
         return found
 
 

@@ -1,7 +1,7 @@
 """Many objects that are made at once, stay, and go at once, without a pause for the requests of meanwhile."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from msgspec import Struct
@@ -34,14 +34,17 @@ def nothing() -> None:
     """Do nothing between steps."""
 
 
-def free_in_steps(roots: list[object], step: Callable[[], None] = nothing) -> None:
+def free_in_steps(roots: list[object], step: Callable[[], None] = nothing, stays: Iterable[object] = ()) -> None:
     """Empty the list, and free what nothing else holds, an object at a time; `step` is called in between.
 
-    The interpreter frees a structure as a whole once its root goes, and no other thread runs meanwhile.
+    Nothing of what `stays` is looked through: others hold it. The interpreter frees a structure as a whole once its
+    root goes, and no other thread runs meanwhile.
     """
     held = roots
     # One set of them all would stop everybody each time it grows, and when it goes.
     seen: list[set[int]] = [set() for _ in range(_SETS)]
+    for one in stays:
+        seen[id(one) // _ALIGNMENT % _SETS].add(id(one))
     for parent in held:
         step()
         for child in gc.get_referents(parent):
@@ -49,7 +52,7 @@ def free_in_steps(roots: list[object], step: Callable[[], None] = nothing) -> No
             if id(child) not in known and _may_be_part(child):
                 known.add(id(child))
                 held.append(child)
-    parent = child = None
+    one = parent = child = None
     while seen:
         seen.pop()
     # Parents first: each goes alone, because its children are held here.

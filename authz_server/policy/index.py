@@ -76,10 +76,12 @@ class Rehearsal(Struct, frozen=True):
     allow: OperationIndex[Candidate]
 
 
-class ServiceIndex(Struct, frozen=True):
-    """One service's rules by what they are about."""
+class ServiceIndex(Struct, frozen=True, weakref=True):
+    """One service's rules by what they are about. Immutable, and the same for every revision that has the service."""
 
     name: str
+    hosts: tuple[str, ...]
+    path_prefix: str
     deny: OperationIndex[Candidate]
     allow: OperationIndex[Candidate]
     allow_with_user: OperationIndex[Candidate]
@@ -115,6 +117,51 @@ class ServiceIndex(Struct, frozen=True):
         return found
 
 
+class ServiceIndexer:
+    """Indexes services one by one: nothing but the service itself decides what comes of it."""
+
+    def __init__(self, runtime: ConditionRuntime, identity_headers: Iterable[str]) -> None:
+        """`identity_headers` never reach an upstream but as a rule sets them."""
+        self._runtime = runtime
+        self._identity_headers = frozenset(identity_headers)
+        self.fitting: Fitting[Candidate] = Fitting()
+        """What all its indexes have in common."""
+
+    def index(self, service: plan.Service, step: Callable[[], None] = nothing) -> ServiceIndex:
+        """Make the index of a service; `step` is called after each rule. Raises RuntimeError as `runtime.load` does."""
+        protected = self._identity_headers.union(service.set_headers)
+        rehearses = any(rule.audit for rule in service.rules)
+        index = ServiceIndex(
+            name=service.name,
+            hosts=service.hosts,
+            path_prefix=service.path_prefix,
+            deny=self._empty("deny"),
+            allow=self._empty("allow"),
+            allow_with_user=self._empty("allow"),
+            inputs=inputs_of(service.inputs),
+            protected=protected,
+            rehearsal=Rehearsal(self._empty("deny"), self._empty("allow")) if rehearses else None,
+            audit=service.audit,
+            audits=service.audit or rehearses,
+            guards_users=any(rule.guardrail and _asks_for_user(rule) for rule in service.rules),
+            lenient=service.lenient,
+            record_class=service.record,
+            record_classes={rule.id: rule.record for rule in service.rules if rule.record is not None},
+        )
+        removed = {"allow": protected, "deny": frozenset[str]()}
+        # Most rules change nothing of their own, and share that.
+        plain = {effect: bind_answer(plan.EMPTY_ANSWER, self._runtime, names) for effect, names in removed.items()}
+        for order, rule in enumerate(service.rules):
+            own = rule.answer != plan.EMPTY_ANSWER
+            answer = bind_answer(rule.answer, self._runtime, removed[rule.effect]) if own else plain[rule.effect]
+            _add(index, rule, _bind(order, rule, self._runtime, answer))
+            step()
+        return index
+
+    def _empty(self, effect: plan.Effect) -> OperationIndex[Candidate]:
+        return OperationIndex(effect, self.fitting)
+
+
 class PolicyIndex:
     """All services of one revision. Immutable."""
 
@@ -126,19 +173,38 @@ class PolicyIndex:
         step: Callable[[], None] = nothing,
     ) -> None:
         """`identity_headers` never reach an upstream but as a rule sets them; `step` is called after each rule."""
-        self.revision = policies.revision
-        self.number = policies.number
+        indexer = ServiceIndexer(runtime, identity_headers)
+        services = [indexer.index(service, step) for service in policies.services]
+        self._hold(policies.revision, policies.number, services, step)
+
+    @classmethod
+    def of(
+        cls, revision: str, number: int | None, services: Sequence[ServiceIndex], step: Callable[[], None] = nothing
+    ) -> "PolicyIndex":
+        """Policies whose services are indexed already; `step` is called after each."""
+        made = cls.__new__(cls)
+        made._hold(revision, number, services, step)
+        return made
+
+    def _hold(
+        self, revision: str, number: int | None, services: Sequence[ServiceIndex], step: Callable[[], None]
+    ) -> None:
+        self.revision = revision
+        self.number = number
         """Gives revisions an order; None where the policies have none."""
-        self.has_lenient = any(service.lenient for service in policies.services)
+        self.has_lenient = any(service.lenient for service in services)
         """Whether any service takes paths with several readings."""
-        self._by_name: dict[str, ServiceIndex] = {}
+        self._by_name = {service.name: service for service in services}
         self._by_host: HostIndex[ServiceIndex] = HostIndex()
-        fitting: Fitting[Candidate] = Fitting()
-        for service in policies.services:
-            index = _service_index(service, runtime, identity_headers, fitting, step)
-            self._by_name[service.name] = index
+        for service in services:
             for host in service.hosts:
-                self._by_host.add(host, service.path_prefix, index)
+                self._by_host.add(host, service.path_prefix, service)
+            step()
+
+    @property
+    def services(self) -> tuple[ServiceIndex, ...]:
+        """All of them."""
+        return tuple(self._by_name.values())
 
     def service(self, operation: Operation, named: str | None) -> ServiceIndex | None:
         """The service that a route names, else the one that speaks for host and path; None where there is none."""
@@ -153,41 +219,6 @@ class PolicyIndex:
     def speaks_for_all(self, service: ServiceIndex, operation: Operation, paths: Iterable[Path]) -> bool:
         """Whether all these paths of a host, by host and path, are a service's."""
         return all(self._by_host.find(operation.host, operation.port, path) is service for path in paths)
-
-
-def _service_index(
-    service: plan.Service,
-    runtime: ConditionRuntime,
-    identity_headers: Iterable[str],
-    fitting: Fitting[Candidate],
-    step: Callable[[], None],
-) -> ServiceIndex:
-    protected = frozenset(service.set_headers).union(identity_headers)
-    rehearses = any(rule.audit for rule in service.rules)
-    index = ServiceIndex(
-        name=service.name,
-        deny=OperationIndex("deny", fitting),
-        allow=OperationIndex("allow", fitting),
-        allow_with_user=OperationIndex("allow", fitting),
-        inputs=inputs_of(service.inputs),
-        protected=protected,
-        rehearsal=Rehearsal(OperationIndex("deny", fitting), OperationIndex("allow", fitting)) if rehearses else None,
-        audit=service.audit,
-        audits=service.audit or rehearses,
-        guards_users=any(rule.guardrail and _asks_for_user(rule) for rule in service.rules),
-        lenient=service.lenient,
-        record_class=service.record,
-        record_classes={rule.id: rule.record for rule in service.rules if rule.record is not None},
-    )
-    removed = {"allow": protected, "deny": frozenset[str]()}
-    # Most rules change nothing of their own, and share that.
-    plain = {effect: bind_answer(plan.EMPTY_ANSWER, runtime, names) for effect, names in removed.items()}
-    for order, rule in enumerate(service.rules):
-        own = rule.answer != plan.EMPTY_ANSWER
-        answer = bind_answer(rule.answer, runtime, removed[rule.effect]) if own else plain[rule.effect]
-        _add(index, rule, _bind(order, rule, runtime, answer))
-        step()
-    return index
 
 
 def _asks_for_user(rule: plan.Rule) -> bool:

@@ -37,7 +37,7 @@ class OperationIndex(Generic[Candidate]):
     """Candidates of one effect by operation. Built once, then only read."""
 
     def __init__(self, effect: Effect, fitting: Fitting[Candidate]) -> None:
-        """`fitting` is that of all indexes of the snapshot."""
+        """`fitting` is shared by all indexes that may be there at the same time."""
         self._fitting = fitting
         self._folds = effect == "deny"
         self._tree: SegmentTree[ByMethod[Candidate]] = SegmentTree(dict)

@@ -1,6 +1,7 @@
 """A plan in small parts, for the way to a worker: to decode a large one at once would make requests wait."""
 
 from collections.abc import Callable
+from hashlib import sha256
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +20,8 @@ _rules: msgspec.msgpack.Decoder[tuple[Rule, ...]] = msgspec.msgpack.Decoder(tupl
 class PackedService(Struct, frozen=True):
     """A service without its rules, and its rules in parts: MessagePack each, and views of the message they came in."""
 
+    digest: bytes
+    """SHA-256 of all that follows: services with the same digest are the same."""
     service: memoryview
     rules: tuple[memoryview, ...]
 
@@ -32,28 +35,29 @@ class PackedPlan(Struct, frozen=True):
 
 
 def pack(plan: Plan) -> PackedPlan:
-    """Take a plan apart."""
+    """Take a plan apart, and leave out what rules say to people alone: it changes nothing that is decided."""
     return PackedPlan(plan.revision, tuple(_packed(service) for service in plan.services), plan.number)
 
 
-def unpack(packed: PackedPlan, step: Callable[[], None] = nothing) -> Plan:
-    """Put it together again, a part at a time; `step` is called after each. Raises msgspec.MsgspecError."""
-    return Plan(packed.revision, tuple([_unpacked(service, step) for service in packed.services]), packed.number)
-
-
-def _packed(service: Service) -> PackedService:
-    rules = service.rules
-    parts = [rules[start : start + RULES_OF_A_PART] for start in range(0, len(rules), RULES_OF_A_PART)]
-    return PackedService(_encode(msgspec.structs.replace(service, rules=())), tuple(map(_encode, parts)))
-
-
-def _encode(part: Service | tuple[Rule, ...]) -> memoryview:
-    return memoryview(_encoder.encode(part))
-
-
-def _unpacked(packed: PackedService, step: Callable[[], None]) -> Service:
+def unpack(packed: PackedService, step: Callable[[], None] = nothing) -> Service:
+    """Put a service together again, a part at a time; `step` is called after each. Raises msgspec.MsgspecError."""
     rules: list[Rule] = []
     for part in packed.rules:
         rules += _rules.decode(part)
         step()
     return msgspec.structs.replace(_service.decode(packed.service), rules=tuple(rules))
+
+
+def _packed(service: Service) -> PackedService:
+    rules = tuple([msgspec.structs.replace(rule, location="", description="") for rule in service.rules])
+    parts = [_encode(rules[start : start + RULES_OF_A_PART]) for start in range(0, len(rules), RULES_OF_A_PART)]
+    head = _encode(msgspec.structs.replace(service, rules=()))
+    # Each is one MessagePack object, so it is clear where it ends.
+    digest = sha256(head)
+    for part in parts:
+        digest.update(part)
+    return PackedService(digest.digest(), head, tuple(parts))
+
+
+def _encode(part: Service | tuple[Rule, ...]) -> memoryview:
+    return memoryview(_encoder.encode(part))

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -176,12 +177,13 @@ class _Worker:
                 del before
                 if left:
                     # Beside the messages: while many calls come it takes long, and signs of life must not wait.
-                    Thread(target=_let_go, args=(left,), name="let-go", daemon=True).start()
+                    Thread(target=_let_go, args=(left, self._snapshots.shared), name="let-go", daemon=True).start()
 
 
-def _let_go(roots: list[object]) -> None:
+def _let_go(roots: list[object], shared: Callable[[], list[object]]) -> None:
     with giving_way() as step:
-        free_in_steps(roots, step)
+        # Not before: of what leaves from here on, somebody who waits for his turn holds the roots.
+        free_in_steps(roots, step, shared())
 
 
 def _introspector(tokens: OpaqueTokens, metrics: WorkerMetrics) -> Introspect:

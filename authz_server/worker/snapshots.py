@@ -1,6 +1,7 @@
 """Snapshots of a worker between their arrival and their use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 # Verifying loads it otherwise, with the first token or certificate that a new worker sees.
 import cryptography.hazmat.backends.openssl.backend  # noqa: F401
@@ -16,14 +17,15 @@ from authz_server.identity.revocations import Revocations
 from authz_server.identity.signing_keys import parse_signing_keys
 from authz_server.identity.upstream_token import UpstreamTokenSigner
 from authz_server.policy.candidate import NOBODY, Candidate, Watch
-from authz_server.policy.collection import without_collection
+from authz_server.policy.collection import nothing, without_collection
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.conditions.evaluation import never
 from authz_server.policy.index import PolicyIndex
-from authz_server.policy.packing import PackedPlan, unpack
+from authz_server.policy.packing import PackedPlan
 from authz_server.snapshot import Caches, Snapshot, Verifiers, build_verifiers
-from authz_server.worker.giving_way import giving_way
+from authz_server.worker.giving_way import Step, giving_way
 from authz_server.worker.messages import PackedCandidate, Prepare, SigningKeys, WorkerSettings
+from authz_server.worker.services import Services
 
 CERTIFICATES = Bound(
     "certificates",
@@ -65,7 +67,7 @@ class Snapshots:
         self._settings = settings
         self._watch = watch
         self._is_pressed = is_pressed
-        self._runtime = ConditionRuntime()
+        self._services = Services(ConditionRuntime(), settings.identity.identity_headers)
         self._opaque = opaque
         self._replays = replays
         self._on_unknown_key = on_unknown_key
@@ -107,10 +109,23 @@ class Snapshots:
         self._policies, self._candidate = snapshot.policies, snapshot.candidate
         return snapshot
 
+    def shared(self) -> list[object]:
+        """What policies that have left may have in common with those in use."""
+        used = [] if self._policies is None else [self._policies]
+        return self._services.shared_with(used if self._candidate is None else [*used, self._candidate.policies])
+
     def _index(self, packed: PackedPlan) -> PolicyIndex:
-        with giving_way() as step, without_collection(freeze=True):
-            plan = unpack(packed, step)
-            return PolicyIndex(plan, self._runtime, self._settings.identity.identity_headers, step)
+        with self._pace() as step, without_collection(freeze=True):
+            return self._services.policies(packed, step)
+
+    @contextmanager
+    def _pace(self) -> Iterator[Step]:
+        if self._policies is None:
+            # Nothing is decided yet, so there is nobody to give way to.
+            yield nothing
+            return
+        with giving_way() as step:
+            yield step
 
     def _candidate_of(self, packed: PackedCandidate) -> Candidate:
         if packed.plan is not None:

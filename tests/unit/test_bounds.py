@@ -78,7 +78,7 @@ FIXED = {
     "policy/files.py": {"_Walk.entries": "one look at the files", "_Walk.problems": "one look at the files"},
     "policy/formatting.py": {"_style": "the kinds of documents", "_order": "the fields of the files of one command"},
     "policy/hosts.py": {"_Prefixes._further": "the services", "HostIndex._claims": "the services"},
-    "policy/index.py": {"PolicyIndex._by_name": "the services", "NO_CAPTURES": "always empty"},
+    "policy/index.py": {"NO_CAPTURES": "always empty"},
     "policy/operation_index.py": {"OperationIndex._everywhere": "the rules of the policies"},
     "policy/segment_tree.py": {
         "_Node.literals": "the rules of the policies",
@@ -99,6 +99,7 @@ FIXED = {
         "Outgoing._waiting": "the calls of a connection, counted as `answers not taken`",
     },
     "worker/lean/loop.py": {"Loop._spoken_to": "the connections"},
+    "worker/services.py": {"Services._known": "the services of the policies"},
     "worker/waiting.py": {"Waiting._shed": "256 calls of each reason, of which nothing but the stream is looked at"},
     "worker/unknown_keys.py": {"UnknownKeys._told": "the issuers of the configuration"},
 }

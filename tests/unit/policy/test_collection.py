@@ -58,6 +58,15 @@ def test_what_somebody_else_holds_stays_whole() -> None:
     assert inner == {"a": [1, {"b": (2, [3])}]}
 
 
+def test_what_stays_is_not_looked_through() -> None:
+    """However much it holds."""
+    steps: list[None] = []
+    stays = [[number] for number in range(1000)]
+    free_in_steps([{"left": [1], "stays": stays}], lambda: steps.append(None), [stays])
+    assert len(stays) == 1000
+    assert 0 < len(steps) < 10
+
+
 def test_parents_go_before_their_children(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that went last would take all that it holds with it, and nobody could do anything meanwhile."""
     went: list[str] = []
