@@ -41,6 +41,8 @@ UNREAD = Bound(
     full="The worker is replaced.",
     kept_in=("WorkerProcess._answers",),
 )
+TAKEN_S = 60.0
+"""How long a worker may leave unread what is sent to it."""
 LAST_STEPS_S = 1.0
 """From the end of a worker's socket to that of its process."""
 
@@ -112,11 +114,17 @@ class WorkerProcess:
         """Send a message. Raises WorkerGone."""
         await self.send_frame(frame(message))
 
-    async def send_frame(self, data: bytes) -> None:
-        """Send a message that is already framed, for one that several workers get. Raises WorkerGone."""
+    async def send_frame(self, data: bytes, timeout_s: float = TAKEN_S) -> None:
+        """Send a message that is already framed, for one that several workers get. Raises WorkerGone.
+
+        The worker is as good as gone as well when it leaves too much of it unread for so long.
+        """
         try:
-            self._writer.write(data)
-            await self._writer.drain()
+            async with asyncio.timeout(timeout_s):
+                self._writer.write(data)
+                await self._writer.drain()
+        except TimeoutError:
+            raise WorkerGone(f"worker {self.slot} did not take a message within {timeout_s:g} s") from None
         except (ConnectionError, RuntimeError):
             raise WorkerGone(f"worker {self.slot} has ended") from None
 

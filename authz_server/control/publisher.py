@@ -172,7 +172,7 @@ class Publisher:
     async def _prepare_one(self, worker: WorkerProcess, data: bytes) -> str | None:
         try:
             async with worker.turn:
-                await worker.send_frame(data)
+                await worker.send_frame(data, self._answer_s)
                 outcome = await self._outcome(worker, Prepared)
         except WorkerGone as error:
             # Perhaps this very content ended it: it must not end the others as well.

@@ -110,6 +110,22 @@ def test_a_worker_that_does_not_switch_is_gone_before_anything_is_reported(
     asyncio.run(scenario())
 
 
+def test_a_worker_that_does_not_take_what_is_sent_is_given_up(tmp_path: Path) -> None:
+    """More than its socket holds: nobody is kept waiting for a worker that hangs, and its successor gets everything."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, patience=QUIET, answer_s=0.5) as made:
+            os.kill(made.supervisor.pids()[1], signal.SIGSTOP)
+            large = content(tmp_path, "r1", b'{"keys": []' + b" " * 1_000_000 + b"}")
+            with pytest.raises(NotActivated, match="worker 1 did not take a message"):
+                await made.publisher.publish(large)
+            await made.publisher.publish(large)
+            await made.until(lambda: made.publisher.serving == {0, 1})
+            assert await made.revision(1) == "r1"
+
+    asyncio.run(scenario())
+
+
 def test_a_worker_that_is_let_go_is_waited_for(tmp_path: Path, known: dict[int, WorkerProcess]) -> None:
     """As long as it lives it decides by what it has, although nobody tells it anything any more."""
 
