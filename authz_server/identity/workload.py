@@ -110,9 +110,12 @@ class WorkloadVerifier:
             raise _refused("the certificate's SPIFFE ID and the proxy's principal disagree")
         if not leaf.period.includes(now):
             raise _refused("the certificate has expired or is not valid yet")
-        if leaf.issuers is not None and not any(issuer.includes(now) for issuer in leaf.issuers):
-            raise _refused("no valid CA in the bundle of the certificate's trust domain has issued it")
-        return workload
+        if leaf.issuers is None:
+            return workload
+        for issuer in leaf.issuers:
+            if issuer.includes(now):
+                return workload
+        raise _refused("no valid CA in the bundle of the certificate's trust domain has issued it")
 
     def _read(self, text: str) -> CachedLeaf:
         """Everything about a certificate that does not depend on the time; refusals are kept as well."""

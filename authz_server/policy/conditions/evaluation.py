@@ -176,9 +176,8 @@ class Evaluation:
     def data(self, needs: Needs, captures: Mapping[str, str]) -> dict[str, object]:
         """The variables that are needed and can be bound. Raises EvaluationError where a list is too long."""
         if needs.reads_captures and captures is not self._captures and captures != self._captures:
-            self._data = {kept: value for kept, value in self._data.items() if not kept.reads_captures}
-            self._activations = {kept: value for kept, value in self._activations.items() if not kept.reads_captures}
-            self._sized = {kept: fault for kept, fault in self._sized.items() if kept[1] not in _OF_A_READING}
+            if self._data:
+                self._forget_captures()
             self._captures = captures
         data = self._data.get(needs)
         if data is None:
@@ -190,6 +189,11 @@ class Evaluation:
         if isinstance(data, EvaluationError):
             raise data
         return data
+
+    def _forget_captures(self) -> None:
+        self._data = {kept: value for kept, value in self._data.items() if not kept.reads_captures}
+        self._activations = {kept: value for kept, value in self._activations.items() if not kept.reads_captures}
+        self._sized = {kept: fault for kept, fault in self._sized.items() if kept[1] not in _OF_A_READING}
 
     def activation(self, needs: Needs, captures: Mapping[str, str]) -> cel.Activation:
         """The same for the engine. Raises EvaluationError where a list is too long."""
