@@ -36,15 +36,20 @@ class FallenBack(Struct, frozen=True):
     closed: int
     """Of these decisions, within `window_s`: denials that the policies in force would not have made."""
     window_s: float
+    unseen: bool = False
+    """For so long nobody could tell what came of it."""
 
     @property
     def why(self) -> str:
         """In words."""
-        denied = f"of {self.decisions} decisions within {format_duration(self.window_s)}, {self.closed} were denials"
-        return (
-            f"{denied} that the policies in force would not have made ({instant(self.at)}, candidate {self.revision}); "
-            "change the candidate, or say `authz candidate resume`"
-        )
+        window = format_duration(self.window_s)
+        if self.unseen:
+            what, instead = f"for {window} nobody could see what came of it", "see the log of the server, and then"
+        else:
+            denied = f"of {self.decisions} decisions within {window}, {self.closed} were denials"
+            what = f"{denied} that the policies in force would not have made"
+            instead = "change the candidate, or"
+        return f"{what} ({instant(self.at)}, candidate {self.revision}); {instead} say `authz candidate resume`"
 
 
 class FallenBackFile:
@@ -137,7 +142,8 @@ class FallBack:
         """Why it is not on disk."""
         self._unreadable = False
         """There is a file, and nobody knows which candidate it is about."""
-        self._unseen = False
+        self._unseen_since: float | None = None
+        """When it could not be seen for the first time what comes of the roll-out; None while it can."""
         self.fallen: FallenBack | None = None
         self.reread()
 
@@ -154,7 +160,7 @@ class FallBack:
         """From now on this candidate is rolled out; None: none is."""
         with self._lock:
             if revision is None or settings is None:
-                self._window, self._unseen = None, False
+                self._window = self._unseen_since = None
             elif self._window is None or (revision, settings) != (self._watched, self._settings):
                 self._window = Window(settings, self._counted())
                 self._watched, self._settings = revision, settings
@@ -163,16 +169,25 @@ class FallBack:
         """Whether the roll-out has to be taken back now, which is then on disk."""
         with self._lock:
             window, settings = self._window, self._settings
-            if window is None or settings is None or (counts := self._counted()) is None:
+            if window is None or settings is None:
                 return False
-            found = window.look(counts, self._clock())
-            if found is None:
+            now, counts = self._clock(), self._counted()
+            log = structlog.get_logger().bind(revision=self._watched)
+            if counts is not None:
+                found = window.look(counts, now)
+                if found is None:
+                    return False
+                decisions, closed = found
+                log.error("rollout_taken_back", decisions=decisions, closed=closed)
+            elif self._unseen_since is None or now - self._unseen_since < settings.window:
                 return False
-            self._window = None
-            self.fallen, self._kept = FallenBack(self._watched, time.time(), *found, settings.window), False
-            decisions, closed = found
-            log = structlog.get_logger()
-            log.error("rollout_taken_back", revision=self._watched, decisions=decisions, closed=closed)
+            else:
+                # Whatever it denies meanwhile, nobody would know.
+                decisions = closed = 0
+                log.error("rollout_taken_back", problem="what comes of it cannot be seen")
+            self._window = self._unseen_since = None
+            self.fallen = FallenBack(self._watched, time.time(), decisions, closed, settings.window, counts is None)
+            self._kept = False
             self._keep()
             return True
 
@@ -181,11 +196,11 @@ class FallBack:
         try:
             counts = self._counts()
         except Exception as error:  # noqa: BLE001  # the border: what cannot be watched is told, and the server goes on
-            if not self._unseen:
+            if self._unseen_since is None:
                 structlog.get_logger().error("rollout_not_watched", error=type(error).__name__)
-            self._unseen = True
+                self._unseen_since = self._clock()
             return None
-        self._unseen = False
+        self._unseen_since = None
         return counts
 
     def reread(self) -> None:
@@ -198,7 +213,9 @@ class FallBack:
 
     def problems(self) -> list[str]:
         """Why what becomes of a roll-out cannot be seen or kept."""
-        told = ["what comes of the roll-out cannot be seen: it would not be taken back"] if self._unseen else []
+        told = (
+            [] if self._unseen_since is None else ["what comes of the roll-out cannot be seen: it will be taken back"]
+        )
         return told + ([] if self._unkept is None else [f"what became of the roll-out is not kept: {self._unkept}"])
 
     def _read(self) -> None:

@@ -126,13 +126,40 @@ def test_a_roll_out_is_watched_although_its_begin_could_not_be_counted(
         failing.setattr(scene.fall_back, "_counts", unreadable)
         scene.fall_back.watch("r1", settings())
         assert not scene.fall_back.look()
-        assert scene.fall_back.problems() == ["what comes of the roll-out cannot be seen: it would not be taken back"]
+        assert scene.fall_back.problems() == ["what comes of the roll-out cannot be seen: it will be taken back"]
     assert [line["event"] for line in logs] == ["rollout_not_watched"]
     scene.counted = counts(50, 50)
     assert not scene.fall_back.look()
     assert scene.fall_back.problems() == []
     scene.counted = counts(100, 100)
     assert scene.fall_back.look()
+
+
+def test_a_roll_out_that_nobody_can_see_for_the_length_of_the_window_is_taken_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not sooner, for a look may fail; and it stays so."""
+
+    def unreadable() -> CandidateCounts:
+        raise OSError
+
+    scene.fall_back.watch("r1", settings(window="10s"))
+    with monkeypatch.context() as failing:
+        failing.setattr(scene.fall_back, "_counts", unreadable)
+        assert not scene.fall_back.look()
+        scene.now = 9.9
+        assert not scene.fall_back.look()
+    assert not scene.fall_back.look()
+    monkeypatch.setattr(scene.fall_back, "_counts", unreadable)
+    for now, taken_back in ((10.0, False), (19.9, False), (20.0, True), (20.5, False)):
+        scene.now = now
+        assert scene.fall_back.look() is taken_back
+    assert scene.fall_back.problems() == []
+    for _ in range(2):
+        assert scene.fall_back.stops("r1")
+        assert scene.fall_back.fallen is not None
+        assert scene.fall_back.fallen.why.startswith("for 10s nobody could see what came of it")
+        scene.restart()
 
 
 def test_the_roll_out_goes_on_when_somebody_says_so(scene: Scene) -> None:
@@ -192,7 +219,7 @@ def test_counts_that_cannot_be_read_are_told_and_end_nothing(scene: Scene) -> No
 
     scene.fall_back._counts = broken
     assert not scene.fall_back.look()
-    assert scene.fall_back.problems() == ["what comes of the roll-out cannot be seen: it would not be taken back"]
+    assert scene.fall_back.problems() == ["what comes of the roll-out cannot be seen: it will be taken back"]
     scene.fall_back._counts = lambda: good
     assert scene.fall_back.look()
     assert scene.fall_back.problems() == []
