@@ -213,10 +213,12 @@ class FallBack:
 
     def problems(self) -> list[str]:
         """Why what becomes of a roll-out cannot be seen or kept."""
-        told = (
-            [] if self._unseen_since is None else ["what comes of the roll-out cannot be seen: it will be taken back"]
-        )
-        return told + ([] if self._unkept is None else [f"what became of the roll-out is not kept: {self._unkept}"])
+        told = []
+        if self._unseen_since is not None:
+            told.append("what comes of the roll-out cannot be seen: it will be taken back")
+        if self._unkept is not None:
+            told.append(f"what became of the roll-out is not kept: {self._unkept}")
+        return told
 
     def _read(self) -> None:
         try:
