@@ -35,6 +35,7 @@ from authz_server.worker.messages import (
     WORKER_NAME,
     Activate,
     Activated,
+    Ahead,
     Begun,
     Broken,
     Drain,
@@ -162,6 +163,8 @@ class _Worker:
                 self._channel.send(Pong(number))
             case Listen():
                 self._channel.send(Listening(self.server.start()))
+            case Ahead(service):
+                self._snapshots.take_ahead(service)
             case Prepare(generation):
                 self._snapshots.prepare(message)
                 self._channel.send(Prepared(generation))
