@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -100,11 +101,19 @@ def held(pids: Sequence[int]) -> Iterator[None]:
     """Processes that do nothing while the block runs."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
+    # One thread takes the signal and stops the others: until it has its turn, they go on.
+    wait_until(lambda: all(map(_stands_still, pids)), PATIENCE_S, "processes to stand still")
     try:
         yield
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether none of its threads runs (proc(5), the state behind the name)."""
+    stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 def stat(stack: Stack, name: str) -> int:
