@@ -14,7 +14,7 @@ from authz_server.control.worker_settings import identity_settings
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler import KnownNames
 from authz_server.policy.files import PolicyFile, read_directory, revision
-from authz_server.policy.loader import Judge, OnService, load_files
+from authz_server.policy.loader import Judge, load_files
 from authz_server.policy.plan import Plan
 from authz_server.telemetry.control_metrics import ControlMetrics
 from authz_server.testing.gate import Gate
@@ -55,18 +55,17 @@ class PolicyDirectory:
         self.problems: tuple[Problem, ...] = ()
         """What is wrong with the files as they are now."""
 
-    def reread(self, *, tell_again: bool = False, on_service: OnService | None = None) -> bool:
+    def reread(self, *, tell_again: bool = False) -> bool:
         """Look at the contents of all files, and load them if anything has changed; whether `plan` has.
 
-        With `tell_again` those that are bad are loaded again as well, and their problems told. `on_service` gets what
-        may become a part of `plan`, before it is known whether it does.
+        With `tell_again` those that are bad are loaded again as well, and their problems told.
         """
         files, problems = self._read()
         seen = (revision(files), tuple(problems))
         if seen == self._seen and not (tell_again and self.problems):
             return False
         self._seen = seen
-        loaded = load_files(self._directory, files, problems, self._known, self._judge, on_service)
+        loaded = load_files(self._directory, files, problems, self._known, self._judge)
         was_bad, self.problems = bool(self.problems), loaded.problems
         if loaded.plan is None:
             self._refuse()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 import structlog
 from msgspec import Struct
@@ -10,13 +9,12 @@ from msgspec import Struct
 from authz_server.control.process import WorkerGone, WorkerProcess
 from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.revocations import Revocations
-from authz_server.policy.packing import PackedService, pack
-from authz_server.policy.plan import Plan, Service
+from authz_server.policy.packing import pack
+from authz_server.policy.plan import Plan
 from authz_server.policy.rollout import Rollout
 from authz_server.worker.messages import (
     Activate,
     Activated,
-    Ahead,
     Failed,
     PackedCandidate,
     Prepare,
@@ -27,9 +25,6 @@ from authz_server.worker.messages import (
 
 ANSWER_S = 60.0
 """A worker that takes longer to prepare a snapshot is replaced."""
-
-AHEAD_S = 5.0
-"""How long a worker may take until it reads a service that goes ahead. It need not have it."""
 
 
 class CandidateContent(Struct, frozen=True):
@@ -98,10 +93,6 @@ class Publisher:
         self._workers: dict[int, WorkerProcess] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         """The ends of workers that are no longer ours, and decide until then by what they have."""
-        self._ahead: list[tuple[Service, PackedService]] = []
-        """What went ahead of the first snapshot, until that has it."""
-        self._sending: set[asyncio.Task[None]] = set()
-        """What nobody waits for."""
         self._generation = 0
         self._active: Content | None = None
         self._base: Content | None = None
@@ -136,32 +127,12 @@ class Publisher:
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
 
-    def send_ahead(self, service: Service, packed: PackedService) -> None:
-        """Send a service of the first snapshot to the workers that are there, which can do without it."""
-        self._ahead.append((service, packed))
-        self._send_to_all(Ahead(packed))
-
-    def forget_ahead(self) -> None:
-        """There will be no snapshot with what went ahead."""
-        self._ahead.clear()
-        self._send_to_all(Ahead(None))
-
-    def _send_to_all(self, message: Ahead) -> None:
-        data = frame(message)
-        for worker in self._workers.values():
-            sending = asyncio.create_task(self._send_ahead(worker, data))
-            self._sending.add(sending)
-            sending.add_done_callback(self._sending.discard)
-
     async def publish(self, content: Content) -> int:
         """Activate on all workers; returns the generation when nobody decides by an older one. Raises NotActivated."""
         async with self._lock:
             workers = list(self._workers.values())
             self._generation += 1
-            try:
-                await self._prepare(workers, content, self._base)
-            finally:
-                self._ahead.clear()
+            await self._prepare(workers, content, self._base)
             # From here on nothing fails but a worker's life, and its successor waits for the lock.
             self._base = None
             await asyncio.to_thread(self._on_switch, content)
@@ -170,17 +141,11 @@ class Publisher:
             self._base = self._active = content
             return self._generation
 
-    async def _send_ahead(self, worker: WorkerProcess, data: bytes) -> None:
-        # Whoever watches the worker notices its end as well; and one that hangs, when he gets his turn.
-        with suppress(WorkerGone, TimeoutError):
-            async with asyncio.timeout(AHEAD_S), worker.turn:
-                await worker.send_frame(data)
-
     async def _prepare(self, workers: list[WorkerProcess], content: Content, before: Content | None) -> None:
         plan = None if before is not None and content.plan is before.plan else content.plan
         message = Prepare(
             self._generation,
-            None if plan is None else await asyncio.to_thread(pack, plan, self._ahead),
+            None if plan is None else await asyncio.to_thread(pack, plan),
             dict(content.keys),
             dict(content.bundles),
             content.revocations,

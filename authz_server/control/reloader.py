@@ -15,9 +15,6 @@ from authz_server.control.publisher import Content, NotActivated, Publisher, sam
 from authz_server.control.trust import Trust
 from authz_server.documents.instants import instant
 from authz_server.policy.collection import without_collection
-from authz_server.policy.loader import OnService
-from authz_server.policy.packing import pack_service
-from authz_server.policy.plan import Service
 from authz_server.telemetry.control_metrics import ControlMetrics
 
 _LONGEST_PAUSE_S = 60.0
@@ -77,15 +74,8 @@ class Reloader:
                 continue
 
     async def read_ahead(self) -> None:
-        """Read the policies, for the first step to publish; workers get each service as soon as it is compiled."""
-        loop = asyncio.get_running_loop()
-
-        def on_service(service: Service) -> None:
-            loop.call_soon_threadsafe(self._publisher.send_ahead, service, pack_service(service))
-
-        await self._guarded(asyncio.to_thread(self._read_first, on_service))
-        if self._policies.plan is None or self._policies.problems:
-            self._publisher.forget_ahead()
+        """Read the policies, for the first step to publish."""
+        await self._guarded(asyncio.to_thread(self._read_first))
 
     async def step(self) -> None:
         """Look at all files now, and publish what has changed; a failure of ours changes nothing."""
@@ -98,10 +88,10 @@ class Reloader:
             self.activation_problem = f"a failure inside ({type(error).__name__})"
             structlog.get_logger().error("reload_failed", exc_info=True)
 
-    def _read_first(self, on_service: OnService) -> None:
+    def _read_first(self) -> None:
         # What a server has at its start, it has for long.
         with without_collection(freeze=True):
-            self._policies.reread(on_service=on_service)
+            self._policies.reread()
             if self._candidate is not None:
                 self._candidate.reread()
 

@@ -10,12 +10,10 @@ from authz_server.policy.collection import without_collection
 from authz_server.policy.compiler import KnownNames, compile_policies
 from authz_server.policy.files import PolicyFile, read_directory, revision
 from authz_server.policy.parsing import ParsedFile, parse_policy
-from authz_server.policy.plan import Plan, Service
+from authz_server.policy.plan import Plan
 
 Judge = Callable[[Plan, Sequence[ParsedFile]], Iterable[Problem]]
 """What else is wrong with policies that have no error; the documents are there for it, and are dropped afterwards."""
-OnService = Callable[[Service], None]
-"""Gets each service of policies as soon as it is compiled, as long as nothing is wrong with any of them."""
 
 
 class Loaded(Struct, frozen=True):
@@ -47,12 +45,11 @@ def load_files(
     problems: Sequence[Problem],
     known: KnownNames | None = None,
     judge: Judge | None = None,
-    on_service: OnService | None = None,
 ) -> Loaded:
     """Check and compile the files of a directory, which had these problems when it was read."""
     # What only reading needs is gone when the collector runs again.
     with without_collection():
-        return _load(directory, files, list(problems), known, judge, on_service)
+        return _load(directory, files, list(problems), known, judge)
 
 
 def _load(
@@ -61,7 +58,6 @@ def _load(
     problems: list[Problem],
     known: KnownNames | None,
     judge: Judge | None,
-    on_service: OnService | None,
 ) -> Loaded:
     documents: list[ParsedFile] = []
     complete = not problems
@@ -72,9 +68,7 @@ def _load(
         if parsed is not None:
             documents.append(parsed)
     name = revision(files)
-    plan, complaints = compile_policies(
-        documents, name, known, complete=complete, on_service=None if problems else on_service
-    )
+    plan, complaints = compile_policies(documents, name, known, complete=complete)
     problems += complaints
     if not problems and not plan.services:
         problems.append(_nothing(directory))

@@ -1,6 +1,6 @@
 """A plan in small parts, for the way to a worker: to decode a large one at once would make requests wait."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from hashlib import sha256
 
 import msgspec
@@ -34,23 +34,9 @@ class PackedPlan(Struct, frozen=True):
     number: int | None = None
 
 
-def pack(plan: Plan, done: Sequence[tuple[Service, PackedService]] = ()) -> PackedPlan:
-    """Take a plan apart, but for those of its services that are `done`."""
-    known = {id(service): packed for service, packed in done}
-    services = tuple(known.get(id(service)) or pack_service(service) for service in plan.services)
-    return PackedPlan(plan.revision, services, plan.number)
-
-
-def pack_service(service: Service) -> PackedService:
-    """Take a service apart, and leave out what rules say to people alone: it changes nothing that is decided."""
-    rules = tuple([msgspec.structs.replace(rule, location="", description="") for rule in service.rules])
-    parts = [_encode(rules[start : start + RULES_OF_A_PART]) for start in range(0, len(rules), RULES_OF_A_PART)]
-    head = _encode(msgspec.structs.replace(service, rules=()))
-    # Each is one MessagePack object, so it is clear where it ends.
-    digest = sha256(head)
-    for part in parts:
-        digest.update(part)
-    return PackedService(digest.digest(), head, tuple(parts))
+def pack(plan: Plan) -> PackedPlan:
+    """Take a plan apart, and leave out what rules say to people alone: it changes nothing that is decided."""
+    return PackedPlan(plan.revision, tuple(_packed(service) for service in plan.services), plan.number)
 
 
 def unpack(packed: PackedService, step: Callable[[], None] = nothing) -> Service:
@@ -60,6 +46,17 @@ def unpack(packed: PackedService, step: Callable[[], None] = nothing) -> Service
         rules += _rules.decode(part)
         step()
     return msgspec.structs.replace(_service.decode(packed.service), rules=tuple(rules))
+
+
+def _packed(service: Service) -> PackedService:
+    rules = tuple([msgspec.structs.replace(rule, location="", description="") for rule in service.rules])
+    parts = [_encode(rules[start : start + RULES_OF_A_PART]) for start in range(0, len(rules), RULES_OF_A_PART)]
+    head = _encode(msgspec.structs.replace(service, rules=()))
+    # Each is one MessagePack object, so it is clear where it ends.
+    digest = sha256(head)
+    for part in parts:
+        digest.update(part)
+    return PackedService(digest.digest(), head, tuple(parts))
 
 
 def _encode(part: Service | tuple[Rule, ...]) -> memoryview:

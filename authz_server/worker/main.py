@@ -35,7 +35,6 @@ from authz_server.worker.messages import (
     WORKER_NAME,
     Activate,
     Activated,
-    Ahead,
     Begun,
     Broken,
     Drain,
@@ -163,8 +162,6 @@ class _Worker:
                 self._channel.send(Pong(number))
             case Listen():
                 self._channel.send(Listening(self.server.start()))
-            case Ahead(service):
-                self._snapshots.take_ahead(service)
             case Prepare(generation):
                 self._snapshots.prepare(message)
                 self._channel.send(Prepared(generation))

@@ -8,7 +8,7 @@ from msgspec import Struct
 from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.revocations import Revocations
 from authz_server.identity.settings import IdentitySettings
-from authz_server.policy.packing import PackedPlan, PackedService
+from authz_server.policy.packing import PackedPlan
 from authz_server.policy.rollout import Rollout
 from authz_server.request.body import DEFAULT_MAX_BYTES
 from authz_server.telemetry.logs import Format, Level
@@ -92,13 +92,6 @@ class PackedCandidate(Struct, frozen=True):
     sample: int
     """The percentage of checks about which it is asked."""
     rollout: Rollout | None = None
-
-
-class Ahead(Struct, frozen=True, tag=True):
-    """Index a service of policies that are still being read, for the next snapshot. Nothing is answered."""
-
-    service: PackedService | None
-    """None: forget those of before, because the policies are bad."""
 
 
 class Prepare(Struct, frozen=True, tag=True):
@@ -190,7 +183,7 @@ class UnknownKey(Struct, frozen=True, tag=True):
     issuer: str
 
 
-ToWorker = Start | Listen | Ahead | Prepare | Activate | Ping | Drain
+ToWorker = Start | Listen | Prepare | Activate | Ping | Drain
 ToControl = Begun | Listening | Broken | Prepared | Failed | Activated | Pong | UnknownKey
 
 _encoder = msgspec.msgpack.Encoder()

@@ -21,16 +21,15 @@ class Services:
 
         Raises msgspec.MsgspecError, and RuntimeError where another version made the conditions.
         """
-        services = [self.index(service, step) for service in packed.services]
+        services = [self._index(service, step) for service in packed.services]
         return PolicyIndex.of(packed.revision, packed.number, services, step)
-
-    def index(self, packed: PackedService, step: Callable[[], None]) -> ServiceIndex:
-        """The index of a service, that of before where there is one. Raises as `policies` does."""
-        index = self._known.get(packed.digest)
-        if index is None:
-            index = self._known[packed.digest] = self._indexer.index(unpack(packed, step), step)
-        return index
 
     def shared_with(self, policies: Iterable[PolicyIndex]) -> list[object]:
         """What others may have in common with these policies."""
         return [self._indexer.fitting, *(service for index in policies for service in index.services)]
+
+    def _index(self, packed: PackedService, step: Callable[[], None]) -> ServiceIndex:
+        index = self._known.get(packed.digest)
+        if index is None:
+            index = self._known[packed.digest] = self._indexer.index(unpack(packed, step), step)
+        return index

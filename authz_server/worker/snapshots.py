@@ -20,8 +20,8 @@ from authz_server.policy.candidate import NOBODY, Candidate, Watch
 from authz_server.policy.collection import nothing, without_collection
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.conditions.evaluation import never
-from authz_server.policy.index import PolicyIndex, ServiceIndex
-from authz_server.policy.packing import PackedPlan, PackedService
+from authz_server.policy.index import PolicyIndex
+from authz_server.policy.packing import PackedPlan
 from authz_server.snapshot import Caches, Snapshot, Verifiers, build_verifiers
 from authz_server.worker.giving_way import Step, giving_way
 from authz_server.worker.messages import PackedCandidate, Prepare, SigningKeys, WorkerSettings
@@ -75,8 +75,6 @@ class Snapshots:
             certificates=BoundedCache(CERTIFICATES.entries, CERTIFICATES.bytes),
             tokens=BoundedCache(TOKENS.entries, TOKENS.bytes),
         )
-        self._ahead: list[ServiceIndex] = []
-        """What came before the policies that it is of; nothing else holds it."""
         self._prepared: Snapshot | None = None
         self._policies: PolicyIndex | None = None
         self._candidate: Candidate | None = None
@@ -87,20 +85,20 @@ class Snapshots:
         self._looked_up: tuple[Revocations | None, tuple[ApiKey, ...]] = (None, ())
         """Revocations and API keys of the verifiers, which no cached entry depends on."""
 
-    def take_ahead(self, service: PackedService | None) -> None:
-        """Index a service for the next snapshot; None forgets all those before. Raises what a broken one raises."""
-        if service is None:
-            self._ahead.clear()
-            return
-        with self._pace() as step, without_collection(freeze=True):
-            self._ahead.append(self._services.index(service, step))
-
     def prepare(self, message: Prepare) -> None:
         """Build the snapshot. Raises WrongGeneration, and whatever a plan or a key that is broken raises."""
-        try:
-            self._prepare(message)
-        finally:
-            self._ahead.clear()
+        policies = self._policies
+        if message.plan is not None:
+            policies = self._index(message.plan)
+        if policies is None:
+            raise WrongGeneration(
+                f"generation {message.generation} keeps the policies of the one before, and there is none"
+            )
+        verifiers, signer = self._verifiers_for(message), self._signer_for(message.signing_keys)
+        candidate = None if message.candidate is None else self._candidate_of(message.candidate)
+        self._prepared = Snapshot(
+            message.generation, policies, verifiers, signer, self._settings.max_body, message.stale, candidate
+        )
 
     def activate(self, generation: int) -> Snapshot:
         """The prepared snapshot, which is then in use. Raises WrongGeneration."""
@@ -115,20 +113,6 @@ class Snapshots:
         """What policies that have left may have in common with those in use."""
         used = [] if self._policies is None else [self._policies]
         return self._services.shared_with(used if self._candidate is None else [*used, self._candidate.policies])
-
-    def _prepare(self, message: Prepare) -> None:
-        policies = self._policies
-        if message.plan is not None:
-            policies = self._index(message.plan)
-        if policies is None:
-            raise WrongGeneration(
-                f"generation {message.generation} keeps the policies of the one before, and there is none"
-            )
-        verifiers, signer = self._verifiers_for(message), self._signer_for(message.signing_keys)
-        candidate = None if message.candidate is None else self._candidate_of(message.candidate)
-        self._prepared = Snapshot(
-            message.generation, policies, verifiers, signer, self._settings.max_body, message.stale, candidate
-        )
 
     def _index(self, packed: PackedPlan) -> PolicyIndex:
         with self._pace() as step, without_collection(freeze=True):

@@ -37,8 +37,6 @@ FIXED = {
     "control/findings.py": {"Findings.untold": "made each time, one for each change"},
     "control/publisher.py": {
         "Publisher._workers": "one for each worker",
-        "Publisher._ahead": "the services of the policies, at the start",
-        "Publisher._sending": "the services of the policies, at the start",
         "Publisher._leaving": "one for each worker that ends, until it has, or is killed after a minute",
     },
     "control/reconfiguration.py": {
@@ -101,7 +99,6 @@ FIXED = {
         "Outgoing._waiting": "the calls of a connection, counted as `answers not taken`",
     },
     "worker/lean/loop.py": {"Loop._spoken_to": "the connections"},
-    "worker/snapshots.py": {"Snapshots._ahead": "the services of the policies, until the first snapshot"},
     "worker/services.py": {"Services._known": "the services of the policies"},
     "worker/waiting.py": {"Waiting._shed": "256 calls of each reason, of which nothing but the stream is looked at"},
     "worker/unknown_keys.py": {"UnknownKeys._told": "the issuers of the configuration"},

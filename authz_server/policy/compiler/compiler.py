@@ -1,6 +1,6 @@
 """Checks policy documents against each other and makes them into a plan."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler.callers import Callers, Folders
@@ -24,20 +24,14 @@ MAX_PROBLEMS = 1_000
 
 
 def compile_policies(
-    files: Sequence[ParsedFile],
-    revision: str,
-    known: KnownNames | None = None,
-    *,
-    complete: bool = True,
-    on_service: Callable[[Service], None] | None = None,
+    files: Sequence[ParsedFile], revision: str, known: KnownNames | None = None, *, complete: bool = True
 ) -> tuple[Plan, list[Problem]]:
     """The plan of all files, which is good only where no problem comes with it.
 
     `known` are the names of a configuration, where there is one. Without `complete` some files could not be read, and
-    roles that nobody defines may stand there. `on_service` gets each service as soon as it is compiled, as long as
-    there is no problem.
+    roles that nobody defines may stand there.
     """
-    compilation = _Compilation(files, known, on_service, complete=complete)
+    compilation = _Compilation(files, known, complete=complete)
     try:
         return Plan(revision, compilation.services(), compilation.number()), compilation.problems
     except TooManyProblemsError:
@@ -45,15 +39,7 @@ def compile_policies(
 
 
 class _Compilation:
-    def __init__(
-        self,
-        files: Sequence[ParsedFile],
-        known: KnownNames | None,
-        on_service: Callable[[Service], None] | None,
-        *,
-        complete: bool,
-    ) -> None:
-        self._on_service = on_service
+    def __init__(self, files: Sequence[ParsedFile], known: KnownNames | None, *, complete: bool) -> None:
         self.problems: list[Problem] = []
         # Folders above before those below, else by name: the order in which files were found never shows.
         self._files = sorted(files, key=lambda parsed: (len(parsed.file.folders), parsed.file.path))
@@ -78,12 +64,7 @@ class _Compilation:
         self._report_all(conflicts(self._files))
         self._report_all(beyond_namespaces(self._files))
         guardrails = self._guardrails()
-        services = []
-        for parsed in self._files:
-            if parsed.kind == "service":
-                services.append(self._service(parsed, guardrails))
-                if self._on_service is not None and not self.problems:
-                    self._on_service(services[-1])
+        services = [self._service(parsed, guardrails) for parsed in self._files if parsed.kind == "service"]
         return tuple(sorted(services, key=lambda service: service.name))
 
     def number(self) -> int | None:

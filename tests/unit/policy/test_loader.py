@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from authz_server.policy.compiler import KnownNames
-from authz_server.policy.files import read_directory
-from authz_server.policy.loader import load_files, load_policies
-from authz_server.policy.plan import Service
+from authz_server.policy.loader import load_policies
 from tests.builders import write_policies
 
 SERVICE = """\
@@ -74,29 +72,6 @@ def test_a_syntax_error_in_one_file_hides_no_error_in_another(tmp_path: Path) ->
     os.remove(tmp_path / "roles.yaml")
     write_policies(tmp_path, {"orders.yaml": SERVICE.replace("users: {issuer: corp}", "roles: [support]")})
     assert [problem.code for problem in load_policies(tmp_path).problems] == ["unknown_role"]
-
-
-@pytest.mark.parametrize(
-    ("files", "told"),
-    [
-        ({"a.yaml": SERVICE, "b.yaml": SERVICE.replace("orders", "carts")}, ["orders", "carts"]),
-        ({"a.yaml": SERVICE, "b.yaml": SERVICE.replace("orders", "carts") + "    when: nobody_knows"}, ["orders"]),
-        ({"a.yaml": SERVICE.replace("web", "*web"), "b.yaml": SERVICE.replace("orders", "carts")}, []),
-        ({"a.yaml": SERVICE, "b.yaml": "kind: servce"}, []),
-        ({"a.yaml": SERVICE, "b.yaml": SERVICE}, []),
-    ],
-    ids=["good", "the second is bad", "the first is bad", "a file that cannot be read", "a conflict"],
-)
-def test_services_are_told_one_by_one_as_long_as_all_is_good(
-    files: dict[str, str], told: list[str], tmp_path: Path
-) -> None:
-    """In the order of the files; nobody needs those of policies that will not decide."""
-    services: list[Service] = []
-    write_policies(tmp_path, files)
-    loaded = load_files(tmp_path, *read_directory(tmp_path), on_service=services.append)
-    assert [service.name for service in services] == told
-    if loaded.plan is not None:
-        assert sorted(services, key=lambda service: service.name) == list(loaded.plan.services)
 
 
 def test_issuers_and_trust_domains_are_checked_where_a_configuration_names_them(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from authz_server.policy.plan import Plan
 from authz_server.request.operation import canonical_operation
 from authz_server.worker import giving_way, main
 from authz_server.worker.messages import PackedCandidate, Prepare
-from authz_server.worker.snapshots import Snapshots, WrongGeneration
+from authz_server.worker.snapshots import Snapshots
 from tests.builders import plan_of, request
 from tests.clocks import set_clock
 from tests.unit.worker.test_server import SETTINGS
@@ -149,32 +149,3 @@ def test_who_serves_nothing_yet_does_not_rest(
     assert len(rests) == 1, "nothing has to be indexed"
     switched(snapshots, 3, plan(tmp_path, a="P"))
     assert len(rests) > 2
-
-
-def test_what_came_ahead_is_taken_over_and_the_rest_is_gone(snapshots: Snapshots, tmp_path: Path) -> None:
-    """By the next policies: nothing of it is indexed again, and nothing stays of what they have not."""
-    known = snapshots._services._known
-    for service in pack(plan(tmp_path, a="G", b="G", c="G")).services:
-        snapshots.take_ahead(service)
-    assert [index.name for index in known.values()] == ["a", "b", "c"]
-    ahead = {id(index) for index in known.values()}
-    [policies] = switched(snapshots, 1, plan(tmp_path, a="G", b="P"))
-    assert id(policies.named("a")) in ahead
-    assert id(policies.named("b")) not in ahead
-    assert sorted(index.name for index in known.values()) == ["a", "b"]
-
-
-def test_nothing_stays_of_what_came_ahead_of_policies_that_fail_or_are_bad(
-    snapshots: Snapshots, tmp_path: Path
-) -> None:
-    """The control process says that they are bad, or sends what cannot be prepared."""
-    known = snapshots._services._known
-    [service] = pack(plan(tmp_path, a="G")).services
-    snapshots.take_ahead(service)
-    snapshots.take_ahead(None)
-    assert len(known) == 0
-    snapshots.take_ahead(service)
-    assert len(known) == 1
-    with pytest.raises(WrongGeneration):
-        snapshots.prepare(Prepare(1, None, {}, {}))
-    assert len(known) == 0
