@@ -1,6 +1,5 @@
 """A real Envoy with mTLS in front of echo services, with our server as a process of its own deciding."""
 
-import json
 import os
 import socket
 import sys
@@ -29,9 +28,9 @@ from authz_server.request.body import DEFAULT_MAX_BYTES
 from tests.builders import write_policies
 from tests.envoy import upstreams
 from tests.envoy.identities import AUTHZ_ID, TRUST_DOMAIN, Identities
+from tests.json_lines import Line, read_json_lines
 from tests.transport import TRANSPORT
 
-Line = dict[str, Any]
 """A line of a log of JSON objects."""
 
 LOOPBACK = "127.0.0.1"
@@ -165,14 +164,6 @@ def wait_for_line(read: Callable[[], list[Line]], fields: Mapping[str, object]) 
 
     wait_until(there, EVENT_TIMEOUT_S, f"a line with {dict(fields)}")
     return found[-1]
-
-
-def read_json_lines(path: Path) -> list[Line]:
-    """The whole lines of a file of JSON objects; none where there is no file yet."""
-    if not path.exists():
-        return []
-    text = path.read_text()
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def _settings(issuer_port: int, variant: Variant) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from authz_server.dev.waiting import wait_until
 from tests.builders import write_policies
 from tests.envoy.clients import Ask, Reply, http1
 from tests.envoy.identities import BATCH, WEB
-from tests.envoy.stack import EVENT_TIMEOUT_S, Line, Stack, Variant
+from tests.envoy.stack import EVENT_TIMEOUT_S, Stack, Variant
+from tests.json_lines import Line
 
 SERVICE = """
     kind: service

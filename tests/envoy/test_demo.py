@@ -18,7 +18,7 @@ from authz_server.dev.demo_setup import Demo
 from authz_server.dev.demo_tries import Try, tries
 from authz_server.dev.layout import Files, Ports
 from authz_server.dev.waiting import wait_until
-from tests.envoy.stack import read_json_lines
+from tests.json_lines import read_json_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 TITLES = [each.title for each in tries(Demo(Files(Path("run/demo")), Ports(), Path("policies")))]

@@ -9,8 +9,9 @@ import pytest
 
 from authz_server.dev.waiting import wait_until
 from tests.envoy.clients import Ask, http1
-from tests.envoy.stack import Line, Stack
+from tests.envoy.stack import Stack
 from tests.envoy.traffic import traffic
+from tests.json_lines import Line
 
 POLICY = """
     kind: service

@@ -12,7 +12,7 @@ from typing import TextIO
 from msgspec import Struct
 
 from authz_server.dev.waiting import wait_until
-from tests.envoy.stack import read_json_lines
+from tests.json_lines import read_json_lines
 from tests.soak.chaos import STOP_S, Chaos
 from tests.soak.docket import Docket
 from tests.soak.judge import Answered, Finding, Judge

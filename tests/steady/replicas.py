@@ -15,7 +15,8 @@ from msgspec import Struct
 from authz_server.dev.waiting import wait_until
 from authz_server.envoy.config import bootstrap
 from authz_server.envoy.config_settings import Address, EnvoySettings, Upstream
-from tests.envoy.stack import LOOPBACK, Line, envoy_process, listener_port, read_json_lines
+from tests.envoy.stack import LOOPBACK, envoy_process, listener_port
+from tests.json_lines import Line, read_json_lines
 from tests.unit.control.server_process import PATIENCE_S, Served
 
 WORKERS = 2

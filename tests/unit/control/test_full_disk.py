@@ -1,6 +1,5 @@
 """A whole server whose audit file is on a disk that fills up, is full for long, and has room again."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 from authz_server.dev.waiting import wait_until
 from authz_server.errors import Reason
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from tests.json_lines import read_json_lines
 from tests.unit.control.fleet import CHECK, request
 from tests.unit.control.server_process import PATIENCE_S, Served
 
@@ -61,7 +61,7 @@ class Disk:
 
     def records(self) -> list[dict[str, Any]]:
         """What is in the audit file."""
-        return [json.loads(line) for line in (self._directory / "decisions.jsonl").read_text().splitlines()]
+        return read_json_lines(self._directory / "decisions.jsonl")
 
 
 class Client:
