@@ -6,11 +6,11 @@ from pathlib import Path
 from authz_server.telemetry.candidate_counts import candidate_counts
 from benchmarks.errors import CannotMeasure
 from benchmarks.measurement import Measurement
-from benchmarks.measuring import Call, Sample, measure
+from benchmarks.measuring import Call, Sample
 from benchmarks.payload import check_request, framed
 from benchmarks.policies import Policies, path
 from benchmarks.processes import pin
-from benchmarks.rounds import Bench
+from benchmarks.rounds import Bench, measure_patiently
 from benchmarks.servers import Server, authz_server
 from benchmarks.workloads import TRANSPORTS, Setup, Transport, Workload
 
@@ -66,7 +66,7 @@ def _rounds(bench: Bench, transport: Transport, alone: Server, both: Server) -> 
         for with_candidate in (True, False) if number % 2 else (False, True):
             before = _same(both)
             server = both if with_candidate else alone
-            samples[with_candidate] = measure(bench.h2load, server, workload, call, count)
+            samples[with_candidate] = measure_patiently(bench, server, workload, call, count)
             if with_candidate and _same(both) - before < count * _ASKED_SHARE:
                 raise CannotMeasure(f"the candidate was asked about {_same(both) - before} of {count} checks")
         used, base = samples[True].cpu_us, samples[False].cpu_us

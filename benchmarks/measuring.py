@@ -7,12 +7,12 @@ import grpc
 from msgspec import Struct
 
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from benchmarks.errors import CannotMeasure
+from benchmarks.errors import CannotMeasure, StoodStill
 from benchmarks.load import Load, check_load
 from benchmarks.payload import CHECK_PATH, framed
 from benchmarks.percentiles import Percentiles, percentiles
 from benchmarks.processes import cpu_s, resident_bytes
-from benchmarks.records import take_records
+from benchmarks.records import take_records, take_shed
 from benchmarks.rotation import rotating_load
 from benchmarks.servers import Server
 from benchmarks.workloads import Workload
@@ -48,7 +48,7 @@ class Call(Struct, frozen=True):
 
 
 def measure(h2load: str, server: Server, workload: Workload, call: Call, calls: int) -> Sample:
-    """Make the calls. Raises CannotMeasure where an answer or a record is not what it should be."""
+    """Make the calls. Raises CannotMeasure where an answer or a record is not what it should be, and StoodStill."""
     length = _right_answer(server, workload, call)
     control = () if server.control_pid is None else (server.control_pid,)
     before, control_before = _cpu_s(server.pids), _cpu_s(control)
@@ -56,6 +56,10 @@ def measure(h2load: str, server: Server, workload: Workload, call: Call, calls: 
     used = _cpu_s(server.pids) - before
     # What answers other servers give, and whether all are of one length, is their own affair.
     alike = workload.server == "other" or load.body_bytes == calls * len(framed(bytes(length)))
+    if load.good == calls and not alike and server.audit is not None:
+        shed = take_shed(server.audit, calls + 1)
+        if shed:
+            raise StoodStill(f"{workload.name}: {shed} calls have waited too long")
     if load.good != calls or not alike:
         raise CannotMeasure(f"{workload.name}: {load.good} of {calls} answers are good; they have {load.body_bytes} B")
     if _right_answer(server, workload, call) != length:

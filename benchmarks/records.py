@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from authz_server.dev.waiting import wait_until
@@ -9,6 +10,8 @@ from benchmarks.errors import CannotMeasure
 
 _AUDIT_S = 60.0
 _WORKER = re.compile(rb'"worker":(\d+)')
+_CALLS = re.compile(rb'"calls":(\d+)')
+_SHED = b'"reason":"overloaded"'
 _DROPPED = re.compile(rb'"dropped":(\d+)')
 
 
@@ -22,6 +25,23 @@ def take_records(audit: Path, allowed: bool, calls: int) -> int:
     # The server opens a fresh file, as it does for any program that rotates its audit.
     audit.unlink()
     return _lost(records)
+
+
+def take_shed(audit: Path, calls: int) -> int:
+    """Wait until every call is on record, and take the file away; returns how many were denied for want of time.
+
+    Raises CannotMeasure where there are fewer.
+    """
+    records = b""
+
+    def complete() -> bool:
+        nonlocal records
+        records = audit.read_bytes() if audit.exists() else b""
+        return sum(map(int, _CALLS.findall(records))) + _lost(records) >= calls
+
+    _wait(complete, lambda: sum(map(int, _CALLS.findall(records))), calls)
+    audit.unlink()
+    return sum(int(shed) for line in records.splitlines() if _SHED in line for shed in _CALLS.findall(line))
 
 
 def take_calls_of_workers(audit: Path, calls: int) -> Counter[int]:
@@ -39,11 +59,15 @@ def _complete(audit: Path, decision: bytes, calls: int) -> bytes:
         records = audit.read_bytes() if audit.exists() else b""
         return records.count(decision) + _lost(records) >= calls
 
+    _wait(complete, lambda: records.count(decision), calls)
+    return records
+
+
+def _wait(complete: Callable[[], bool], found: Callable[[], int], calls: int) -> None:
     try:
         wait_until(complete, _AUDIT_S, "the audit")
     except TimeoutError:
-        raise CannotMeasure(f"the audit has {records.count(decision)} of {calls} records") from None
-    return records
+        raise CannotMeasure(f"the audit has {found()} of {calls} records") from None
 
 
 def _lost(records: bytes) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from benchmarks.cores import Cores
+from benchmarks.errors import CannotMeasure, StoodStill
 from benchmarks.identities import Identities
 from benchmarks.measuring import Call, Sample, measure
 from benchmarks.payload import check_request, framed
@@ -17,6 +18,7 @@ from benchmarks.workloads import Asked, Workload
 Samples = Mapping[str, Sequence[Sample]]
 """Name of a workload -> its rounds, in the order in which they were made."""
 _WARM_UP_SHARE = 2
+_TRIES = 3
 
 
 class Bench(Struct, frozen=True):
@@ -51,10 +53,20 @@ def run_rounds(
             bench.say("warming up" if number == 0 else f"round {number} of {bench.rounds}")
             for workload, call in made if number % 2 else reversed(made):
                 count = bench.calls[workload.in_flight] // (1 if number else _WARM_UP_SHARE)
-                sample = measure(bench.h2load, servers[workload.server], workload, call, count)
+                sample = measure_patiently(bench, servers[workload.server], workload, call, count)
                 if number:
                     samples[workload.name].append(sample)
     return samples
+
+
+def measure_patiently(bench: Bench, server: Server, workload: Workload, call: Call, count: int) -> Sample:
+    """Measure once; where the machine stands still meanwhile, again. Raises CannotMeasure."""
+    for _ in range(_TRIES):
+        try:
+            return measure(bench.h2load, server, workload, call, count)
+        except StoodStill as stall:
+            bench.say(f"the machine stood still, so this is made again: {stall}")
+    raise CannotMeasure(f"{workload.name}: the machine has stood still {_TRIES} times in a row; leave it alone")
 
 
 def _start(
