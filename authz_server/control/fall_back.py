@@ -19,6 +19,8 @@ from authz_server.telemetry.candidate_counts import CandidateCounts
 
 LOOK_S = 0.5
 """Between two looks at what has come of a roll-out."""
+NEVER = 100
+"""The percentage of denials that nothing exceeds: such a roll-out is not watched."""
 FILE = "candidate.fallen-back"
 """In the run directory."""
 _FORMAT = b"authz-server roll-out taken back, format 1\n"
@@ -159,9 +161,11 @@ class FallBack:
     def watch(self, revision: str | None, settings: FallBackSettings | None) -> None:
         """From now on this candidate is rolled out; None: none is."""
         with self._lock:
-            if revision is None or settings is None:
+            if revision is None or settings is None or settings.denials == NEVER:
                 self._window = self._unseen_since = None
             elif self._window is None or (revision, settings) != (self._watched, self._settings):
+                # Its own time begins, whatever could not be seen of another one.
+                self._unseen_since = None
                 self._window = Window(settings, self._counted())
                 self._watched, self._settings = revision, settings
 

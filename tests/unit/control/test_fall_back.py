@@ -162,6 +162,37 @@ def test_a_roll_out_that_nobody_can_see_for_the_length_of_the_window_is_taken_ba
         scene.restart()
 
 
+def test_another_candidate_has_the_whole_window_to_be_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it follows one that could not be seen, before that was taken back."""
+
+    def unreadable() -> CandidateCounts:
+        raise OSError
+
+    monkeypatch.setattr(scene.fall_back, "_counts", unreadable)
+    scene.fall_back.watch("r1", settings(window="10s"))
+    scene.now = 9.0
+    scene.fall_back.watch("r2", settings(window="10s"))
+    for now, taken_back in ((18.9, False), (19.0, True)):
+        scene.now = now
+        assert scene.fall_back.look() is taken_back
+    assert scene.fall_back.stops("r2")
+    assert not scene.fall_back.stops("r1")
+
+
+def test_a_roll_out_that_never_falls_back_is_not_watched(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it taken back because nobody could watch it."""
+
+    def unreadable() -> CandidateCounts:
+        raise OSError
+
+    monkeypatch.setattr(scene.fall_back, "_counts", unreadable)
+    scene.fall_back.watch("r1", settings(denials=100))
+    scene.now = 1e6
+    assert not scene.fall_back.watches
+    assert not scene.fall_back.look()
+    assert scene.fall_back.problems() == []
+
+
 def test_the_roll_out_goes_on_when_somebody_says_so(scene: Scene) -> None:
     """Nothing else resumes it: not another look at the file, nor a disk that could not be written."""
     scene.bad()
