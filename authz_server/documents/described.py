@@ -4,6 +4,7 @@ import ast
 import inspect
 from collections.abc import Mapping
 from itertools import pairwise
+from textwrap import dedent
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
@@ -38,7 +39,7 @@ def field_descriptions(model: type[Model]) -> Mapping[str, str]:
 
 
 def _own_descriptions(model: type[Model]) -> dict[str, str]:
-    [definition] = ast.parse(inspect.cleandoc("\n" + inspect.getsource(model))).body
+    [definition] = ast.parse(dedent(inspect.getsource(model))).body
     found = {}
     for field, text in pairwise(definition.body if isinstance(definition, ast.ClassDef) else ()):
         match field, text:
