@@ -4,10 +4,13 @@ MAX_STREAMS = 1000
 """Calls at once on one connection (RFC 9113 section 5.1.2)."""
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024 + 64 * 1024
 """A request that is decided is never larger."""
-PRESSURE_S = 0.02
-"""When a call has waited as long, the newest come first."""
+LATE_S = 0.02
+"""A call that has waited as long is late."""
+PRESSURE_AFTER_S = 0.05
+"""When there have been late calls for as long, there is pressure, and the newest come first. Where a worker only stood
+still for a moment, those that came meanwhile are decided before that."""
 LONGEST_WAIT_S = 0.1
-"""A call that has waited as long is denied: half of the time that Envoy gives a check by default."""
+"""Under pressure a call that has waited as long is denied: half of the time that Envoy gives a check by default."""
 LONGEST_HOLD_S = 0.002
 """How long an answer waits for others that are being made, to be sent with them. Less than what a check keeps of the
 caller's deadline: an answer that comes too late is an RPC error."""

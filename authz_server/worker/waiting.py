@@ -1,7 +1,8 @@
 """Calls that wait for their turn in a worker: first come, first served; under pressure the newest first.
 
 Whoever has waited longest gives up soonest: under pressure the newest are those that can still be answered in time.
-Those that nobody will decide in time are denied at once, many of them by one answer and one record.
+Those that nobody will decide in time are denied at once, many of them by one answer and one record. Pressure is what
+lasts: to be late for a moment, as after a pause of the machine, is made up for in the order of arrival.
 """
 
 from collections import deque
@@ -11,7 +12,7 @@ from authz_server.bounds import MIB, Bound
 from authz_server.envoy.service import MINIMUM_TIME_LEFT_S
 from authz_server.errors import Reason
 from authz_server.worker.calls import Queued
-from authz_server.worker.limits import LONGEST_WAIT_S, PRESSURE_S
+from authz_server.worker.limits import LATE_S, LONGEST_WAIT_S, PRESSURE_AFTER_S
 
 CALLS = Bound(
     "calls that wait",
@@ -64,6 +65,7 @@ class Waiting(Generic[_Call]):
         self._calls: deque[_Call] = deque()
         self._bytes = 0
         self._pressure = method.pressure
+        self._late_since: float | None = None
         self._shed: dict[Reason, list[_Call]] = {}
 
     def __len__(self) -> int:
@@ -77,28 +79,27 @@ class Waiting(Generic[_Call]):
             self._shed_oldest(Reason.OVERLOADED)
 
     def relieve(self, now: float) -> None:
-        """See whether there is pressure, and deny the calls that have waited too long; now and then."""
-        calls = self._calls
-        while calls and now - calls[0].came > PRESSURE_S:
-            self._pressure.on = True
-            oldest = calls[0]
-            if oldest.deadline - now < MINIMUM_TIME_LEFT_S:
-                self._shed_oldest(Reason.DEADLINE)
-            elif now - oldest.came > LONGEST_WAIT_S:
-                self._shed_oldest(Reason.OVERLOADED)
-            else:
+        """See whether there is pressure, and if so deny the calls that have waited too long; now and then."""
+        if self._late(now):
+            if self._late_since is None:
+                self._late_since = now
+            self._pressure.on = now - self._late_since >= PRESSURE_AFTER_S
+            if not self._pressure.on or self._deny_oldest(now):
                 return
-        self._pressure.on = False
+        self._calm_down()
 
     def take(self, now: float) -> _Call | None:
         """The call whose turn it is; None where no more wait."""
         calls = self._calls
         while calls:
-            call = calls.pop() if self._pressure.on else calls.popleft()
+            pressed = self._pressure.on
+            call = calls.pop() if pressed else calls.popleft()
             self._bytes -= call.size
+            if not calls:
+                self._calm_down()
             if call.given_up:
                 self._method.given_up()
-            elif self._pressure.on and call.deadline - now < MINIMUM_TIME_LEFT_S:
+            elif pressed and call.deadline - now < MINIMUM_TIME_LEFT_S:
                 self._deny_soon(call, Reason.DEADLINE)
             else:
                 return call
@@ -115,6 +116,25 @@ class Waiting(Generic[_Call]):
         for reason, calls in self._shed.items():
             self._deny(reason, calls)
         self._shed.clear()
+
+    def _calm_down(self) -> None:
+        self._late_since = None
+        self._pressure.on = False
+
+    def _late(self, now: float) -> bool:
+        return bool(self._calls) and now - self._calls[0].came > LATE_S
+
+    def _deny_oldest(self, now: float) -> bool:
+        """Deny those that are too late; returns whether others are late."""
+        while self._late(now):
+            oldest = self._calls[0]
+            if oldest.deadline - now < MINIMUM_TIME_LEFT_S:
+                self._shed_oldest(Reason.DEADLINE)
+            elif now - oldest.came > LONGEST_WAIT_S:
+                self._shed_oldest(Reason.OVERLOADED)
+            else:
+                return True
+        return False
 
     def _shed_oldest(self, reason: Reason) -> None:
         call = self._calls.popleft()

@@ -88,16 +88,21 @@ def test_beyond_the_bound_calls_are_denied(worker: Worker, ask: Ask, monkeypatch
 
 def test_within_the_bound_all_are_decided(worker: Worker, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many come at once."""
-    for bound in ("PRESSURE_S", "LONGEST_WAIT_S"):
-        monkeypatch.setattr(waiting, bound, PATIENCE_S)
+    monkeypatch.setattr(waiting, "LATE_S", PATIENCE_S)
     calls = [ask(b"%d" % number, PATIENCE_S) for number in range(ASKED)]
     assert [call.result() for call in calls] == [b"%d" % number for number in range(ASKED)]
     assert worker.denied == []
 
 
+def _press(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call that waits is late, and has been for long."""
+    monkeypatch.setattr(waiting, "LATE_S", -1.0)
+    monkeypatch.setattr(waiting, "PRESSURE_AFTER_S", 0.0)
+
+
 def test_who_waits_too_long_is_denied(worker: Worker, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes after is decided."""
-    monkeypatch.setattr(waiting, "PRESSURE_S", -1.0)
+    _press(monkeypatch)
     monkeypatch.setattr(waiting, "LONGEST_WAIT_S", -1.0)
     assert ask(b"late", PATIENCE_S).result() == DENIED
     monkeypatch.setattr(waiting, "LONGEST_WAIT_S", PATIENCE_S)
@@ -109,7 +114,7 @@ def test_a_call_whose_deadline_is_near_is_denied_unread(
     worker: Worker, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under pressure there is no time for what nobody will hear."""
-    monkeypatch.setattr(waiting, "PRESSURE_S", -1.0)
+    _press(monkeypatch)
     monkeypatch.setattr(waiting, "MINIMUM_TIME_LEFT_S", 2 * PATIENCE_S)
     assert ask(b"late", PATIENCE_S).result() == DENIED
     assert (worker.decided, worker.denied) == ([], [(Reason.DEADLINE, 1)])

@@ -9,10 +9,12 @@ from authz_server.envoy.service import MINIMUM_TIME_LEFT_S
 from authz_server.errors import Reason
 from authz_server.worker import waiting as module
 from authz_server.worker.calls import Queued
-from authz_server.worker.limits import LONGEST_WAIT_S, PRESSURE_S
+from authz_server.worker.limits import LATE_S, LONGEST_WAIT_S, PRESSURE_AFTER_S
 from authz_server.worker.waiting import CALLS, Waiting
 
-SOON, LATER = PRESSURE_S / 2, PRESSURE_S * 2
+SOON, LATE = LATE_S / 2, LATE_S * 2
+PRESSED = LATE + PRESSURE_AFTER_S * 1.01
+"""When calls have been late for so long that there is pressure."""
 
 
 class Call:
@@ -53,9 +55,14 @@ class World:
         for call in calls:
             self.waiting.add(call)
 
+    def relieve(self, *moments: float) -> None:
+        """See at these moments whether there is pressure."""
+        for now in moments:
+            self.waiting.relieve(now)
+
     def decide(self, now: float) -> list[int]:
         """All whose turn comes, in their order."""
-        self.waiting.relieve(now)
+        self.relieve(now)
         found = []
         while (call := self.waiting.take(now)) is not None:
             found.append(call.name)
@@ -74,17 +81,45 @@ def test_without_pressure_who_comes_first_is_served_first() -> None:
 def test_under_pressure_the_newest_come_first() -> None:
     """They are those that can still be answered in time."""
     world = World()
-    world.add(Call(1), Call(2), Call(3, came=SOON))
-    assert world.decide(LATER) == [3, 2, 1]
-    world.add(Call(4, came=LATER), Call(5, came=LATER))
-    assert world.decide(LATER + SOON) == [4, 5]
+    world.add(Call(1), Call(2), Call(3, came=PRESSED))
+    world.relieve(LATE)
+    assert world.decide(PRESSED) == [3, 2, 1]
+    world.add(Call(4, came=PRESSED), Call(5, came=PRESSED))
+    assert world.decide(PRESSED + SOON) == [4, 5]
+
+
+def test_to_be_late_for_a_moment_is_no_pressure() -> None:
+    """What came while the machine stood still is decided in its order, however long that was."""
+    world = World()
+    pause = LONGEST_WAIT_S * 1.5
+    world.add(Call(1), Call(2), Call(3))
+    world.relieve(pause)
+    assert world.waiting.take(pause) is not None
+    world.add(Call(4, came=pause))
+    assert world.decide(pause + PRESSURE_AFTER_S / 2) == [2, 3, 4]
+    assert world.denied == []
+
+
+@pytest.mark.parametrize("decided", [True, False], ids=["none waits", "none is late"])
+def test_two_moments_are_no_pressure_either(decided: bool) -> None:
+    """Where nobody was late between them, how far apart they ever are."""
+    world = World()
+    world.add(Call(1))
+    assert world.decide(LATE) == [1]
+    again = 10.0
+    if not decided:
+        world.add(Call(2, came=again))
+        assert world.decide(again) == [2]
+    world.add(Call(3, came=again), Call(4, came=again))
+    assert world.decide(again + LATE) == [3, 4]
 
 
 def test_who_has_waited_too_long_is_denied() -> None:
-    """At once, and with one answer and one record for all of them."""
+    """With one answer and one record for all of them."""
     world = World()
     old = [Call(1), Call(2)]
-    world.add(*old, Call(3, came=LATER))
+    world.add(*old, Call(3, came=PRESSED))
+    world.relieve(LATE)
     assert world.decide(LONGEST_WAIT_S * 1.01) == [3]
     assert world.denied == [(Reason.OVERLOADED, 2)]
     assert [call.answers for call in old] == [[b"overloaded"]] * 2
@@ -114,9 +149,10 @@ def test_beyond_the_most_bytes_the_oldest_are_denied() -> None:
 def test_past_its_deadline_a_call_is_denied_first() -> None:
     """Whether it is the oldest or not: nobody would hear what is decided."""
     world = World()
-    gone = LATER + MINIMUM_TIME_LEFT_S / 2
+    gone = PRESSED + MINIMUM_TIME_LEFT_S / 2
     world.add(Call(1, deadline=gone), Call(2), Call(3, deadline=gone), Call(4))
-    assert world.decide(LATER) == [4, 2]
+    world.relieve(LATE)
+    assert world.decide(PRESSED) == [4, 2]
     assert world.denied == [(Reason.DEADLINE, 2)]
 
 
