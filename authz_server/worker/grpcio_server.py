@@ -22,6 +22,7 @@ from authz_server.errors import GrpcCode
 from authz_server.worker.address import Address, TcpAddress
 from authz_server.worker.calls import NOTHING_QUEUED, Call, CallRefused, Handler, Queued
 from authz_server.worker.limits import LONGEST_HOLD_S
+from authz_server.worker.scheduling import run_when_woken
 from authz_server.worker.waiting import Waiting
 
 _NO_FLAGS = 0
@@ -183,6 +184,7 @@ class GrpcioServer:
                 self._server.request_registered_call(self._queue, self._queue, method, method)
 
     def _run(self) -> None:
+        run_when_woken()
         try:
             self._answer()
         except BaseException:  # noqa: BLE001  # the border: a worker that answers nothing must not look alive

@@ -52,6 +52,7 @@ from authz_server.worker.messages import (
 )
 from authz_server.worker.peers import Peers
 from authz_server.worker.replays import CountedReplayTable, ReplayTable, ReplayTableError
+from authz_server.worker.scheduling import interrupt_nobody
 from authz_server.worker.server import CHECK, CannotListen, CheckServer
 from authz_server.worker.snapshots import Snapshots, indexes_of
 from authz_server.worker.unknown_keys import UnknownKeys
@@ -95,9 +96,7 @@ def _schedule(settings: WorkerSettings) -> None:
         os.sched_setaffinity(0, {settings.core})
     # Whoever builds a snapshot lets a call that has come meanwhile go first, and soon.
     sys.setswitchinterval(SWITCH_S)
-    # Only one thread runs Python at a time: one that is woken meanwhile could do nothing but wait for it.
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    interrupt_nobody()
 
 
 class _Worker:

@@ -22,6 +22,7 @@ from authz_server.worker.lean.peer import Peer
 from authz_server.worker.lean.streams import Held
 from authz_server.worker.lean.unary import NO_ROOM
 from authz_server.worker.limits import LONGEST_HOLD_S
+from authz_server.worker.scheduling import run_when_woken
 from authz_server.worker.waiting import Waiting
 
 _NO_METHOD = status_answer(GrpcCode.UNIMPLEMENTED, "there is no such method")
@@ -68,6 +69,7 @@ class LeanServer:
         remove(self._address)
 
     def _run(self) -> None:
+        run_when_woken()
         try:
             self._loop.run()
         except BaseException:  # noqa: BLE001  # the border: a worker that answers nothing must not look alive

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,6 +52,24 @@ def test_a_snapshot_is_active_on_all_workers_when_it_is_said_to_be(tmp_path: Pat
         assert generations == [1, 2]
 
     run(scenario, tmp_path)
+
+
+def test_what_does_not_answer_interrupts_nobody(tmp_path: Path) -> None:
+    """Of the threads of a worker one alone runs as soon as it is woken, on a core that others use as well."""
+
+    async def scenario(made: Fleet) -> None:
+        await made.publisher.publish(content(tmp_path, "r1"))
+        assert await made.serving(0)
+        pid = made.supervisor.pids()[0]
+        policies = Counter[int]()
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            # One that lets go of something may have ended.
+            with suppress(ProcessLookupError):
+                policies[os.sched_getscheduler(int(thread.name))] += 1
+        assert (policies[os.SCHED_OTHER], set(policies)) == (1, {os.SCHED_OTHER, os.SCHED_BATCH})
+        assert os.sched_getscheduler(pid) == os.SCHED_BATCH
+
+    run(scenario, tmp_path, workers=1)
 
 
 def test_keys_alone_can_change(tmp_path: Path) -> None:

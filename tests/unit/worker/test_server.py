@@ -1,5 +1,6 @@
 """The gRPC server of a worker: bytes in, bytes out, on every kind of address."""
 
+import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from authz_server.worker.calls import Call as ServerCall
 from authz_server.worker.calls import Handler
 from authz_server.worker.limits import MAX_MESSAGE_BYTES
 from authz_server.worker.messages import TransportName, WorkerSettings
+from authz_server.worker.scheduling import interrupt_nobody
 from authz_server.worker.server import CannotListen, CheckServer
 from tests.unit.control.fleet import CHECK, PATIENCE_S, says_serving
 
@@ -212,6 +214,22 @@ def test_an_answer_for_a_client_that_has_gone_harms_nobody(server: Serve) -> Non
         gone.cancel()
         later.pop().answer(b"too late")
         assert method(b"now", timeout=PATIENCE_S) == b"now"
+
+
+def test_the_thread_that_answers_runs_when_it_is_woken(server: Serve) -> None:
+    """Whatever the thread may do that has started it: on a core that others use, calls would wait for milliseconds."""
+
+    def policy(_payload: bytes, _call: ServerCall) -> bytes:
+        return b"%d" % os.sched_getscheduler(0)
+
+    def serve_quietly() -> bytes:
+        interrupt_nobody()
+        assert os.sched_getscheduler(0) == os.SCHED_BATCH
+        with server(policy) as (_, address), client(address) as call:
+            return call(b"")
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(serve_quietly).result(PATIENCE_S) == b"%d" % os.SCHED_OTHER
 
 
 def test_a_handler_that_fails_ends_its_own_call_alone(server: Serve) -> None:
