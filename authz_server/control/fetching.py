@@ -1,4 +1,4 @@
-"""What can go wrong with fetching over HTTP, for people."""
+"""Fetching over HTTP: answers within bounds, and what can go wrong, for people."""
 
 import os
 import ssl
@@ -10,6 +10,18 @@ import httpx2
 
 class FetchFailed(Exception):
     """It cannot be had; says from which host and why, and nothing else that the other side sent."""
+
+
+async def read_body(response: httpx2.Response, max_bytes: int) -> bytes:
+    """The body of an answer that was asked for uncompressed. Raises FetchFailed where it is larger, or compressed."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise FetchFailed("the answer is compressed, although it was asked not to be")
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > max_bytes:
+            raise FetchFailed(f"the answer is larger than {max_bytes:,} bytes")
+    return bytes(body)
 
 
 def in_words(error: BaseException) -> str:

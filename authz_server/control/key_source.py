@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from authz_server.bounds import Bound
-from authz_server.control.fetching import FetchFailed, in_words
+from authz_server.control.fetching import FetchFailed, in_words, read_body
 from authz_server.control.settings.places import check_url, is_loopback_host
 from authz_server.documents.invalid import InvalidValue
 from authz_server.identity.keys import MAX_DOCUMENT_BYTES
@@ -99,11 +99,4 @@ async def _get(url: str) -> bytes:
 async def _body(response: httpx2.Response) -> bytes:
     if response.status_code != 200:
         raise FetchFailed(f"the answer has status {response.status_code}; redirects are not followed")
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise FetchFailed("the answer is compressed, although it was asked not to be")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > MAX_DOCUMENT_BYTES:
-            raise FetchFailed(f"the answer is larger than {MAX_DOCUMENT_BYTES} bytes")
-    return bytes(body)
+    return await read_body(response, MAX_DOCUMENT_BYTES)

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import httpx2
 from msgspec import Struct
 
-from authz_server.control.fetching import FetchFailed, in_words
+from authz_server.control.fetching import FetchFailed, in_words, read_body
 from authz_server.control.settings.places import check_url, is_loopback_host
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.source import printable
@@ -83,7 +83,7 @@ class Web:
             client.stream(method, url.geturl(), headers=headers) as response,
         ):
             # Of an answer that says no, the words are nobody's.
-            body = await _body(response, max_bytes) if method == "GET" and response.status_code == 200 else b""
+            body = await read_body(response, max_bytes) if method == "GET" and response.status_code == 200 else b""
             return Answer(url.netloc, response.status_code, dict(response.headers), body)
 
     def _tls(self, scheme: str) -> ssl.SSLContext:
@@ -123,14 +123,3 @@ def onward(here: SplitResult, location: str, why: str) -> SplitResult:
     if here.scheme == "https" and is_loopback_host(there.hostname or "") and there.hostname != here.hostname:
         raise FetchFailed(f"{why} it leads to this machine ({printable(there.netloc)}), which is not followed")
     return there
-
-
-async def _body(response: httpx2.Response, max_bytes: int) -> bytes:
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise FetchFailed("the answer is compressed, although it was asked not to be")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > max_bytes:
-            raise FetchFailed(f"the answer is larger than {max_bytes:,} bytes")
-    return bytes(body)

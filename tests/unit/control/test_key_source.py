@@ -47,7 +47,7 @@ def trickle(request: BaseHTTPRequestHandler) -> None:
 BAD_ANSWERS: dict[str, tuple[Answer, str]] = {
     "error": (answer(b"", 500), "the answer has status 500"),
     "redirect": (answer(b"", 302, location="http://elsewhere.example/"), "status 302; redirects are not followed"),
-    "too large": (answer(b" " * (MAX_DOCUMENT_BYTES + 1)), "larger than 1048576 bytes"),
+    "too large": (answer(b" " * (MAX_DOCUMENT_BYTES + 1)), f"larger than {MAX_DOCUMENT_BYTES:,} bytes"),
     "compressed": (answer(gzip.compress(b"{}"), content_encoding="gzip"), "compressed"),
     "slow": (trickle, "no whole answer within 0.2 s"),
     "cut": (answer(b"{}", content_length="10"), "the connection ended before the whole answer"),
