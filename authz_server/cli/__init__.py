@@ -5,27 +5,6 @@ from typing import Annotated
 
 import typer
 
-from authz_server.cli import (
-    bundle,
-    candidate,
-    check,
-    config,
-    dev,
-    diff,
-    doctor,
-    envoy,
-    explain,
-    keys,
-    learn,
-    lint,
-    policy,
-    replay,
-    revisions,
-    serve,
-    test,
-    usage,
-    validate,
-)
 from authz_server.cli.commands import Commands
 
 app = typer.Typer(
@@ -38,28 +17,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# Each command group is one line: `app.add_typer(dev.app, name="dev")`, or `app.command("check")(check.check)`.
-app.command("serve")(serve.serve)
-app.command("validate")(validate.validate)
-app.command("test")(test.run_tests)
-app.command("check")(check.check)
-app.command("lint")(lint.lint)
-app.command("diff")(diff.diff)
-app.command("explain")(explain.explain)
-app.command("revisions")(revisions.revisions)
-app.command("rollback")(revisions.rollback)
-app.command("replay")(replay.replay)
-app.command("learn")(learn.learn)
-app.command("usage")(usage.usage)
-app.command("doctor")(doctor.doctor)
-app.add_typer(policy.app, name="policy")
-app.add_typer(candidate.app, name="candidate")
-app.add_typer(bundle.app, name="bundle")
-app.add_typer(config.app, name="config")
-app.add_typer(envoy.app, name="envoy")
-app.add_typer(keys.app, name="keys")
-app.add_typer(dev.app, name="dev")
 
 
 def _print_version(wanted: bool) -> None:

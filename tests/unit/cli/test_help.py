@@ -1,5 +1,7 @@
 """The command line as a whole."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -9,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from authz_server.cli import app
+from authz_server.cli.commands import COMMANDS
 
 
 def _commands(command: Any, names: tuple[str, ...] = ()) -> Iterator[str]:  # any: typer has no public type for it
@@ -37,6 +40,16 @@ def test_no_sentence_of_a_list_of_commands_is_cut(group: list[str]) -> None:
 def test_the_version_is_that_of_the_package() -> None:
     """For reports of defects."""
     assert CliRunner().invoke(app, ["--version"]).stdout == f"{version('authz-server')}\n"
+
+
+def test_nobody_waits_for_the_imports_of_other_commands() -> None:
+    """Each is imported when it is run."""
+    program = "import sys; from authz_server.cli import app; app(['explain', '--help'], standalone_mode=False)"
+    told = "; print('modules', *sorted(name for name in sys.modules if name.startswith('authz_server.')))"
+    done = subprocess.run([sys.executable, "-c", program + told], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.splitlines()[-1].split())
+    assert "authz_server.cli.explain" in modules
+    assert modules.isdisjoint({f"authz_server.cli.{name}" for name in COMMANDS} - {"authz_server.cli.explain"})
 
 
 def test_without_a_command_the_help_is_shown() -> None:
