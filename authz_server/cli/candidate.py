@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from authz_server.cli.commands import USAGE
 from authz_server.cli.configuration import (
     ConfigOption,
-    exit_where_fetched,
     from_here,
     load_of_server_or_exit,
     print_problems,
+    why_not_here,
 )
 from authz_server.cli.revisions import replaced_in_words
 from authz_server.documents.source import printable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from authz_server.control.rollback import RolledBack
     from authz_server.control.settings import Settings
 
-SAME, FLIPS, USAGE = 0, 1, 2
+SAME, FLIPS = 0, 1
 REFUSED = 1
 
 app = typer.Typer(no_args_is_help=True, help="Judge other policies on live traffic, and put them in force.")
@@ -57,7 +58,7 @@ def report(
 
     if as_json and markdown:
         raise typer.BadParameter("it is either this or --markdown", param_hint="--json")
-    settings, _ = load_of_server_or_exit(config, USAGE)
+    settings, _ = load_of_server_or_exit(config)
     directory = _candidate_directory(settings)
     here = candidate_report.revision_in(directory)
     is_in_force = here is not None and here == candidate_report.revision_in(settings.policy_directory)
@@ -112,8 +113,11 @@ def promote(
     from authz_server.control.replacement import NotReplaced, Unfinished
     from authz_server.control.revisions import revisions_of
 
-    settings, file = load_of_server_or_exit(config, USAGE)
-    exit_where_fetched(settings, "publish the candidate there")
+    settings, file = load_of_server_or_exit(config)
+    if (because := why_not_here(settings)) is not None:
+        to_do = "publish the candidate there (see docs/policy-sources.md)"
+        _tell([Objection("policies_are_fetched", because, to_do)], as_json=as_json)
+        raise typer.Exit(REFUSED)
     candidate, directory = _candidate_directory(settings), from_here(settings.policy_directory)
     findings = _findings(settings, quietly=True)
     names = _known(accept or [], acceptable(findings), "--accept")
@@ -121,8 +125,8 @@ def promote(
     try:
         fallen = fallen_back(settings)
     except NothingKept as error:
-        message = f"whether its roll-out was taken back is not known: {error}"
-        _tell([Objection("rollout_taken_back", message, "say `authz candidate resume` first")], as_json=as_json)
+        message = f"whether its roll-out fell back is not known: {error}"
+        _tell([Objection("rollout_fell_back", message, "say `authz candidate resume` first")], as_json=as_json)
         raise typer.Exit(REFUSED) from None
     promotion = Promotion(candidate, directory, revisions_of(settings), findings, fallen)
     accepted = Accepted(frozenset(names), accept_all, unjudged)
@@ -132,23 +136,27 @@ def promote(
         raise typer.Exit(REFUSED)
     try:
         done = promotion.carry_out(known)
-    except (NotReplaced, Unfinished) as error:
-        if isinstance(error, NotReplaced) and error.problems:
-            print_problems(error.problems)
-        unchanged = "nothing was changed: " if isinstance(error, NotReplaced) else ""
-        typer.echo(f"authz: {unchanged}{error}", err=True)
+    except NotReplaced as error:
+        objection = Objection("not_replaced", str(error), "mend that, and say it again", tuple(error.problems))
+        _tell([objection], as_json=as_json)
+        raise typer.Exit(REFUSED) from None
+    except Unfinished as error:
+        typer.echo(f"authz: {error}", err=True)
         raise typer.Exit(REFUSED) from None
     typer.echo(msgspec.json.encode(done).decode() if as_json else _in_words(done, directory, config))
 
 
 @app.command("resume")
-def resume(config: ConfigOption = None) -> None:
-    """Let a roll-out go on that was taken back.
+def resume(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what goes on as JSON.")] = False,
+) -> None:
+    """Let a roll-out go on that fell back.
 
-    A server takes a roll-out back when the candidate denies too much of what the policies in force would have allowed
-    (`candidate.fall_back`), and does not begin it again, until the candidate changes, or this is said. A running server
-    takes it up within `policies.rescan`. Run it as the user of the server. Exit codes: 0 it goes on, 1 none was taken
-    back, 2 wrong usage.
+    A roll-out falls back when the candidate denies too much of what the policies in force would have allowed
+    (`candidate.fall_back`), and does not begin again until the candidate changes, or this is said. A running server
+    takes it up within `policies.rescan`. Run it as the user of the server. Exit codes: 0 it goes on, 1 none fell back,
+    2 wrong usage.
 
     \b
     Examples:
@@ -157,11 +165,13 @@ def resume(config: ConfigOption = None) -> None:
     from authz_server.control.checked_file import NothingKept
     from authz_server.control.fall_back import fallen_back_file
 
-    settings, _ = load_of_server_or_exit(config, USAGE)
+    settings, _ = load_of_server_or_exit(config)
     _candidate_directory(settings)
     file = fallen_back_file(settings)
+    candidate: str | None = None
     try:
-        what = f"the candidate {file.read().revision}"
+        candidate = file.read().revision
+        what = f"the candidate {candidate}"
     except NothingKept as error:
         what = f"whichever candidate {file.path} was about ({error})"
     try:
@@ -170,9 +180,10 @@ def resume(config: ConfigOption = None) -> None:
         typer.echo(f"authz: {file.path} cannot be removed: {error.strerror}", err=True)
         raise typer.Exit(1) from None
     if not removed:
-        typer.echo(f"authz: no roll-out was taken back: there is no {file.path}", err=True)
+        typer.echo(f"authz: no roll-out fell back: there is no {file.path}", err=True)
         raise typer.Exit(1)
-    typer.echo(f"the roll-out of {what} goes on, if the configuration has one")
+    goes_on = f"the roll-out of {what} goes on, if the configuration has one"
+    typer.echo(msgspec.json.encode({"candidate": candidate}).decode() if as_json else goes_on)
 
 
 def _candidate_directory(settings: "Settings") -> Path:

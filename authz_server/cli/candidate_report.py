@@ -34,7 +34,7 @@ class Report(Struct, frozen=True):
     flips: Sequence[tuple[Shown, Flip]]
     notes: Sequence[str]
     """What else there is to know."""
-    taken_back: str | None = None
+    fell_back: str | None = None
     """Why the roll-out is no more."""
 
 
@@ -55,9 +55,9 @@ def report_of(findings: Findings, settings: Settings, wanted: Sequence[str] = ()
         fallen = fallen_back(settings)
     except NothingKept as error:
         fallen = None
-        notes.append(f"whether the roll-out was taken back is not known: {error}")
-    taken_back = None if fallen is None or fallen.revision != findings.candidate else fallen.why
-    return Report(findings, (in_force, candidate), settings.identity_headers, flips, notes, taken_back)
+        notes.append(f"whether the roll-out fell back is not known: {error}")
+    fell_back = None if fallen is None or fallen.revision != findings.candidate else fallen.why
+    return Report(findings, (in_force, candidate), settings.identity_headers, flips, notes, fell_back)
 
 
 def as_table(report: Report, *, explain: bool) -> str:
@@ -97,7 +97,7 @@ def as_json(report: Report) -> str:
         "since": None if findings.is_in_force else instant(findings.since),
         "checks": findings.counted.checks,
         "rolled_out": findings.counted.rolled_out,
-        "taken_back": report.taken_back,
+        "fell_back": report.fell_back,
         "seconds": findings.counted.seconds,
         "flips": flips,
         "more": findings.more,
@@ -129,8 +129,8 @@ def _summary(report: Report) -> Iterator[str]:
         yield f"  not compared: {', '.join(f'{count:,} {outcome}' for outcome, count in left.items())}"
     if findings.counted.rolled_out:
         yield f"  the candidate decided {findings.counted.rolled_out:,} of them"
-    if report.taken_back is not None:
-        yield f"  the roll-out was taken back: {report.taken_back}"
+    if report.fell_back is not None:
+        yield f"  the roll-out fell back: {report.fell_back}"
     if compared:
         yield f"  asking both took {findings.counted.seconds / compared * 1e6:,.0f} µs more a check"
     for change, count in findings.more.items():

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from authz_server.cli.commands import USAGE
 from authz_server.control.settings import LoadedSettings, Settings, load_settings
 from authz_server.control.settings.load import DEFAULT_FILE
 from authz_server.documents.problem import Problem
@@ -41,9 +42,12 @@ def load_with_file_or_exit(config: Path | None, code: int = 1) -> tuple[Settings
     return loaded.settings, loaded.file
 
 
-def load_of_server_or_exit(config: Path | None, code: int = 1) -> tuple[Settings, Path | None]:
-    """The same, for what a server has left behind: that defaults are used is said, because it may have others."""
-    settings, file = load_with_file_or_exit(config, code)
+def load_of_server_or_exit(config: Path | None) -> tuple[Settings, Path | None]:
+    """The configuration of a server, for what it has left behind; a bad one is wrong usage (exit code 2).
+
+    That defaults are used is said, because the server may have others.
+    """
+    settings, file = load_with_file_or_exit(config, USAGE)
     if file is None:
         directory = from_here(settings.run_directory)
         typer.echo(
@@ -52,13 +56,12 @@ def load_of_server_or_exit(config: Path | None, code: int = 1) -> tuple[Settings
     return settings, file
 
 
-def exit_where_fetched(settings: Settings, instead: str) -> None:
-    """Say what to do instead of writing to the directory of policies, and exit, where they come from a source."""
+def why_not_here(settings: Settings) -> str | None:
+    """Why nothing is to be written to the directory of policies: they come from a source."""
     source = settings.policies.source
-    if source is not None:
-        typer.echo(f"authz: nothing was changed: the policies come from {source.kind.place}, and its next", err=True)
-        typer.echo(f"change would replace what is put here; {instead} (see docs/policy-sources.md)", err=True)
-        raise typer.Exit(1)
+    if source is None:
+        return None
+    return f"the policies come from {source.kind.place}, and its next change would replace what is put here"
 
 
 def from_here(path: Path) -> Path:

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from authz_server.cli.commands import USAGE
 from authz_server.cli.configuration import print_problems, there
 from authz_server.policy.plan import Plan
 
-SAME, DIFFERENT, USAGE = 0, 1, 2
+SAME, DIFFERENT = 0, 1
 
 
 def diff(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from authz_server.cli.commands import USAGE
 from authz_server.cli.configuration import ConfigOption, load_of_server_or_exit, load_with_file_or_exit
 from authz_server.documents.source import printable_line
 
@@ -55,7 +56,7 @@ def explain(
         raise typer.BadParameter("this is no id of a decision, such as 019cadf0-8d80-7c1d-8c5a-3f0d6a1b2c3d")
     # What is named needs no server's configuration.
     of_server = audit is None or policies is None
-    settings, _ = (load_of_server_or_exit if of_server else load_with_file_or_exit)(config)
+    settings, _ = load_of_server_or_exit(config) if of_server else load_with_file_or_exit(config, USAGE)
     files = audit if audit is not None else list(audit_files(settings))
     try:
         line = find(decision_id.lower(), files)

@@ -9,6 +9,7 @@ import typer
 
 from authz_server.cli import written
 from authz_server.cli.audit_files import take_lines
+from authz_server.cli.commands import USAGE
 from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, print_problems
 from authz_server.cli.progress import shown
 from authz_server.cli.values import valid
@@ -77,7 +78,7 @@ def learn(
     from authz_server.learning.service import learn_services
     from authz_server.policy.formatting import Unformattable
 
-    settings, file = load_with_file_or_exit(config, 2)
+    settings, file = load_with_file_or_exit(config, USAGE)
     known = None if file is None else known_names(settings)
     wishes = _wishes(min_count, template or [], words, subjects)
     observations = Observations(service, known, allow_anonymous=allow_anonymous)

@@ -9,11 +9,12 @@ import typer
 
 from authz_server.analysis.lint import Lint
 from authz_server.cli.annotations import annotation
+from authz_server.cli.commands import USAGE
 from authz_server.cli.configuration import ConfigOption, counted, load_with_file_or_exit, print_problems, there
 from authz_server.documents.problem import fields_of
 from authz_server.policy.findings import Finding
 
-FOUND, USAGE = 1, 2
+FOUND = 1
 
 
 def lint(

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from authz_server.cli.audit_files import take_lines
+from authz_server.cli.commands import USAGE
 from authz_server.cli.configuration import print_problems, there
 
 if TYPE_CHECKING:
     from authz_server.policy.plan import Plan
 
-SAME, FLIPS, USAGE = 0, 1, 2
+SAME, FLIPS = 0, 1
 
 
 def replay(

@@ -9,10 +9,10 @@ import typer
 from authz_server.cli.configuration import (
     ConfigOption,
     counted,
-    exit_where_fetched,
     from_here,
     load_of_server_or_exit,
     print_problems,
+    why_not_here,
 )
 from authz_server.documents.instants import instant
 
@@ -108,7 +108,10 @@ def rollback(
     from authz_server.control.rollback import roll_back
 
     settings, file = load_of_server_or_exit(config)
-    exit_where_fetched(settings, "put the earlier policies there again")
+    if (because := why_not_here(settings)) is not None:
+        to_do = "put the earlier policies there again (see docs/policy-sources.md)"
+        typer.echo(f"authz: nothing was changed: {because}; {to_do}", err=True)
+        raise typer.Exit(1)
     store, directory = revisions_of(settings), from_here(settings.policy_directory)
     known = None if file is None else known_names(settings)
     try:

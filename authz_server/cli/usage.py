@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from authz_server.cli.commands import USAGE
 from authz_server.cli.configuration import (
     ConfigOption,
     from_here,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from authz_server.usage.found import Findings
     from authz_server.usage.state import State
 
-USED, UNUSED, USAGE = 0, 1, 2
+USED, UNUSED = 0, 1
 
 
 def usage(
@@ -82,7 +83,7 @@ def usage(
         raise typer.BadParameter("it needs --suggest", param_hint="--output")
     # What is named needs no server's configuration.
     of_server = not audit or policies is None
-    settings, _ = (load_of_server_or_exit if of_server else load_with_file_or_exit)(config, USAGE)
+    settings, _ = load_of_server_or_exit(config) if of_server else load_with_file_or_exit(config, USAGE)
     directory = policies or from_here(settings.policy_directory)
     plan = _plan(there(directory))
     if audit:

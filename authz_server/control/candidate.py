@@ -117,7 +117,7 @@ class Candidate:
         log.info(event, revision=content.plan.revision, sample=content.sample, **shares)
 
     async def run(self, on_change: Callable[[], None]) -> None:
-        """Tell of changes, and take a roll-out back that denies too much, until cancelled."""
+        """Tell of changes, and let a roll-out fall back that denies too much, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(on_change))
             group.create_task(self._look(on_change))
@@ -136,7 +136,7 @@ class Candidate:
             told.append(f"the candidate is not kept: {self._unkept}")
         fallen, plan = self._fall_back.fallen, directory.plan
         if fallen is not None and plan is not None and self._fall_back.stops(plan.revision):
-            told.append(f"the roll-out was taken back: {fallen.why}")
+            told.append(f"the roll-out fell back: {fallen.why}")
         return told
 
     def _failed(self, error: Exception) -> None:
@@ -170,7 +170,7 @@ class Candidate:
         while True:
             await asyncio.sleep(LOOK_S)
             if self._fall_back.watches and await asyncio.to_thread(self._fall_back.look):
-                self._metrics.rollout_taken_back()
+                self._metrics.rollout_fell_back()
                 on_change()
 
 

@@ -1,4 +1,4 @@
-"""Takes a roll-out back when the candidate denies too much of what the policies in force would have allowed."""
+"""Lets a roll-out fall back when the candidate denies too much of what the policies in force would have allowed."""
 
 import time
 from collections import deque
@@ -23,12 +23,12 @@ NEVER = 100
 """The percentage of denials that nothing exceeds: such a roll-out is not watched."""
 FILE = "candidate.fallen-back"
 """In the run directory."""
-_FORMAT = b"authz-server roll-out taken back, format 1\n"
+_FORMAT = b"authz-server fallen back roll-out, format 1\n"
 _MAX_BYTES = 4096
 
 
 class FallenBack(Struct, frozen=True):
-    """A roll-out that was taken back, and why."""
+    """A roll-out that fell back, and why."""
 
     revision: str
     """The candidate's."""
@@ -86,7 +86,7 @@ def fallen_back_file(settings: Settings) -> FallenBackFile:
 
 
 def fallen_back(settings: Settings) -> FallenBack | None:
-    """The roll-out that was taken back, if one was. Blocks. Raises NothingKept where nobody can tell which."""
+    """The roll-out that fell back, if one did. Blocks. Raises NothingKept where nobody can tell which."""
     try:
         return fallen_back_file(settings).read()
     except NothingThere:
@@ -155,7 +155,7 @@ class FallBack:
         return self._window is not None
 
     def stops(self, revision: str) -> bool:
-        """Whether the roll-out of this candidate has been taken back, or may have been."""
+        """Whether the roll-out of this candidate has fallen back, or may have."""
         return self._unreadable or (self.fallen is not None and self.fallen.revision == revision)
 
     def watch(self, revision: str | None, settings: FallBackSettings | None) -> None:
@@ -170,7 +170,7 @@ class FallBack:
                 self._watched, self._settings = revision, settings
 
     def look(self) -> bool:
-        """Whether the roll-out has to be taken back now, which is then on disk."""
+        """Whether the roll-out has to fall back now, which is then on disk."""
         with self._lock:
             window, settings = self._window, self._settings
             if window is None or settings is None:
@@ -182,13 +182,13 @@ class FallBack:
                 if found is None:
                     return False
                 decisions, closed = found
-                log.error("rollout_taken_back", decisions=decisions, closed=closed)
+                log.error("rollout_fell_back", decisions=decisions, closed=closed)
             elif self._unseen_since is None or now - self._unseen_since < settings.window:
                 return False
             else:
                 # Whatever it denies meanwhile, nobody would know.
                 decisions = closed = 0
-                log.error("rollout_taken_back", problem="what comes of it cannot be seen")
+                log.error("rollout_fell_back", problem="what comes of it cannot be seen")
             self._window = self._unseen_since = None
             self.fallen = FallenBack(self._watched, time.time(), decisions, closed, settings.window, counts is None)
             self._kept = False
@@ -219,7 +219,7 @@ class FallBack:
         """Why what becomes of a roll-out cannot be seen or kept."""
         told = []
         if self._unseen_since is not None:
-            told.append("what comes of the roll-out cannot be seen: it will be taken back")
+            told.append("what comes of the roll-out cannot be seen: it will fall back")
         if self._unkept is not None:
             told.append(f"what became of the roll-out is not kept: {self._unkept}")
         return told

@@ -55,7 +55,7 @@ class Promotion:
         findings: Findings | None,
         fallen: FallenBack | None = None,
     ) -> None:
-        """`fallen` is a roll-out that was taken back, of whichever candidate."""
+        """`fallen` is a roll-out that fell back, of whichever candidate."""
         self._candidate = candidate
         self._directory = directory
         self._revisions = revisions
@@ -82,7 +82,7 @@ class Promotion:
             found += _unaccepted(self._findings, accepted)
         if self._fallen is not None and self._fallen.revision == self.revision:
             to_do = "mend the candidate, or say `authz candidate resume` first"
-            found.append(Objection("rollout_taken_back", f"its roll-out was taken back: {self._fallen.why}", to_do))
+            found.append(Objection("rollout_fell_back", f"its roll-out fell back: {self._fallen.why}", to_do))
         return found
 
     def carry_out(self, known: KnownNames | None) -> RolledBack:

@@ -95,8 +95,8 @@ class ControlMetrics:
         """The candidate decides for this share of the callers."""
         self._rollout.set(percent)
 
-    def rollout_taken_back(self) -> None:
-        """A roll-out was taken back, because the candidate denied too much."""
+    def rollout_fell_back(self) -> None:
+        """A roll-out fell back, because the candidate denied too much."""
         self._fall_backs.inc()
 
     def workers(self, *, serving: int, starting: int, failing: int) -> None:

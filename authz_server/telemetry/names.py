@@ -116,7 +116,7 @@ CANDIDATE_ROLLOUT = Metric(
     "authz_candidate_rollout_percent", "gauge", (), "The share of the callers for whom the candidate decides."
 )
 CANDIDATE_FALL_BACKS = Metric(
-    "authz_candidate_fall_backs_total", "counter", (), "Roll-outs that were taken back, because too much was denied."
+    "authz_candidate_fall_backs_total", "counter", (), "Roll-outs that fell back, because too much was denied."
 )
 WORKERS = Metric("authz_workers", "gauge", (STATE,), "Worker processes: serving or starting.")
 WORKER_RESTARTS = Metric("authz_worker_restarts_total", "counter", (), "Workers that had to be replaced.")

@@ -40,7 +40,7 @@ RUN_ELSEWHERE = {
         "tests/unit/cli/test_revisions.py::test_revisions_are_listed_with_the_latest_first"
     ),
     "authz candidate resume --config authz.yaml": (
-        "tests/unit/control/test_candidate_served.py::test_a_roll_out_that_denies_too_much_is_taken_back_and_stays_so"
+        "tests/unit/control/test_candidate_served.py::test_a_roll_out_that_denies_too_much_falls_back_and_stays_so"
     ),
     "authz rollback 15bee6dc --config authz.yaml": (
         "tests/unit/cli/test_revisions.py::test_a_rollback_says_how_to_undo_it"

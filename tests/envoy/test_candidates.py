@@ -1,4 +1,4 @@
-"""A candidate through a real Envoy: judged on what comes, rolled out to one of two workloads, and taken back."""
+"""A candidate through a real Envoy: judged on what comes, rolled out to one of two workloads, and falls back."""
 
 from authz_server.dev.waiting import wait_until
 from tests.builders import write_policies
@@ -49,7 +49,7 @@ def record_of(stack: Stack, reply: Reply) -> Line:
     return stack.record(decision_id=reply.decision_id)
 
 
-def test_a_candidate_is_judged_rolled_out_and_taken_back(stack: Stack) -> None:
+def test_a_candidate_is_judged_rolled_out_and_falls_back(stack: Stack) -> None:
     """It closes `/stock` and opens `/returns`; the upstream hears whoever decides, and clients get the policies in
     force again as soon as one of them was denied what they allow."""
     assert (user(ask(stack, "web", "/orders")), user(ask(stack, "batch", "/orders"))) == ("now", "now")
@@ -66,7 +66,7 @@ def test_a_candidate_is_judged_rolled_out_and_taken_back(stack: Stack) -> None:
     assert record_of(stack, closed)["compared"]["decision"] == "allow"
     assert user(ask(stack, "batch", "/returns")) == "next"
     assert user(ask(stack, "web", "/stock")) == "now"
-    assert "rollout_taken_back" not in stack.log(), "nobody in the share was denied anything"
+    assert "rollout_fell_back" not in stack.log(), "nobody in the share was denied anything"
     denied = ask(stack, "batch", "/stock")
     assert denied.reason == "no_rule_allows"
     assert record_of(stack, denied)["compared"]["decision"] == "allow"

@@ -141,10 +141,10 @@ def test_cand_04_what_is_refused_before_the_policies_is_refused_in_the_share(tmp
 
 
 @pytest.mark.parametrize("change", ["mode", "content", "link"])
-def test_cand_05_a_roll_out_that_was_taken_back_is_not_begun_by_a_forged_file(tmp_path: Path, change: str) -> None:
-    """What others could have written, or nobody can read, is taken for a roll-out that was taken back."""
+def test_cand_05_a_roll_out_that_fell_back_is_not_begun_by_a_forged_file(tmp_path: Path, change: str) -> None:
+    """What others could have written, or nobody can read, is taken for a roll-out that fell back."""
     file = tmp_path / "candidate.fallen-back"
-    file.write_bytes(b"authz-server roll-out taken back, format 1\n{}")
+    file.write_bytes(b"authz-server fallen back roll-out, format 1\n{}")
     file.chmod(0o666 if change == "mode" else 0o600)
     if change == "link":
         file.rename(tmp_path / "elsewhere")

@@ -22,7 +22,7 @@ TIME_OF_DAY = {
     "control/api_key_file.py": "expiry of keys that `authz keys` writes",
     "control/candidate.py": "when a candidate was kept, for people",
     "control/candidate_flips.py": "since when a candidate is judged, for people",
-    "control/fall_back.py": "when a roll-out was taken back, for people",
+    "control/fall_back.py": "when a roll-out fell back, for people",
     "control/keeping.py": "since when policies decide, for people",
     "control/listener_certificate.py": "the end of certificates",
     "control/policies.py": "since when policies decide, for people",

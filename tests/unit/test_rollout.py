@@ -83,7 +83,7 @@ def test_where_the_candidate_decides_everything_is_its_own(tmp_path: Path) -> No
 
 
 def test_a_denial_of_the_candidate_that_could_not_be_compared_counts_against_it(tmp_path: Path) -> None:
-    """Else a candidate whose conditions take all the time would never be taken back."""
+    """Else a candidate whose conditions take all the time would never fall back."""
     scene = Scene(tmp_path, service(OPEN % ""), service(NOTHING), rollout=Rollout(100, "workload"))
     assert not scene.decide(workload=WEB, is_late=lambda: True).allowed
     assert scene.told.outcomes == [("closed", True)]

@@ -24,7 +24,7 @@ class RolloutSettings(Section):
 
 
 class FallBackSettings(Section):
-    """When a roll-out is taken back by itself: where the candidate denies too much of what the policies in force would
+    """When a roll-out falls back by itself: where the candidate denies too much of what the policies in force would
     have allowed."""
 
     noun: ClassVar[str] = "`fall_back`"

@@ -108,7 +108,7 @@ def test_policies_that_were_edited_since_are_not_replaced(scene: Scene) -> None:
     assert f"it was compared with {scene.in_force}, and policies holds {edited}" in result.stderr
     result = run("promote", "--unjudged")
     assert result.exit_code == 1
-    assert "authz: nothing was changed: what is in force could not be put back" in result.stderr
+    assert "authz: what is in force could not be put back" in result.stderr
     assert scene.here(scene.policies) == edited
 
 
@@ -145,7 +145,7 @@ def test_what_could_not_be_undone_is_not_done(scene: Scene, keep: int, size: str
     write_policies(scene.candidate, {name: f"{text}# {'x' * 600_000}\n" for name, text in texts.items()})
     result = run("promote", "--unjudged")
     assert result.exit_code == 1
-    assert "authz: nothing was changed: both revisions cannot be kept (`policies.revisions`)" in result.stderr
+    assert "authz: both revisions cannot be kept (`policies.revisions`)" in result.stderr
     assert scene.here(scene.policies) == scene.in_force
 
 
@@ -161,20 +161,20 @@ def test_flips_that_found_no_room_have_to_be_accepted_too(scene: Scene) -> None:
     assert run("promote", "--accept-all").exit_code == 0
 
 
-def test_a_roll_out_that_was_taken_back_is_told_and_keeps_it_out(scene: Scene) -> None:
+def test_a_roll_out_that_fell_back_is_told_and_keeps_it_out(scene: Scene) -> None:
     """Whatever is accepted: first somebody says that it may go on."""
     scene.found(CLOSED)
     file = FallenBackFile(Path("run/candidate.fallen-back"))
     file.write(FallenBack("0" * 32, 1772442000.0, 100, 9, 60.0))
-    assert "taken back" not in run("report").stdout
+    assert "fell back" not in run("report").stdout
     file.write(FallenBack(scene.judged, 1772442000.0, 100, 9, 60.0))
-    told = "taken back: of 100 decisions within 1m, 9 were denials that the policies in force would not have made"
+    told = "fell back: of 100 decisions within 1m, 9 were denials that the policies in force would not have made"
     assert told in run("report").stdout
-    assert scene.report_in_json()["taken_back"].startswith("of 100 decisions")
+    assert scene.report_in_json()["fell_back"].startswith("of 100 decisions")
     result = run("promote", "--accept-all")
     assert result.exit_code == 1
     assert told in result.stderr
-    file.remove()
+    assert json.loads(run("resume", "--json").stdout) == {"candidate": scene.judged}
     assert run("promote", "--accept-all").exit_code == 0
 
 
@@ -204,18 +204,18 @@ def test_a_promotion_that_was_interrupted_can_be_finished_or_taken_back(
         assert CliRunner().invoke(app, ["rollback", "--force", scene.in_force]).exit_code == 0
 
 
-def test_a_roll_out_of_which_nobody_knows_whether_it_was_taken_back_keeps_it_out(scene: Scene) -> None:
+def test_a_roll_out_of_which_nobody_knows_whether_it_fell_back_keeps_it_out(scene: Scene) -> None:
     """The server does not roll it out either."""
     scene.found(checks={"same": 3})
     file = scene.file.path.with_name("candidate.fallen-back")
     file.write_bytes(b"damaged")
-    told = "whether the roll-out was taken back is not known: others may use it"
+    told = "whether the roll-out fell back is not known: others may use it"
     assert told in run("report").stdout
     result = run("promote", "--json")
     assert result.exit_code == 1
-    assert [each["code"] for each in json.loads(result.stdout)["refused"]] == ["rollout_taken_back"]
+    assert [each["code"] for each in json.loads(result.stdout)["refused"]] == ["rollout_fell_back"]
     assert scene.here(scene.policies) == scene.in_force
-    assert run("resume").exit_code == 0
+    assert json.loads(run("resume", "--json").stdout) == {"candidate": None}
     assert run("promote").exit_code == 0
 
 
@@ -235,9 +235,13 @@ def test_policies_that_are_replaced_meanwhile_are_not_those_that_were_compared(
         return objections(promotion, *arguments)
 
     monkeypatch.setattr(Promotion, "objections", meanwhile)
-    result = run("promote")
+    result = run("promote", "--json")
     assert result.exit_code == 1
-    assert f"nothing was changed: the directory was changed just now: it holds {other}" in result.stderr
+    [refused] = json.loads(result.stdout)["refused"]
+    assert (refused["code"], refused["message"]) == (
+        "not_replaced",
+        f"the directory was changed just now: it holds {other}",
+    )
     assert scene.here(scene.policies) == other
 
 

@@ -142,3 +142,25 @@ def test_a_revision_that_this_version_refuses_is_not_put_back(scene: Scene) -> N
     assert result.exit_code == 1
     assert "orders.yaml:1:7" in result.stderr
     assert "does not fit this configuration or version any more" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["revisions"],
+        ["rollback", "3f6c"],
+        ["explain", "019cadf0-8d80-7c1d-8c5a-3f0d6a1b2c3d"],
+        ["candidate", "report"],
+        ["candidate", "promote"],
+        ["candidate", "resume"],
+        ["usage"],
+    ],
+    ids=" ".join,
+)
+def test_a_configuration_with_errors_is_wrong_usage(scene: Scene, command: list[str]) -> None:
+    """Of each command that looks at what a server has left behind: nothing can be said of it."""
+    Path("authz.yaml").write_text("worker: 3\n")
+    result = run(*command)
+    assert result.exit_code == 2
+    assert "authz.yaml:1:1" in result.stderr
+    assert revision(read_directory(scene.file.parent)[0]) == scene.second

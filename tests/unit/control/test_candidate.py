@@ -176,7 +176,7 @@ def rolled_out(scene: Scene) -> tuple[str, int] | None:
 
 
 def test_a_roll_out_ends_although_a_newer_candidate_was_refused(tmp_path: Path) -> None:
-    """By the settings, or because it was taken back: the last good one is asked, and decides nothing."""
+    """By the settings, or because it fell back: the last good one is asked, and decides nothing."""
     scene = Scene(tmp_path, rollout={"percent": 10, "by": "user"})
     scene.edit(SHUT)
     active = scene.asked()

@@ -1,4 +1,4 @@
-"""A server with a candidate: what it says is recorded, a roll-out is taken back, and nothing else is touched."""
+"""A server with a candidate: what it says is recorded, a roll-out falls back, and nothing else is touched."""
 
 import signal
 from ipaddress import ip_address
@@ -119,7 +119,7 @@ def test_a_candidate_that_is_broken_from_the_start_is_none(scene: Scene) -> None
         assert "\nauthz_candidate_problems 1.0\n" in scene.served.get("/metrics").text
 
 
-def test_a_roll_out_that_denies_too_much_is_taken_back_and_stays_so(scene: Scene) -> None:
+def test_a_roll_out_that_denies_too_much_falls_back_and_stays_so(scene: Scene) -> None:
     """By itself, within seconds; a restart does not begin again; the operator can, and so can another candidate."""
     served = scene.served
     scene.configure(
@@ -133,10 +133,10 @@ def test_a_roll_out_that_denies_too_much_is_taken_back_and_stays_so(scene: Scene
         assert scene.code("PUT") == {GrpcCode.OK}
         assert scene.code() == {GrpcCode.PERMISSION_DENIED}
         assert scene.code("GET", "") == {GrpcCode.OK}, "whoever has no address is not in the share"
-        wait_until(lambda: scene.code() == {GrpcCode.OK}, PATIENCE_S, "the roll-out to be taken back")
-        back = scene.wait_for("rollout_taken_back")
+        wait_until(lambda: scene.code() == {GrpcCode.OK}, PATIENCE_S, "the roll-out to fall back")
+        back = scene.wait_for("rollout_fell_back")
         assert back["closed"] > 2
-        wait_until(lambda: bool(scene.told("the roll-out was taken back")), PATIENCE_S, "readiness")
+        wait_until(lambda: bool(scene.told("the roll-out fell back")), PATIENCE_S, "readiness")
         text = served.get("/metrics").text
         assert "\nauthz_candidate_fall_backs_total 1.0\n" in text
         assert "\nauthz_candidate_rollout_percent 0.0\n" in text
@@ -150,14 +150,14 @@ def test_a_roll_out_that_denies_too_much_is_taken_back_and_stays_so(scene: Scene
     with served.running():
         scene.wait_for("candidate_loaded", 1)
         assert scene.code() == {GrpcCode.OK}
-        assert scene.told("the roll-out was taken back")
+        assert scene.told("the roll-out fell back")
         resumed = CliRunner().invoke(app, ["candidate", "resume", "--config", str(served.config)])
         assert resumed.exit_code == 0, resumed.output
         assert loaded["revision"] in resumed.output
         scene.wait_for("rollout_resumed")
         wait_until(lambda: scene.code() == {GrpcCode.PERMISSION_DENIED}, PATIENCE_S, "the roll-out to go on")
-        assert scene.told("the roll-out was taken back") == []
-        wait_until(lambda: scene.code() == {GrpcCode.OK}, PATIENCE_S, "it to be taken back again")
+        assert scene.told("the roll-out fell back") == []
+        wait_until(lambda: scene.code() == {GrpcCode.OK}, PATIENCE_S, "it to fall back again")
         scene.edit(OTHER)
         wait_until(lambda: scene.code("PUT") == {GrpcCode.OK}, PATIENCE_S, "another candidate to be rolled out")
     assert CliRunner().invoke(app, ["candidate", "resume", "--config", str(served.config)]).exit_code == 0

@@ -1,4 +1,4 @@
-"""When a roll-out is taken back, what is kept of that, and when it goes on."""
+"""When a roll-out falls back, what is kept of that, and when it goes on."""
 
 from pathlib import Path
 from threading import Thread
@@ -80,14 +80,14 @@ def _scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)
 
 
-def test_a_roll_out_is_taken_back_once_and_stays_so(scene: Scene) -> None:
+def test_a_roll_out_falls_back_once_and_stays_so(scene: Scene) -> None:
     """Told with its numbers, kept for the next start, of this candidate alone."""
     scene.bad()
     with capture_logs() as logs:
         assert scene.fall_back.look()
         assert not scene.fall_back.look()
     assert logs == [
-        {"event": "rollout_taken_back", "log_level": "error", "revision": "r1", "decisions": 50, "closed": 50}
+        {"event": "rollout_fell_back", "log_level": "error", "revision": "r1", "decisions": 50, "closed": 50}
     ]
     for _ in range(2):
         assert scene.fall_back.stops("r1")
@@ -126,7 +126,7 @@ def test_a_roll_out_is_watched_although_its_begin_could_not_be_counted(
         failing.setattr(scene.fall_back, "_counts", unreadable)
         scene.fall_back.watch("r1", settings())
         assert not scene.fall_back.look()
-        assert scene.fall_back.problems() == ["what comes of the roll-out cannot be seen: it will be taken back"]
+        assert scene.fall_back.problems() == ["what comes of the roll-out cannot be seen: it will fall back"]
     assert [line["event"] for line in logs] == ["rollout_not_watched"]
     scene.counted = counts(50, 50)
     assert not scene.fall_back.look()
@@ -135,7 +135,7 @@ def test_a_roll_out_is_watched_although_its_begin_could_not_be_counted(
     assert scene.fall_back.look()
 
 
-def test_a_roll_out_that_nobody_can_see_for_the_length_of_the_window_is_taken_back(
+def test_a_roll_out_that_nobody_can_see_for_the_length_of_the_window_falls_back(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not sooner, for a look may fail; and it stays so."""
@@ -151,9 +151,9 @@ def test_a_roll_out_that_nobody_can_see_for_the_length_of_the_window_is_taken_ba
         assert not scene.fall_back.look()
     assert not scene.fall_back.look()
     monkeypatch.setattr(scene.fall_back, "_counts", unreadable)
-    for now, taken_back in ((10.0, False), (19.9, False), (20.0, True), (20.5, False)):
+    for now, falls_back in ((10.0, False), (19.9, False), (20.0, True), (20.5, False)):
         scene.now = now
-        assert scene.fall_back.look() is taken_back
+        assert scene.fall_back.look() is falls_back
     assert scene.fall_back.problems() == []
     for _ in range(2):
         assert scene.fall_back.stops("r1")
@@ -163,7 +163,7 @@ def test_a_roll_out_that_nobody_can_see_for_the_length_of_the_window_is_taken_ba
 
 
 def test_another_candidate_has_the_whole_window_to_be_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where it follows one that could not be seen, before that was taken back."""
+    """Also where it follows one that could not be seen, before that fell back."""
 
     def unreadable() -> CandidateCounts:
         raise OSError
@@ -172,15 +172,15 @@ def test_another_candidate_has_the_whole_window_to_be_seen(scene: Scene, monkeyp
     scene.fall_back.watch("r1", settings(window="10s"))
     scene.now = 9.0
     scene.fall_back.watch("r2", settings(window="10s"))
-    for now, taken_back in ((18.9, False), (19.0, True)):
+    for now, falls_back in ((18.9, False), (19.0, True)):
         scene.now = now
-        assert scene.fall_back.look() is taken_back
+        assert scene.fall_back.look() is falls_back
     assert scene.fall_back.stops("r2")
     assert not scene.fall_back.stops("r1")
 
 
 def test_a_roll_out_that_never_falls_back_is_not_watched(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is it taken back because nobody could watch it."""
+    """Nor does it fall back because nobody could watch it."""
 
     def unreadable() -> CandidateCounts:
         raise OSError
@@ -250,13 +250,13 @@ def test_counts_that_cannot_be_read_are_told_and_end_nothing(scene: Scene) -> No
 
     scene.fall_back._counts = broken
     assert not scene.fall_back.look()
-    assert scene.fall_back.problems() == ["what comes of the roll-out cannot be seen: it will be taken back"]
+    assert scene.fall_back.problems() == ["what comes of the roll-out cannot be seen: it will fall back"]
     scene.fall_back._counts = lambda: good
     assert scene.fall_back.look()
     assert scene.fall_back.problems() == []
 
 
-def test_a_roll_out_is_not_taken_back_in_the_middle_of_a_look_at_the_file(
+def test_a_roll_out_does_not_fall_back_in_the_middle_of_a_look_at_the_file(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was found before would be held against what is written meanwhile."""

@@ -242,7 +242,7 @@ def test_the_control_process_counts_what_it_does(control: ControlMetrics) -> Non
     control.trust_problems(lambda: 3)
     control.candidate_problems(2)
     control.rolled_out(10)
-    control.rollout_taken_back()
+    control.rollout_fell_back()
     assert samples(control) == {
         "authz_candidate_problems": 2,
         "authz_candidate_rollout_percent": 10,
