@@ -23,6 +23,8 @@ _POLICIES = Policies(200, users=True, conditions=200)
 _IN_FLIGHT = 64
 _PEAK_S, _QUICK_S, _OVERLOAD_S, _AFTER_S = 5.0, 8.0, 60.0, 5.0
 _SMALL_LOAD = 0.5
+_AGAIN, _AGAIN_S = 2, 5.0
+"""How often, and for how long, there is too much once more, to see how soon all is well again."""
 _LEAST_MADE = 0.97
 
 
@@ -104,18 +106,21 @@ def _overload(bench: Bench, server: Server, callers: Crowd, transport: Transport
     during = callers.make_each_second(rate, seconds, memory.look)
     if during.made < _LEAST_MADE * rate * seconds or during.late_s > TIMEOUT_S:
         raise CannotMeasure(f"of {rate * seconds:.0f} calls {during.made} were made, up to {during.late_s:.3f} s late")
-    after = callers.make_each_second(peak.decided_per_s * _SMALL_LOAD, _AFTER_S)
-    bench.say(f"overload, {transport}: {_told(peak, during, after)}")
+    after = [callers.make_each_second(peak.decided_per_s * _SMALL_LOAD, _AFTER_S)]
+    bench.say(f"overload, {transport}: {_told(peak, during, after[0])}")
+    for _ in range(_AGAIN):
+        callers.make_each_second(rate, _AGAIN_S)
+        after.append(callers.make_each_second(peak.decided_per_s * _SMALL_LOAD, _AFTER_S))
     return [
         Measurement(lost_name(transport), "%", [100 - during.decided_per_s / peak.decided_per_s * 100]),
         Measurement(p99_name(transport), "ms", [percentiles(during.latencies_s).p99 * 1e3]),
-        Measurement(wrong_name(transport), "calls", [peak.wrong + during.wrong + after.wrong]),
+        Measurement(wrong_name(transport), "calls", [peak.wrong + during.wrong + sum(each.wrong for each in after)]),
         Measurement(f"{_what(transport)}: denied by the worker as failures", "%", [during.shed / during.made * 100]),
         Measurement(f"{_what(transport)}: without an answer in time", "%", [during.given_up / during.made * 100]),
         Measurement(f"{_what(transport)}: held back by the client", "%", [during.held_back / during.made * 100]),
-        Measurement(f"{_what(transport)}: RPC errors", "calls", [during.failed + after.failed]),
+        Measurement(f"{_what(transport)}: RPC errors", "calls", [during.failed + sum(each.failed for each in after)]),
         Measurement(growth_name(transport), "MiB", [(memory.most - before) / 2**20]),
-        Measurement(recovery_name(transport), "s", [after.last_bad_s]),
+        Measurement(recovery_name(transport), "s", [each.last_bad_s for each in after]),
     ]
 
 

@@ -17,8 +17,6 @@ from benchmarks.workloads import TRANSPORTS, Setup, Transport
 
 _CONNECTIONS = 16
 _LOAD_SHARE = 0.5
-# At half load a round takes twice its time.
-_FEWEST = 3
 
 
 class _Proxied(Struct, frozen=True):
@@ -82,7 +80,7 @@ def _rounds(bench: Bench, requests: Requests, one: _Proxied, two: _Proxied) -> t
         _take(each, count)
     rate = max(1, round(full[0] * _LOAD_SHARE / _CONNECTIONS))
     ratios, shares = [], []
-    for number in range(max(_FEWEST, bench.rounds // 3)):
+    for number in range(bench.rounds):
         samples = {}
         for workers in (1, 2) if number % 2 else (2, 1):
             samples[workers] = _sample(requests, one if workers == 1 else two, count, rate)
