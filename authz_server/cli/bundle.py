@@ -152,8 +152,11 @@ def _told_errors(bundle: Path | None = None) -> Iterator[None]:
 def _read(bundle: Path) -> bytes:
     from authz_server.policy.bundle import BundleError
 
-    with bundle.open("rb") as stream:
-        content = stream.read(MAX_TOTAL_BYTES + 1)
+    try:
+        with bundle.open("rb") as stream:
+            content = stream.read(MAX_TOTAL_BYTES + 1)
+    except FileNotFoundError:
+        raise typer.BadParameter(f"there is no file {bundle}", param_hint="BUNDLE") from None
     if len(content) > MAX_TOTAL_BYTES:
         raise BundleError("bundle_too_big", f"it has over {MAX_TOTAL_BYTES:,} bytes")
     return content

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit
+from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, there
 from authz_server.errors import Refused
 from authz_server.identity.settings import IdentitySettings, TrustDomain
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
@@ -84,6 +84,7 @@ def check(
     if request is not None:
         _refuse_other_options(context)
     settings, file = load_with_file_or_exit(config)
+    directory = there(policies or settings.policy_directory, "--policies")
     if request is None:
         if token and not settings.issuers:
             typer.echo("authz: no issuer is known, so no token is valid: name the configuration (--config)", err=True)
@@ -93,7 +94,7 @@ def check(
         wanted, identity = _from_file(request, settings.metadata.namespaces), identity_settings(settings)
     # As in the server, which refuses policies that name what its configuration does not have.
     known = None if file is None else known_names(settings)
-    loaded = load_policies(policies or settings.policy_directory, known)
+    loaded = load_policies(directory, known)
     result = decided(wanted, settings, identity, loaded)
     typer.echo(record(result, explain) if as_json else in_words(result, explain))
     raise typer.Exit(ALLOW if result.decision.allowed else DENY)

@@ -73,7 +73,7 @@ def from_here(path: Path) -> Path:
 def there(directory: Path, option: str = "DIR") -> Path:
     """The directory. One that is not there is wrong usage of every command: nothing can be said of its policies."""
     if not directory.is_dir():
-        raise typer.BadParameter(f"there is no directory {directory}", param_hint=option)
+        raise typer.BadParameter(f"there is no directory {from_here(directory)}", param_hint=option)
     return directory
 
 

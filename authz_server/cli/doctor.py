@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from authz_server.cli.configuration import ConfigOption, counted, load_with_file_or_exit, print_problems
+from authz_server.cli.commands import USAGE
+from authz_server.cli.configuration import ConfigOption, counted, load_with_file_or_exit, print_problems, there
 
 if TYPE_CHECKING:
     from authz_server.doctor.envoy import Envoy
@@ -37,7 +38,7 @@ def doctor(
 
     Each finding says where, what it does, and the YAML that mends it. What comes from elsewhere (RDS, LDS, CDS) is
     not in a file: ask the running Envoy. Exit codes: 0 nothing found, 1 findings, or policies with errors, 2 wrong
-    usage or unreadable.
+    usage, errors in the configuration, or an Envoy that cannot be read.
 
     \b
     Examples:
@@ -55,9 +56,9 @@ def doctor(
     from authz_server.doctor.view import Unreadable
     from authz_server.policy.loader import load_policies
 
-    settings, configured = load_with_file_or_exit(config)
+    settings, configured = load_with_file_or_exit(config, USAGE)
     known = None if configured is None else known_names(settings)
-    loaded = load_policies(policies or settings.policy_directory, known)
+    loaded = load_policies(there(policies or settings.policy_directory, "--policies"), known)
     if loaded.plan is None:
         print_problems(loaded.problems)
         raise typer.Exit(1)

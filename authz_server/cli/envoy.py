@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 import typer
 from msgspec.structs import replace
 
-from authz_server.cli.configuration import ConfigOption, load_or_exit, print_problems
+from authz_server.cli.configuration import ConfigOption, load_or_exit, print_problems, there
 from authz_server.control.settings import Settings
 from authz_server.dev.layout import Ports, upstreams
 from authz_server.envoy.config_settings import (
@@ -122,8 +122,10 @@ def _upstreams(texts: Sequence[str]) -> tuple[Upstream, ...]:
 def _plan(policies: Path | None, server: Settings) -> Plan | None:
     """The policies, if there are any. Exits with 1 where they have errors."""
     directory = policies or server.policy_directory
-    if policies is None and not directory.is_dir():
+    # Who has none yet has named none.
+    if policies is None and "directory" not in server.policies.model_fields_set and not directory.is_dir():
         return None
+    there(directory, "--policies")
     from authz_server.policy.loader import load_policies
 
     loaded = load_policies(directory)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from authz_server.cli.audit_files import files_there, unreadable
 from authz_server.cli.commands import USAGE
-from authz_server.cli.configuration import ConfigOption, load_of_server_or_exit, load_with_file_or_exit
+from authz_server.cli.configuration import ConfigOption, load_of_server_or_exit, load_with_file_or_exit, there
 from authz_server.documents.source import printable_line
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def explain(
 
     if not _UUID.fullmatch(decision_id):
         raise typer.BadParameter("this is no id of a decision, such as 019cadf0-8d80-7c1d-8c5a-3f0d6a1b2c3d")
+    if policies is not None:
+        there(policies, "--policies")
+    files_there(audit or (), "--audit")
     # What is named needs no server's configuration.
     of_server = audit is None or policies is None
     settings, _ = load_of_server_or_exit(config) if of_server else load_with_file_or_exit(config, USAGE)
@@ -61,7 +65,7 @@ def explain(
     try:
         line = find(decision_id.lower(), files)
     except (OSError, EOFError) as error:
-        raise typer.BadParameter(f"the audit cannot be read: {error}", param_hint="--audit") from None
+        raise typer.BadParameter(unreadable(error), param_hint="--audit") from None
     if line is None:
         looked = ", ".join(map(str, files)) or f"{settings.audit.file.path}, which is not there"
         typer.echo(f"authz: no decision {decision_id} in {looked}", err=True)

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from authz_server.cli import written
-from authz_server.cli.configuration import ConfigOption, counted, load_or_exit, print_problems
+from authz_server.cli.configuration import ConfigOption, counted, load_or_exit, print_problems, there
 from authz_server.documents.load import parse
 from authz_server.documents.problem import Position, Problem
 from authz_server.documents.source import MAX_BYTES
@@ -51,7 +51,7 @@ def fmt(
             raise typer.BadParameter("- stands alone", param_hint="PATHS")
         raise typer.Exit(_standard_input(check=check, diff=diff))
     found = _Found()
-    for path in paths or [str(load_or_exit(config).policy_directory)]:
+    for path in paths or [str(there(load_or_exit(config).policy_directory, "PATHS"))]:
         found.add(Path(path))
     results = [_result(path, file) for path, file in found.files]
     problems = [*found.problems, *(problem for result in results for problem in result.problems)]
@@ -90,7 +90,7 @@ class _Found:
         yield from self._files.items()
 
     def add(self, path: Path) -> None:
-        """A file, or all policy files below a directory."""
+        """A file, or all policy files below a directory; one that is not there is wrong usage."""
         if path.is_dir():
             files, problems = read_directory(path)
             self.problems += problems
@@ -100,6 +100,8 @@ class _Found:
         try:
             with path.open("rb") as stream:
                 content = stream.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            raise typer.BadParameter(f"there is no file or directory {path}", param_hint="PATHS") from None
         except OSError as error:
             self.problems.append(_problem(str(path), "unreadable_file", f"the file cannot be read: {error.strerror}"))
             return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from authz_server.cli.audit_files import files_there, unreadable
 from authz_server.cli.commands import USAGE
 from authz_server.cli.configuration import (
     ConfigOption,
@@ -85,7 +86,7 @@ def usage(
     of_server = not audit or policies is None
     settings, _ = load_of_server_or_exit(config) if of_server else load_with_file_or_exit(config, USAGE)
     directory = policies or from_here(settings.policy_directory)
-    plan = _plan(there(directory))
+    plan = _plan(there(directory, "--policies"))
     if audit:
         state, now, not_kept = _recorded(audit, directory, plan, settings)
     else:
@@ -124,7 +125,7 @@ def _suggested(
     try:
         return suggestion_of(policies, narrowings, lines, time.time(), timeout_s, settings.identity_headers)
     except (OSError, EOFError) as error:
-        raise typer.BadParameter(f"the audit cannot be read: {error}", param_hint="AUDIT") from None
+        raise typer.BadParameter(unreadable(error), param_hint="AUDIT") from None
 
 
 def _plan(directory: Path) -> "Plan":
@@ -160,17 +161,15 @@ def _recorded(
     """What audit files tell, up to when, and which of the revisions in them are not kept."""
     from authz_server.control.revisions import candidate_revisions_of, revisions_of
     from authz_server.pruning.recorded import RecordedUsage, in_order, plans_of
-    from authz_server.replay.files import STDIN, lines_of
+    from authz_server.replay.files import lines_of
 
-    for path in audit:
-        if path != STDIN and not path.is_file():
-            raise typer.BadParameter(f"{path} is no file", param_hint="AUDIT")
+    files_there(audit)
     recorded = RecordedUsage(plans_of(directory, plan, [revisions_of(settings), candidate_revisions_of(settings)]))
     try:
         for path in in_order(audit):
             recorded.take(lines_of(path, lambda _: None))
     except (OSError, EOFError) as error:
-        raise typer.BadParameter(f"it cannot be read: {error}", param_hint="AUDIT") from None
+        raise typer.BadParameter(unreadable(error), param_hint="AUDIT") from None
     state = recorded.state
     if state is None or not state.decisions:
         typer.echo("authz: there is no record of a decision: are these audit files?", err=True)

@@ -41,10 +41,11 @@ def validate(
     from authz_server.control.policies import known_names
     from authz_server.control.settings_check import check_files
 
-    if directory is not None:
-        there(directory)
     configured = load(config)
     settings = configured.settings or Settings()
+    # Where the configuration is bad, it is not known which directory it means.
+    if directory is not None or configured.settings is not None:
+        there(directory or settings.policy_directory)
     # Without a configuration nothing is known of issuers and trust domains, and so none of them is an error.
     known = known_names(settings) if configured.file is not None and configured.settings is not None else None
     loaded, found = load_and_lint(directory or settings.policy_directory, known, time.time())

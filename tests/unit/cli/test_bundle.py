@@ -126,7 +126,9 @@ def test_a_wrong_key_file_is_wrong_usage(arguments: list[str]) -> None:
     assert "--key" in result.stderr
 
 
-def test_a_bundle_that_is_not_there_is_told() -> None:
-    """By its name."""
-    result = bundle("verify", "none.tar.gz", "--key", "bundle.pub")
-    assert (result.exit_code, result.stderr) == (1, "authz: none.tar.gz: No such file or directory\n")
+@pytest.mark.parametrize("command", ["verify none.tar.gz --key bundle.pub", "sign none.tar.gz --key bundle.key"])
+def test_a_bundle_that_is_not_there_is_wrong_usage(command: str) -> None:
+    """Nothing was refused: 1 would say so of a bundle."""
+    result = bundle(*command.split())
+    assert result.exit_code == 2
+    assert "Invalid value for BUNDLE: there is no file none.tar.gz" in result.stderr

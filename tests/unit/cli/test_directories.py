@@ -1,13 +1,17 @@
 """Directories of policies that are given to commands."""
 
 from errno import EACCES
+from gzip import BadGzipFile
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from authz_server.cli import app
+from authz_server.cli.audit_files import unreadable
 from authz_server.cli.configuration import print_problems
+from tests.builders import write_policies
+from tests.unit.control.server_process import POLICY
 
 COMMANDS = [
     "validate nowhere",
@@ -18,6 +22,19 @@ COMMANDS = [
     "replay decisions.jsonl --policies nowhere",
     "usage --policies nowhere",
     "bundle build nowhere --output bundle.tar.gz",
+    "check --host orders.shop.example --policies nowhere",
+    "doctor envoy.yaml --policies nowhere",
+    "envoy config --policies nowhere",
+    "explain 019cadf0-8d80-7c1d-8c5a-3f0d6a1b2c3d --policies nowhere",
+]
+OF_CONFIGURATION = [
+    "test",
+    "lint",
+    "validate",
+    "check --host orders.shop.example",
+    "doctor envoy.yaml",
+    "policy fmt",
+    "usage decisions.jsonl",
 ]
 
 
@@ -37,17 +54,69 @@ def test_one_that_is_not_there_is_wrong_usage(command: str) -> None:
     assert "there is no directory nowhere" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["test", "lint"])
+@pytest.mark.parametrize("command", OF_CONFIGURATION)
+def test_so_is_that_of_the_defaults(command: str) -> None:
+    """Where none is given."""
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 2
+    assert "there is no directory policies\n" in result.stderr
+
+
+@pytest.mark.parametrize("command", [*OF_CONFIGURATION, "envoy config"])
 def test_so_is_that_of_the_configuration(command: str) -> None:
     """Where none is given."""
-    result = CliRunner().invoke(app, [command])
+    Path("authz.yaml").write_text("policies: {directory: nowhere}\n")
+    result = CliRunner().invoke(app, command.split())
     assert result.exit_code == 2
-    assert "there is no directory" in result.stderr
+    assert "there is no directory nowhere\n" in result.stderr
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "--policies" in command])
+def test_the_option_is_named(command: str) -> None:
+    """Which is to be changed."""
+    assert "Invalid value for --policies: " in CliRunner().invoke(app, command.split()).stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("explain 019cadf0-8d80-7c1d-8c5a-3f0d6a1b2c3d --audit nowhere.jsonl", "--audit"),
+        ("usage nowhere.jsonl --policies here", "AUDIT"),
+        ("replay nowhere.jsonl --policies here", "AUDIT"),
+    ],
+)
+def test_so_is_an_audit_file_that_is_not_there(command: str, option: str) -> None:
+    """And what the operating system calls it is for nobody."""
+    write_policies(Path("here"), {"orders.yaml": POLICY})
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 2
+    assert f"Invalid value for {option}: nowhere.jsonl is no file\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(EACCES, "Permission denied", "a.gz"), "a.gz cannot be read: Permission denied"),
+        (BadGzipFile("CRC check failed"), "the audit cannot be read: CRC check failed"),
+        (EOFError("it was cut"), "the audit cannot be read: it was cut"),
+    ],
+)
+def test_why_an_audit_file_cannot_be_read_is_told_in_words(error: OSError | EOFError, words: str) -> None:
+    """Not by numbers."""
+    assert unreadable(error) == words
 
 
 @pytest.mark.parametrize(
     "command",
-    ["lint", "learn decisions.jsonl", "usage", "candidate report", "candidate promote", "candidate resume"],
+    [
+        "lint",
+        "doctor envoy.yaml",
+        "learn decisions.jsonl",
+        "usage",
+        "candidate report",
+        "candidate promote",
+        "candidate resume",
+    ],
 )
 def test_a_bad_configuration_is_no_finding(command: str) -> None:
     """Nothing was looked at, and 1 would say that something was found."""

@@ -84,10 +84,19 @@ def test_files_with_errors_are_left_alone() -> None:
 
 
 def test_what_cannot_be_read_is_an_error() -> None:
-    """A path that is not there."""
-    result = fmt("policies/none.yaml")
+    """Such as a link that leads round in a circle."""
+    Path("policies/loop.yaml").symlink_to("loop.yaml")
+    result = fmt("policies/loop.yaml")
     assert result.exit_code == 1
-    assert "policies/none.yaml:1:1: the file cannot be read: No such file or directory" in result.stderr
+    assert "policies/loop.yaml:1:1: the file cannot be read: Too many levels of symbolic links" in result.stderr
+
+
+def test_what_is_not_there_is_wrong_usage() -> None:
+    """Nothing is written then, not even what was named before it."""
+    result = fmt("policies", "policies/none.yaml")
+    assert result.exit_code == 2
+    assert "there is no file or directory policies/none.yaml" in result.stderr
+    assert ORDERS.read_text() != FORMATTED
 
 
 def test_a_file_that_somebody_writes_meanwhile_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
