@@ -43,13 +43,14 @@ def validate(
 
     configured = load(config)
     settings = configured.settings or Settings()
-    # Where the configuration is bad, it is not known which directory it means.
-    if directory is not None or configured.settings is not None:
+    wrong = [*configured.problems, *check_files(configured)]
+    # What is wrong with the configuration comes first, which may name another directory than it means.
+    if directory is not None or not wrong:
         there(directory or settings.policy_directory)
     # Without a configuration nothing is known of issuers and trust domains, and so none of them is an error.
     known = known_names(settings) if configured.file is not None and configured.settings is not None else None
     loaded, found = load_and_lint(directory or settings.policy_directory, known, time.time())
-    problems = [*configured.problems, *check_files(configured), *loaded.problems]
+    problems = [*wrong, *loaded.problems]
     if as_json:
         warnings = [as_fields(each) for each in found]
         typer.echo(msgspec.json.encode({"errors": list(map(fields_of, problems)), "warnings": warnings}))

@@ -30,13 +30,13 @@ class EndpointsFile:
         self._version = 0
         self._written: bytes | None = None
 
-    def write(self, addresses: Mapping[int, Address]) -> None:
-        """Write the addresses, by slot, if they have changed. Raises OSError."""
+    def write(self, addresses: Mapping[int, Address], *, again: bool = False) -> None:
+        """Write the addresses, by slot, if they have changed, or `again`. Raises OSError."""
         # All workers of a shared address are one endpoint.
         unique = {address: slot for slot, address in sorted(addresses.items(), reverse=True)}
         by_slot = {slot: address for address, slot in unique.items()}
         content = endpoints_document(by_slot, "")
-        if content == self._written:
+        if content == self._written and not again:
             return
         self._version += 1
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,7 @@ from authz_server.control.findings import counted, findings_file
 from authz_server.control.keeping import Keeper
 from authz_server.control.kept_policies import LAST_GOOD, KeptPolicies
 from authz_server.control.listener_certificate import ListenerCertificate
-from authz_server.control.lock import DirectoryLock, Locked
+from authz_server.control.lock import DirectoryLock, FileLock, Locked
 from authz_server.control.policies import PolicyDirectory, known_names, required_tests
 from authz_server.control.publisher import Content, Publisher
 from authz_server.control.readiness import Policies, Readiness, Workers, readiness
@@ -237,6 +237,9 @@ class _Server:
         if self._fetcher is not None:
             self._fetcher.request()
         self._reconfiguration.request()
+        if self._started:
+            # Whoever has removed it gets it back.
+            self._write_endpoints(self._supervisor.addresses, again=True)
 
     def _follow(self, content: Content) -> None:
         """Workers are about to switch to this, so whoever counts decisions has to know it."""
@@ -260,9 +263,9 @@ class _Server:
             servers.append(HttpServer(probes_app(self._readiness), self._probe_socket))
         return servers
 
-    def _write_endpoints(self, addresses: dict[int, Address]) -> None:
+    def _write_endpoints(self, addresses: dict[int, Address], *, again: bool = False) -> None:
         try:
-            self._endpoints.write(addresses)
+            self._endpoints.write(addresses, again=again)
         except OSError as error:
             structlog.get_logger().error("endpoints_not_written", problem=str(error))
 
@@ -386,3 +389,6 @@ def _lock(settings: Settings, held: ExitStack) -> None:
             if directory is not None and directory.resolve() not in locked:
                 held.enter_context(DirectoryLock(directory.resolve()))
                 locked.add(directory.resolve())
+    # Where it cannot be written the log says so, and who knows the addresses by other means is served.
+    with _setting("listen.endpoints_file"), suppress(OSError):
+        held.enter_context(FileLock(settings.listen.endpoints_file.absolute()))

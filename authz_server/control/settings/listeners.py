@@ -33,7 +33,7 @@ class ListenSettings(Section):
     """`per_worker`: worker i adds i to the port, or stands for `{worker}` in the path. `shared`: all workers share one
     TCP address, for proxies that can name one only."""
     endpoints_file: FilePath = Field(default="run/endpoints.yaml", validate_default=True)
-    """The workers' addresses for Envoy's endpoint discovery, written by `authz serve`."""
+    """The workers' addresses for Envoy's endpoint discovery, written by `authz serve`; of one server alone."""
     socket: SocketSettings = Field(default={}, validate_default=True)
     transport: Literal["auto", "lean", "grpcio"] = "auto"
     """Who speaks gRPC with the proxy. `lean`: a small server of our own, which costs less; on loopback addresses and

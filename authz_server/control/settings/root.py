@@ -21,6 +21,7 @@ from authz_server.control.settings.sources import SourceSettings
 from authz_server.control.settings.upstream_token import UpstreamTokenSettings
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.quantities import Duration, Size, duration_from, size_from
+from authz_server.policy.values import settable_header
 from authz_server.worker.address import TcpAddress, UnixAddress
 from authz_server.worker.messages import TransportName
 
@@ -190,7 +191,7 @@ class Settings(Section):
     bodies: BodySettings = Field(default={}, validate_default=True)
     metadata: MetadataSettings = Field(default={}, validate_default=True)
     identity_headers: list[HeaderName] = Field(default=[])
-    """Headers, in lower case, that are never passed on from the client."""
+    """Headers, in lower case, that are never passed on from the client; none in which callers show credentials."""
     upstream_token: UpstreamTokenSettings | None = None
     """Without it upstreams get no token of ours."""
     answers: AnswerSettings = Field(default={}, validate_default=True)
@@ -275,6 +276,20 @@ class Settings(Section):
             if token is not None and credentials is not None and credentials.header == token.header:
                 message = f"callers show credentials in `{token.header}`"
                 raise InvalidValue(message, hint="for example x-authz-token", at=("upstream_token", "header"))
+        return self
+
+    @model_validator(mode="after")
+    def _identity_headers_can_be_removed(self) -> "Settings":
+        credentials = {kind.header for kind in (self.workloads.jwt_svid, self.api_keys) if kind is not None}
+        credentials |= {"authorization", "dpop"} if self.issuers else set()
+        for number, name in enumerate(self.identity_headers):
+            if not settable_header(name):
+                message = f"the header `{name}` belongs to the connection or to Envoy"
+                raise InvalidValue(message, hint="no request goes without it", at=("identity_headers", number))
+            if name in credentials:
+                message = f"callers show credentials in `{name}`, and what is removed first is never seen"
+                hint = "remove it once it is checked: `remove_headers` in the answers of policies"
+                raise InvalidValue(message, hint=hint, at=("identity_headers", number))
         return self
 
     @model_validator(mode="after")

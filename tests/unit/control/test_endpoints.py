@@ -80,6 +80,19 @@ def test_what_has_not_changed_is_not_written(tmp_path: Path) -> None:
     assert path.stat().st_ino == before
 
 
+def test_what_somebody_has_removed_is_written_again(tmp_path: Path) -> None:
+    """When that is asked for, with a version of its own."""
+    path = tmp_path / "endpoints.yaml"
+    file = EndpointsFile(path)
+    file.write({0: TcpAddress("127.0.0.1", 9001)})
+    before = json.loads(path.read_text())
+    path.unlink()
+    file.write({0: TcpAddress("127.0.0.1", 9001)}, again=True)
+    after = json.loads(path.read_text())
+    assert after["resources"] == before["resources"]
+    assert after["version_info"] != before["version_info"]
+
+
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     """In a directory that others may write to, it could lead to any file."""
     victim = tmp_path / "victim"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from authz_server.control.lock import DirectoryLock, Locked
+from authz_server.control.lock import DirectoryLock, FileLock, Locked
 
 
 def test_a_second_server_is_told_who_has_the_directory(tmp_path: Path) -> None:
@@ -29,3 +29,11 @@ def test_no_lock_is_written_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic link"):
         DirectoryLock(tmp_path)
     assert victim.read_text() == "mine"
+
+
+def test_a_file_is_locked_by_itself(tmp_path: Path) -> None:
+    """Others beside it can be had by other servers."""
+    with FileLock(tmp_path / "a.yaml"), FileLock(tmp_path / "b.yaml"):
+        with pytest.raises(Locked, match=r"a\.yaml is in use"):
+            FileLock(tmp_path / "a.yaml")
+        assert not (tmp_path / "a.yaml").exists()

@@ -103,8 +103,11 @@ def test_an_edit_is_effective_within_moments(served: Served) -> None:
 
 def test_sighup_looks_again(served: Served) -> None:
     """For those who want to be sure: the log has an answer, also where nothing has changed."""
+    endpoints = served.directory / "run" / "endpoints.yaml"
+    endpoints.unlink()
     served.signal(signal.SIGHUP)
     wait_until(lambda: served.events("policies_unchanged") != [], PATIENCE_S, "the answer")
+    wait_until(endpoints.exists, PATIENCE_S, "the endpoints file that somebody has removed")
     assert served.events("reload_requested") != []
     assert served.events("policies_unchanged")[-1]["revision"] == served.readiness()["policies"]["revision"]
     assert served.readiness()["status"] == "ready"
@@ -144,6 +147,17 @@ def test_a_second_server_cannot_take_the_sockets(served: Served, other: Served) 
     assert second.returncode == 1
     assert "sockets is in use by another authz server" in second.stderr
     assert served.code() == {GrpcCode.OK}
+
+
+def test_a_second_server_cannot_take_the_endpoints_file(served: Served, other: Served) -> None:
+    """Or else Envoy would ask that one, and after its end nobody."""
+    endpoints = served.directory / "run" / "endpoints.yaml"
+    before = endpoints.read_bytes()
+    other.prepare(listen={"address": "127.0.0.1:0", "endpoints_file": str(endpoints)})
+    second = run_to_its_end(other.config)
+    assert second.returncode == 1
+    assert f"authz: listen.endpoints_file: {endpoints} is in use by another authz server" in second.stderr
+    assert endpoints.read_bytes() == before
 
 
 def test_an_admin_address_that_is_taken_is_named(served: Served, other: Served) -> None:
