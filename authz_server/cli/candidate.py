@@ -12,20 +12,17 @@ from authz_server.cli.configuration import (
     ConfigOption,
     from_here,
     load_of_server_or_exit,
-    print_problems,
     why_not_here,
 )
+from authz_server.cli.refused import REFUSED, refuse
 from authz_server.cli.revisions import replaced_in_words
-from authz_server.documents.source import printable
 
 if TYPE_CHECKING:
     from authz_server.control.findings import Findings
-    from authz_server.control.promotion import Objection
     from authz_server.control.rollback import RolledBack
     from authz_server.control.settings import Settings
 
 SAME, FLIPS = 0, 1
-REFUSED = 1
 
 app = typer.Typer(no_args_is_help=True, help="Judge other policies on live traffic, and put them in force.")
 
@@ -116,8 +113,7 @@ def promote(
     settings, file = load_of_server_or_exit(config)
     if (because := why_not_here(settings)) is not None:
         to_do = "publish the candidate there (see docs/policy-sources.md)"
-        _tell([Objection("policies_are_fetched", because, to_do)], as_json=as_json)
-        raise typer.Exit(REFUSED)
+        refuse(Objection("policies_are_fetched", because, to_do), as_json=as_json)
     candidate, directory = _candidate_directory(settings), from_here(settings.policy_directory)
     findings = _findings(settings, quietly=True)
     names = _known(accept or [], acceptable(findings), "--accept")
@@ -126,20 +122,17 @@ def promote(
         fallen = fallen_back(settings)
     except NothingKept as error:
         message = f"whether its roll-out fell back is not known: {error}"
-        _tell([Objection("rollout_fell_back", message, "say `authz candidate resume` first")], as_json=as_json)
-        raise typer.Exit(REFUSED) from None
+        refuse(Objection("rollout_fell_back", message, "say `authz candidate resume` first"), as_json=as_json)
     promotion = Promotion(candidate, directory, revisions_of(settings), findings, fallen)
     accepted = Accepted(frozenset(names), accept_all, unjudged)
     objections = promotion.objections(accepted, known, required_tests(settings))
     if objections:
-        _tell(objections, as_json=as_json)
-        raise typer.Exit(REFUSED)
+        refuse(*objections, as_json=as_json)
     try:
         done = promotion.carry_out(known)
     except NotReplaced as error:
         objection = Objection("not_replaced", str(error), "mend that, and say it again", tuple(error.problems))
-        _tell([objection], as_json=as_json)
-        raise typer.Exit(REFUSED) from None
+        refuse(objection, as_json=as_json)
     except Unfinished as error:
         typer.echo(f"authz: {error}", err=True)
         raise typer.Exit(REFUSED) from None
@@ -149,7 +142,7 @@ def promote(
 @app.command("resume")
 def resume(
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what goes on as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what goes on, or why nothing does, as JSON.")] = False,
 ) -> None:
     """Let a roll-out go on that fell back.
 
@@ -164,6 +157,7 @@ def resume(
     """
     from authz_server.control.checked_file import NothingKept
     from authz_server.control.fall_back import fallen_back_file
+    from authz_server.control.promotion import Objection
 
     settings, _ = load_of_server_or_exit(config)
     _candidate_directory(settings)
@@ -177,11 +171,14 @@ def resume(
     try:
         removed = file.remove()
     except OSError as error:
-        typer.echo(f"authz: {file.path} cannot be removed: {error.strerror}", err=True)
-        raise typer.Exit(1) from None
+        message = f"{file.path} cannot be removed: {error.strerror}"
+        refuse(Objection("not_resumed", message, "mend that, and say it again"), as_json=as_json)
     if not removed:
-        typer.echo(f"authz: no roll-out fell back: there is no {file.path}", err=True)
-        raise typer.Exit(1)
+        message, to_do = (
+            f"no roll-out fell back: there is no {file.path}",
+            "nothing, if this is the server's configuration",
+        )
+        refuse(Objection("nothing_fell_back", message, to_do), as_json=as_json)
     goes_on = f"the roll-out of {what} goes on, if the configuration has one"
     typer.echo(msgspec.json.encode({"candidate": candidate}).decode() if as_json else goes_on)
 
@@ -215,26 +212,6 @@ def _known(names: list[str], known: Collection[str], option: str) -> list[str]:
         if name not in known:
             raise typer.BadParameter(f"{name!r} is not in the report (`authz candidate report`)", param_hint=option)
     return names
-
-
-def _tell(objections: "list[Objection]", *, as_json: bool) -> None:
-    if as_json:
-        told = [
-            {
-                "code": each.code,
-                "message": each.message,
-                "to_do": each.to_do,
-                "problems": [str(problem) for problem in each.problems],
-            }
-            for each in objections
-        ]
-        typer.echo(msgspec.json.encode({"refused": told}).decode())
-        return
-    for each in objections:
-        if each.problems:
-            print_problems(each.problems)
-        typer.echo(printable(f"authz: {each.message}") + f"\n  to do: {each.to_do}", err=True)
-    typer.echo("authz: nothing was changed", err=True)
 
 
 def _in_words(done: "RolledBack", directory: Path, config: Path | None) -> str:

@@ -11,9 +11,9 @@ from authz_server.cli.configuration import (
     counted,
     from_here,
     load_of_server_or_exit,
-    print_problems,
     why_not_here,
 )
+from authz_server.cli.refused import REFUSED, refuse
 from authz_server.documents.instants import instant
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def rollback(
     force: Annotated[
         bool, typer.Option("--force", help="Also where the directory has changes that no server has activated.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done, or why not, as JSON.")] = False,
 ) -> None:
     """Put policies that decided before back in place.
 
@@ -103,6 +103,7 @@ def rollback(
       authz rollback 3f6c1b0a --force          also when an edit was never activated
     """
     from authz_server.control.policies import known_names
+    from authz_server.control.promotion import Objection
     from authz_server.control.replacement import NotReplaced, Unfinished
     from authz_server.control.revisions import NoRevision, revisions_of
     from authz_server.control.rollback import roll_back
@@ -110,24 +111,21 @@ def rollback(
     settings, file = load_of_server_or_exit(config)
     if (because := why_not_here(settings)) is not None:
         to_do = "put the earlier policies there again (see docs/policy-sources.md)"
-        typer.echo(f"authz: nothing was changed: {because}; {to_do}", err=True)
-        raise typer.Exit(1)
+        refuse(Objection("policies_are_fetched", because, to_do), as_json=as_json)
     store, directory = revisions_of(settings), from_here(settings.policy_directory)
     known = None if file is None else known_names(settings)
     try:
         wanted = store.read(store.full_name(revision))
         done = roll_back(store, directory, wanted, known, force=force)
     except NoRevision as error:
-        typer.echo(f"authz: {error}; `authz revisions` lists them", err=True)
-        raise typer.Exit(1) from None
+        refuse(Objection("no_such_revision", str(error), "choose one of `authz revisions`"), as_json=as_json)
     except NotReplaced as error:
-        print_problems(error.problems)
-        hint = "" if force or error.problems else "; --force keeps them as a revision and goes on"
-        typer.echo(f"authz: nothing was changed: {error}{hint}", err=True)
-        raise typer.Exit(1) from None
+        with_force = "; with --force what no server has activated is kept as a revision, and replaced"
+        to_do = "mend that, and say it again" + ("" if force or error.problems else with_force)
+        refuse(Objection("not_replaced", str(error), to_do, tuple(error.problems)), as_json=as_json)
     except Unfinished as error:
         typer.echo(f"authz: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(REFUSED) from None
     typer.echo(msgspec.json.encode(done).decode() if as_json else _in_words(done, directory, config))
 
 

@@ -178,6 +178,28 @@ def test_a_roll_out_that_fell_back_is_told_and_keeps_it_out(scene: Scene) -> Non
     assert run("promote", "--accept-all").exit_code == 0
 
 
+def test_where_nothing_fell_back_that_is_told_as_json(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a promotion that is refused; so is what cannot be removed."""
+
+    def refused() -> dict[str, object]:
+        result = run("resume", "--json")
+        assert result.exit_code == 1
+        [told] = json.loads(result.stdout)["refused"]
+        found: dict[str, object] = told
+        return found
+
+    told = refused()
+    assert set(told) == {"code", "message", "to_do", "problems"}
+    assert (told["code"], told["problems"]) == ("nothing_fell_back", [])
+    assert "authz: no roll-out fell back: there is no " in run("resume").stderr
+
+    def fail(_: FallenBackFile) -> bool:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(FallenBackFile, "remove", fail)
+    assert refused()["code"] == "not_resumed"
+
+
 def test_a_promotion_that_was_interrupted_can_be_finished_or_taken_back(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

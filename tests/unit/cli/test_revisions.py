@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -119,11 +120,32 @@ def test_an_edit_that_never_decided_needs_force(scene: Scene) -> None:
     edited = scene.edit("kind: half", activate=False)
     refused = run("rollback", scene.first)
     assert refused.exit_code == 1
-    assert "authz: nothing was changed: the directory has changes" in refused.stderr
+    assert "authz: the directory has changes" in refused.stderr
     assert "--force" in refused.stderr
     assert run("rollback", scene.first, "--force").exit_code == 0
     assert f"{edited}  " in run("revisions").stdout
     assert "never decided" in run("revisions").stdout
+
+
+def test_a_refusal_is_told_as_json(scene: Scene) -> None:
+    """As `authz candidate promote` does: code, message, what to do, and problems of policies."""
+
+    def refused(revision: str) -> dict[str, Any]:
+        result = run("rollback", revision, "--json")
+        assert result.exit_code == 1
+        [told] = json.loads(result.stdout)["refused"]
+        assert set(told) == {"code", "message", "to_do", "problems"}
+        found: dict[str, Any] = told
+        return found
+
+    assert refused("0" * 32)["code"] == "no_such_revision"
+    scene.edit("kind: half", activate=False)
+    changed = refused(scene.first)
+    assert (changed["code"], changed["problems"]) == ("not_replaced", [])
+    assert "--force" in changed["to_do"]
+    bad = scene.edit("kind: servce\n")
+    scene.edit(POLICY)
+    assert "unknown kind `servce`" in refused(bad)["problems"][0]
 
 
 def test_a_revision_that_is_not_kept_cannot_be_put_back(scene: Scene) -> None:

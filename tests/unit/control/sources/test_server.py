@@ -120,8 +120,8 @@ def test_the_commands_read_what_was_fetched(served: Served, server: FileServer) 
         assert done.exit_code == 1
         assert f"the policies come from {server.url}" in done.output
         assert "nothing was changed" in done.output
-    done = CliRunner().invoke(app, ["candidate", "promote", "--json", "--config", str(served.config)])
-    assert [each["code"] for each in json.loads(done.stdout)["refused"]] == ["policies_are_fetched"]
+        done = CliRunner().invoke(app, [*command, "--json", "--config", str(served.config)])
+        assert [each["code"] for each in json.loads(done.stdout)["refused"]] == ["policies_are_fetched"]
 
 
 def test_a_key_that_is_trusted_no_longer_takes_its_policies_along(served: Served, server: FileServer) -> None:
