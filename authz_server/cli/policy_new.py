@@ -1,5 +1,6 @@
 """`authz policy new`: the first version of a policy file."""
 
+import os
 import sys
 from collections.abc import Iterable
 from enum import StrEnum
@@ -13,6 +14,7 @@ from authz_server.cli.configuration import from_here, load, print_problems
 from authz_server.cli.values import valid
 from authz_server.documents.problem import Problem
 from authz_server.policy import values
+from authz_server.policy.files import no_namespace
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -131,6 +133,20 @@ def _check_name(kind: Kind, file: Path) -> None:
     if file.stem.endswith("_test") != (kind == Kind.TESTS):
         hint = "files of tests, and only they, end with _test.yaml"
         raise typer.BadParameter(hint, param_hint="FILE")
+    for folder in _namespace(file):
+        if not values.is_name(folder):
+            raise typer.BadParameter("; ".join(no_namespace(folder)), param_hint="FILE")
+
+
+def _namespace(file: Path) -> tuple[str, ...]:
+    """The folders between the directory of policies and the file.
+
+    Outside of the configured one, that is the first folder on the way from here. Elsewhere nobody can tell.
+    """
+    place, here, root = (Path(os.path.normpath(path.absolute())) for path in (file, Path(), _root(file)))
+    if root == place.parent and place.is_relative_to(here):
+        return place.relative_to(here).parts[1:-1]
+    return place.relative_to(root).parts[:-1]
 
 
 def _complete(kind: Kind, known: Values) -> Values:

@@ -81,6 +81,11 @@ def is_ignored(path: str) -> bool:
     return any(_IGNORED.fullmatch(name) for name in path.split("/"))
 
 
+def no_namespace(name: str) -> tuple[str, str]:
+    """What is wrong with a folder of this name, and what to do."""
+    return f"the folder {quoted(name)} is no namespace", "lower-case letters, digits and hyphens make its name"
+
+
 def policy_file(directory: Path, path: str, content: bytes) -> PolicyFile:
     """The file with this path below the directory and this content, wherever that comes from."""
     folders = tuple(path.split("/")[:-1])
@@ -143,8 +148,7 @@ class _Walk:
             found = len(self.entries)
             self._folder(path, (*folders, name), above)
             if len(self.entries) > found and not is_name(name):
-                message = f"the folder {quoted(name)} is no namespace"
-                self._report(path, "invalid_name", message, "lower-case letters, digits and hyphens make its name")
+                self._report(path, "invalid_name", *no_namespace(name))
         elif name.endswith(_SUFFIXES) and self._is_safe(path, info):
             relative = "/".join((*folders, name))
             # Everything that a write, a rename over it or a change of its mode would alter.

@@ -85,6 +85,26 @@ def test_what_another_service_has_is_refused(options: list[str], said: str) -> N
     assert new("service", "policies/shop/web.yaml", *HOST, "--path-prefix", "/web").exit_code == 0
 
 
+@pytest.mark.parametrize("file", ["q/Shop/a.yaml", "./q/x/../Shop/a.yaml", "policies/Shop/a.yaml", "q/Shop/b/a.yaml"])
+def test_a_folder_that_is_no_namespace_is_refused(file: str) -> None:
+    """Before anything is written: the directory would not load."""
+    result = new("service", file, *HOST, *WEB)
+    assert result.exit_code == 2
+    assert "the folder `Shop` is no namespace; lower-case letters, digits and hyphens make its name" in result.stderr
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("file", ["Q/a.yaml", "a.yaml", "Q/shop/a.yaml", "My/Policies/shop/a.yaml", "../My/Q/a.yaml"])
+def test_the_directory_itself_is_called_as_one_likes(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no namespace, be it configured, the first folder on the way, or somewhere else."""
+    Path("here").mkdir()
+    monkeypatch.chdir("here")
+    Path("authz.yaml").write_text("policies: {directory: My/Policies}\n")
+    result = new("service", file, *HOST, *WEB)
+    assert result.exit_code == 0, result.output
+    assert Path(file).exists()
+
+
 def test_what_is_wrong_with_other_files_is_no_matter() -> None:
     """They are not what is written."""
     write_policies(Path("policies"), {"broken.yaml": "kind: service\n"})
