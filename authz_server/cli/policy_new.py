@@ -70,8 +70,18 @@ _ONE_OF = {
 Values = dict[str, list[str]]
 
 
+def _kind(text: str) -> Kind:
+    """With a message of ours: the library's begins with "Value error"."""
+    try:
+        return Kind(text)
+    except ValueError:
+        raise typer.BadParameter(f"`{text}` is none of {', '.join(Kind)}", param_hint="KIND") from None
+
+
 def new(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="service, guardrails, roles, namespace or tests.")],
+    kind: Annotated[
+        Kind, typer.Argument(parser=_kind, metavar="KIND", help="service, guardrails, roles, namespace or tests.")
+    ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where; its folder is the namespace.")],
     host: Annotated[list[str] | None, typer.Option(help="A host that it speaks for; repeatable.")] = None,
     name: Annotated[str | None, typer.Option(help="The service; without it, the name of the file.")] = None,

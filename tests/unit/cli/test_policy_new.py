@@ -194,7 +194,7 @@ def test_the_line_for_editors_is_that_of_the_other_files() -> None:
         (["roles", "policies/a.yaml", "--role", "a"], "--workload"),
         (["roles", "policies/a.yaml", *WEB], "--role"),
         (["namespace", "policies/a.yaml"], "--trust-domain"),
-        (["shop", "policies/a.yaml"], "'service'"),
+        (["shop", "policies/a.yaml"], "for KIND: `shop` is none of service, guardrails, roles, namespace, tests\n"),
     ],
 )
 def test_wrong_usage_names_the_option(arguments: list[str], message: str) -> None:
