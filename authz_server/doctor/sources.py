@@ -1,7 +1,7 @@
 """Where a configuration comes from: a file, or the admin address of a running Envoy."""
 
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
@@ -30,9 +30,19 @@ def from_envoy(address: str) -> View:
         raise Unreadable(
             f"{address} is not on this machine: run `authz doctor` beside that Envoy, or give it a saved dump"
         )
+    if "//" not in address and _has_no_port(parts):
+        raise Unreadable(f"{address}: a port is missing; write `host:port`, such as 127.0.0.1:10001")
     try:
         answer = httpx2.get(f"{url.rstrip('/')}/config_dump", timeout=TIMEOUT_S, trust_env=False)
         answer.raise_for_status()
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise Unreadable(f"{address}: Envoy's configuration cannot be had: {error or type(error).__name__}") from None
     return read(answer.text, "config_dump", lines=False)
+
+
+def _has_no_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port is None
+    except ValueError:
+        # There is something in its place, which is told where it is used.
+        return False

@@ -82,3 +82,11 @@ def test_nothing_to_look_at_is_wrong_usage(run: Callable[..., tuple[int, str]], 
     """Neither or both, a file that is not there, an Envoy that does not answer, one on another machine."""
     result = CliRunner().invoke(app, ["doctor", *arguments])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "[::1]", "127.0.0.1:"])
+def test_a_port_that_is_missing_is_told(run: Callable[..., tuple[int, str]], address: str) -> None:
+    """Port 80 was not meant."""
+    result = CliRunner().invoke(app, ["doctor", "--envoy", address])
+    assert result.exit_code == 2
+    assert f"--envoy: {address}: a port is missing; write `host:port`, such as 127.0.0.1:10001" in result.stderr
