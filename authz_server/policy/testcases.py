@@ -14,6 +14,7 @@ from authz_server.documents.suggest import did_you_mean, listing, quoted
 from authz_server.documents.tree import Document, FieldPath
 from authz_server.errors import Reason
 from authz_server.identity.spiffe import InvalidSpiffeId, parse_spiffe_id
+from authz_server.policy.methods import checked_method
 from authz_server.policy.moments import Instant
 from authz_server.policy.values import ClaimName, HeaderName, Method, Name, Port, Text
 
@@ -40,8 +41,9 @@ def _address(text: str) -> str:
 
 
 def _request_line(text: str) -> str:
-    if not _REQUEST_LINE.fullmatch(text):
+    if (line := _REQUEST_LINE.fullmatch(text)) is None:
         raise InvalidValue(f"{quoted(text)} is no method and path", hint="for example `GET /orders`")
+    checked_method(line[1])
     return text
 
 
