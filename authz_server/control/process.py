@@ -156,10 +156,11 @@ class WorkerProcess:
 
     async def drain(self, grace_s: float) -> None:
         """Let it finish its calls and exit; kill it when it takes longer than `grace_s`."""
-        with suppress(WorkerGone):
-            await self.send(Drain(grace_s))
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s + 1):
+                # One that hangs may not even take this.
+                with suppress(WorkerGone):
+                    await self.send(Drain(grace_s))
                 await self._process.wait()
         await self.kill()
 

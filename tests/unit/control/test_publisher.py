@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from authz_server.control.process import WorkerProcess
+from authz_server.control.process import WorkerGone, WorkerProcess
 from authz_server.control.publisher import NotActivated
 from authz_server.control.supervisor import Patience
 from authz_server.worker.messages import Activate, ToWorker
-from tests.unit.control.fleet import Fleet, content, fleet, run
+from tests.unit.control.fleet import PATIENCE_S, Fleet, content, fleet, run
 
 QUIET = Patience(heartbeat=60.0)
 """Only what is published notices that a worker does not answer."""
@@ -122,6 +122,23 @@ def test_a_worker_that_does_not_take_what_is_sent_is_given_up(tmp_path: Path) ->
             await made.publisher.publish(large)
             await made.until(lambda: made.publisher.serving == {0, 1})
             assert await made.revision(1) == "r1"
+
+    asyncio.run(scenario())
+
+
+def test_the_end_does_not_wait_for_a_worker_that_takes_nothing(tmp_path: Path, known: dict[int, WorkerProcess]) -> None:
+    """Not even the message that it is to end: the server ends within its grace."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, patience=QUIET) as made:
+            hanging = made.supervisor.pids()[1]
+            os.kill(hanging, signal.SIGSTOP)
+            with pytest.raises(WorkerGone, match="did not take a message"):
+                await known[1].send_frame(bytes(2_000_000), 0.1)
+            async with asyncio.timeout(PATIENCE_S):
+                await made.supervisor.drain(0.1)
+            with pytest.raises(ProcessLookupError):
+                os.kill(hanging, 0)
 
     asyncio.run(scenario())
 
