@@ -79,12 +79,15 @@ class Waiting(Generic[_Call]):
             self._shed_oldest(Reason.OVERLOADED)
 
     def relieve(self, now: float) -> None:
-        """See whether there is pressure, and if so deny the calls that have waited too long; now and then."""
+        """See whether there is pressure, and deny the calls that have waited too long; now and then.
+
+        Late ones whose caller's deadline is near are denied while he still hears it, with pressure or without.
+        """
         if self._late(now):
             if self._late_since is None:
                 self._late_since = now
             self._pressure.on = now - self._late_since >= PRESSURE_AFTER_S
-            if not self._pressure.on or self._deny_oldest(now):
+            if self._deny_oldest(now):
                 return
         self._calm_down()
 
@@ -130,7 +133,7 @@ class Waiting(Generic[_Call]):
             oldest = self._calls[0]
             if oldest.deadline - now < MINIMUM_TIME_LEFT_S:
                 self._shed_oldest(Reason.DEADLINE)
-            elif now - oldest.came > LONGEST_WAIT_S:
+            elif self._pressure.on and now - oldest.came > LONGEST_WAIT_S:
                 self._shed_oldest(Reason.OVERLOADED)
             else:
                 return True

@@ -9,7 +9,7 @@ from authz_server.envoy.service import MINIMUM_TIME_LEFT_S
 from authz_server.errors import Reason
 from authz_server.worker import waiting as module
 from authz_server.worker.calls import Queued
-from authz_server.worker.limits import LATE_S, LONGEST_WAIT_S, PRESSURE_AFTER_S
+from authz_server.worker.limits import LATE_S, LONGEST_HOLD_S, LONGEST_WAIT_S, PRESSURE_AFTER_S
 from authz_server.worker.waiting import CALLS, Waiting
 
 SOON, LATE = LATE_S / 2, LATE_S * 2
@@ -154,6 +154,25 @@ def test_past_its_deadline_a_call_is_denied_first() -> None:
     world.relieve(LATE)
     assert world.decide(PRESSED) == [4, 2]
     assert world.denied == [(Reason.DEADLINE, 2)]
+
+
+def test_without_pressure_late_calls_are_denied_before_their_deadline() -> None:
+    """However many come at once, and however short their callers wait: what came too late would be an RPC error."""
+    world = World()
+    timeout, check = LATE_S * 3, 0.0002
+    calls = [Call(number, deadline=timeout) for number in range(400)]
+    world.add(*calls)
+    now, decided = 0.0, 0
+    while len(world.waiting):
+        world.relieve(now)
+        until = now + LONGEST_HOLD_S
+        while now < until and world.waiting.take(now) is not None:
+            now += check
+            decided += 1
+            assert now < timeout
+        world.waiting.deny_shed()
+    assert {reason for reason, _ in world.denied} == {Reason.DEADLINE}
+    assert decided + sum(number for _, number in world.denied) == len(calls)
 
 
 def test_without_pressure_a_call_past_its_deadline_is_handed_on() -> None:
