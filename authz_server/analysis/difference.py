@@ -40,7 +40,7 @@ class Flip(Struct, frozen=True):
     old: Outcome
     new: Outcome
     conditions: tuple[str, ...] = ()
-    """Those that the decisions rest on."""
+    """Those that the decisions rest on: if one held that does not, or did not hold, it would be decided otherwise."""
     supposed: bool = False
     """No such request was found: it is decided differently if the conditions hold, or do not, as is possible."""
 
@@ -189,7 +189,7 @@ class _Comparing:
         times = [rule.times for rule in rules if rule.times is not None]
         requires = [rule.requires for rule in rules if rule.requires is not None]
         tried = dimensions(asked, requires, times, self._now)
-        conditions = tuple(dict.fromkeys(rule.condition.source for rule in rules if rule.condition is not None))
+        questions = _questions(fitting, operation)
         known: set[object] = set()
         for person, circumstances in tried.combinations(who, MAX_COMBINATIONS):
             probe = Probe(action, person, circumstances)
@@ -197,24 +197,42 @@ class _Comparing:
             old, new = (judge.outcome(probe) for judge in self._judges)
             if old.differs(new) and _key(old, new) not in known:
                 known.add(_key(old, new))
-                self._add(Flip(probe, old, new, conditions), least)
+                if _is_least(probe.who, _key(old, new), least):
+                    self._add(Flip(probe, old, new, self._rested_on(questions, probe, (old, new))))
         if len(tried) > MAX_COMBINATIONS or not all(map(explored, asked)):
-            self._suppose(fitting, Probe(action, who, Circumstances(self._now)), operation, known)
+            self._suppose(questions, Probe(action, who, Circumstances(self._now)), known)
 
-    def _suppose(
-        self, fitting: Sequence[tuple[Rule, Candidate]], probe: Probe, operation: Operation, known: set[object]
-    ) -> None:
+    def _rested_on(
+        self, questions: Sequence[Question], probe: Probe, decided: tuple[Outcome, Outcome]
+    ) -> tuple[str, ...]:
+        """The conditions of which one changes what is decided, or where none does alone, all that do together."""
+        sources = dict.fromkeys(source for source, _ in questions)
+        alone = [
+            source
+            for source in sources
+            if self._changes([each for each in questions if each[0] == source], probe, decided)
+        ]
+        return tuple(alone or (sources if self._changes(questions, probe, decided) else ()))
+
+    def _changes(self, questions: Sequence[Question], probe: Probe, decided: tuple[Outcome, Outcome]) -> bool:
+        """Whether another outcome of these conditions is decided otherwise."""
+        for outcome in (True, False, None):
+            self._suppositions.clear()
+            self._suppositions.update(dict.fromkeys(questions, outcome))
+            supposed = [judge.outcome(probe) for judge in self._supposing]
+            if any(one.differs(other) for one, other in zip(decided, supposed, strict=True)):
+                self._suppositions.clear()
+                return True
+        self._suppositions.clear()
+        return False
+
+    def _suppose(self, questions: Sequence[Question], probe: Probe, known: set[object]) -> None:
         """What would be decided if conditions held, or did not, for which no request was found."""
-        questions: dict[Question, None] = {}
-        for rule, candidate in fitting:
-            if rule.condition is not None:
-                for captures in candidate.captures(operation.path):
-                    questions[question(rule.condition.source, captures)] = None
         if len(questions) > MAX_SUPPOSED:
             self._found.cut[
                 f"combinations of {len(questions)} conditions, for {probe.action.method} {probe.action.target}"
             ] = None
-        asked = list(questions)[:MAX_SUPPOSED]
+        asked = questions[:MAX_SUPPOSED]
         texts = tuple(dict.fromkeys(source for source, _ in asked))
         for outcomes in product((True, False, None), repeat=len(asked)):
             self._suppositions.update(zip(asked, outcomes, strict=True))
@@ -222,15 +240,10 @@ class _Comparing:
             old, new = (judge.outcome(probe) for judge in self._supposing)
             if old.differs(new) and _key(old, new) not in known:
                 known.add(_key(old, new))
-                self._add(Flip(probe, old, new, texts, supposed=True), {})
+                self._add(Flip(probe, old, new, texts, supposed=True))
         self._suppositions.clear()
 
-    def _add(self, flip: Flip, least: _Least) -> None:
-        """Keep a difference, unless it is that of a caller who has less."""
-        callers = least.setdefault((_key(flip.old, flip.new), flip.conditions), [])
-        if any(flip.probe.who.has_all_of(one) for one in callers):
-            return
-        callers.append(flip.probe.who)
+    def _add(self, flip: Flip) -> None:
         self._found.flips.append(flip)
         if len(self._found.flips) == MAX_FLIPS:
             raise _TooMuch(f"more than {MAX_FLIPS:,} kinds of requests that are decided differently")
@@ -238,6 +251,25 @@ class _Comparing:
     def _check_time(self) -> None:
         if time.monotonic() - self._began > self._timeout_s:
             raise _TooMuch(f"what was left after {self._timeout_s:g} s (--timeout)")
+
+
+def _questions(fitting: Sequence[tuple[Rule, Candidate]], operation: Operation) -> list[Question]:
+    """The conditions of rules that fit, for each reading of the path."""
+    found: dict[Question, None] = {}
+    for rule, candidate in fitting:
+        if rule.condition is not None:
+            for captures in candidate.captures(operation.path):
+                found[question(rule.condition.source, captures)] = None
+    return list(found)
+
+
+def _is_least(who: Who, decided: object, least: _Least) -> bool:
+    """Whether nobody who has less was found to be decided so."""
+    callers = least.setdefault(decided, [])
+    if any(who.has_all_of(one) for one in callers):
+        return False
+    callers.append(who)
+    return True
 
 
 def _key(old: Outcome, new: Outcome) -> object:

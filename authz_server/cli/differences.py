@@ -21,7 +21,7 @@ def _block(row: Row) -> str:
         "before": in_words(flip.old),
         "after": in_words(flip.new),
         "example": example(flip) if not flip.supposed else "none found: it depends on the conditions",
-        "when": " and ".join(flip.conditions) or None,
+        "rests on": " and ".join(flip.conditions) or None,
     }
     mark = "possible: " if flip.supposed else ""
     head = f"{mark}{ARROWS[row.change]}  {row.operation}\n  {row.caller}"

@@ -181,6 +181,32 @@ def test_what_rests_on_a_condition_without_example_is_possible() -> None:
     assert "0 opened, 0 closed, 0 answered" in result.stdout
 
 
+OWN = "{id: own, effect: allow, from: [{users: {issuer: corp}}], when: user.claims.team == 'a'}"
+SUPPORT = "{id: support, effect: allow, from: [{users: {issuer: corp, groups: [support]}}]}"
+SEALED = "{id: sealed, effect: deny, from: anyone}"
+
+
+def test_a_row_names_the_conditions_that_it_rests_on_and_no_others() -> None:
+    """A wide opening must not read like a narrow one, because another rule that fits has a condition."""
+    before, after = (NOBODY.replace("[]", f"[{OWN}, {SUPPORT}{more}]") for more in (f", {SEALED}", ""))
+    rows = {row["after"]["rule"]: row for row in differences(before, after)}  # type: ignore[index]
+    assert rows["orders/own"]["conditions"] == ["user.claims.team == 'a'"]
+    assert rows["orders/support"]["conditions"] == []
+    assert "    rests on user.claims.team == 'a'\n" in diff(before, after).stdout
+
+
+def test_conditions_that_change_nothing_alone_are_named_together() -> None:
+    """Either of two rules allows it."""
+    one, other = ("request.method == 'GET'", "request.host == 'orders.shop.example'")
+    rules = ", ".join(
+        f'{{id: r{number}, effect: allow, from: anyone, when: "{condition}"}}'
+        for number, condition in enumerate((one, other))
+    )
+    before, after = (NOBODY.replace("[]", f"[{rules}{more}]") for more in (f", {SEALED}", ""))
+    rows = {row["after"]["rule"]: row["conditions"] for row in differences(before, after)}  # type: ignore[index]
+    assert rows == {"orders/r0": [one, other], "orders/r1": [other]}
+
+
 def test_what_was_found_is_not_possible_beside_it() -> None:
     """A condition that no comparison explores has an example for a user with a claim: one row, not two."""
     rule = (
