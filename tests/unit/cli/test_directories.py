@@ -62,7 +62,7 @@ def test_so_is_that_of_the_defaults(command: str) -> None:
     assert "there is no directory policies\n" in result.stderr
 
 
-@pytest.mark.parametrize("command", [*OF_CONFIGURATION, "envoy config"])
+@pytest.mark.parametrize("command", OF_CONFIGURATION)
 def test_so_is_that_of_the_configuration(command: str) -> None:
     """Where none is given."""
     Path("authz.yaml").write_text("policies: {directory: nowhere}\n")
@@ -149,3 +149,9 @@ def test_of_no_problems_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -
     """Not even an empty line."""
     print_problems([])
     assert capsys.readouterr().err == ""
+
+
+def test_where_the_configuration_of_envoy_is_made_the_policies_need_not_be() -> None:
+    """Such as in a container of its own."""
+    Path("authz.yaml").write_text("policies: {directory: nowhere}\n")
+    assert CliRunner().invoke(app, ["envoy", "config"]).exit_code == 0
