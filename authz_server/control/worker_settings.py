@@ -82,15 +82,10 @@ def all_worker_settings(settings: Settings, ring: Callable[[int], Path], metrics
     ]
 
 
-def credential_headers(settings: Settings) -> list[str]:
-    """The headers of their own that hold credentials."""
-    return [kind.header for kind in (settings.workloads.jwt_svid, settings.api_keys) if kind is not None]
-
-
 def token_headers(settings: Settings) -> list[str]:
-    """Those, and the one that holds tokens of ours."""
+    """The headers of their own that hold credentials, and the one that holds tokens of ours."""
     token = settings.upstream_token
-    return [*credential_headers(settings), *([] if token is None else [token.header])]
+    return [*settings.credential_headers(), *([] if token is None else [token.header])]
 
 
 def _dpop(settings: Settings) -> Dpop | None:

@@ -7,7 +7,6 @@ from msgspec import Struct
 from authz_server.control.policies import known_names
 from authz_server.control.settings import Settings
 from authz_server.control.settings.identity import IntrospectionSettings
-from authz_server.control.worker_settings import credential_headers
 from authz_server.policy.patterns import HostPattern, parse_host_pattern
 from authz_server.policy.plan import CallerItem, Plan, Service
 
@@ -92,13 +91,7 @@ def _asked(settings: Settings) -> list[IntrospectionSettings]:
 
 
 def _headers(plan: Plan, settings: Settings) -> Iterator[str]:
-    if settings.issuers:
-        yield "authorization"
-    yield from credential_headers(settings)
-    if settings.dpop is not None:
-        yield "dpop"
-    if settings.workloads.xfcc is not None:
-        yield "x-forwarded-client-cert"
+    yield from settings.caller_headers()
     if settings.clients.proxies:
         yield "x-forwarded-for"
     yield from _read(name for service in plan.services for name in service.inputs)

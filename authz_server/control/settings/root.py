@@ -21,7 +21,9 @@ from authz_server.control.settings.sources import SourceSettings
 from authz_server.control.settings.upstream_token import UpstreamTokenSettings
 from authz_server.documents.invalid import InvalidValue
 from authz_server.documents.quantities import Duration, Size, duration_from, size_from
+from authz_server.identity.xfcc import HEADER as XFCC
 from authz_server.policy.values import settable_header
+from authz_server.request.dpop import HEADER as DPOP
 from authz_server.worker.address import TcpAddress, UnixAddress
 from authz_server.worker.messages import TransportName
 
@@ -216,6 +218,17 @@ class Settings(Section):
             return chosen
         return "lean" if isinstance(self.listen.address, UnixAddress) and self.tls is None else "grpcio"
 
+    def credential_headers(self) -> list[str]:
+        """The headers of their own that hold credentials."""
+        return [kind.header for kind in (self.workloads.jwt_svid, self.api_keys) if kind is not None]
+
+    def caller_headers(self) -> list[str]:
+        """The headers that say who a caller is."""
+        found = ["authorization"] if self.issuers else []
+        found += self.credential_headers()
+        found += [] if self.dpop is None else [DPOP]
+        return found + ([] if self.workloads.xfcc is None else [XFCC])
+
     @model_validator(mode="after")
     def _only_this_machine_without_named_clients(self) -> "Settings":
         if self.tls is None and not self.listen.address.loopback:
@@ -272,16 +285,14 @@ class Settings(Section):
     @model_validator(mode="after")
     def _upstream_tokens_stand_apart(self) -> "Settings":
         token = self.upstream_token
-        for credentials in (self.workloads.jwt_svid, self.api_keys):
-            if token is not None and credentials is not None and credentials.header == token.header:
-                message = f"callers show credentials in `{token.header}`"
-                raise InvalidValue(message, hint="for example x-authz-token", at=("upstream_token", "header"))
+        if token is not None and token.header in self.credential_headers():
+            message = f"callers show credentials in `{token.header}`"
+            raise InvalidValue(message, hint="for example x-authz-token", at=("upstream_token", "header"))
         return self
 
     @model_validator(mode="after")
     def _identity_headers_can_be_removed(self) -> "Settings":
-        credentials = {kind.header for kind in (self.workloads.jwt_svid, self.api_keys) if kind is not None}
-        credentials |= {"authorization", "dpop"} if self.issuers else set()
+        credentials = self.caller_headers()
         for number, name in enumerate(self.identity_headers):
             if not settable_header(name):
                 message = f"the header `{name}` belongs to the connection or to Envoy"

@@ -190,6 +190,7 @@ def test_an_error_does_not_show_the_value_of_a_variable(tmp_path: Path) -> None:
         ("identity_headers: [x-user, host]", "1:28 the header `host` belongs to the connection or to Envoy | no request goes without it"),
         ("identity_headers: [x-envoy-foo]", "1:20 the header `x-envoy-foo` belongs to the connection or to Envoy | no request goes without it"),
         ("identity_headers: [authorization]\n" + ISSUER % "", "1:20 callers show credentials in `authorization`, and what is removed first is never seen | remove it once it is checked: `remove_headers` in the answers of policies"),
+        ("identity_headers: [x-forwarded-client-cert]\nworkloads: {trust_domains: {shop.example: {bundle: a.pem}}, xfcc: {hops: ['spiffe://shop.example/edge']}}", "1:20 callers show credentials in `x-forwarded-client-cert`, and what is removed first is never seen | remove it once it is checked: `remove_headers` in the answers of policies"),
         ("identity_headers: [x-api-key]\napi_keys: {file: k.yaml}", "1:20 callers show credentials in `x-api-key`, and what is removed first is never seen | remove it once it is checked: `remove_headers` in the answers of policies"),
         ("identity_headers: [X-User]", "1:20 this is the name of a header, in lower case | for example x-user"),
         ("workloads: {trust_domains: {Shop: {}}}", "1:29 a trust domain has lower-case letters, digits, `.`, `_` and `-` | for example shop.example"),
