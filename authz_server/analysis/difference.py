@@ -215,16 +215,14 @@ class _Comparing:
         return tuple(alone or (sources if self._changes(questions, probe, decided) else ()))
 
     def _changes(self, questions: Sequence[Question], probe: Probe, decided: tuple[Outcome, Outcome]) -> bool:
-        """Whether another outcome of these conditions is decided otherwise."""
+        """Whether it is decided otherwise where these conditions hold, or do not, or cannot be evaluated."""
+        found = False
         for outcome in (True, False, None):
-            self._suppositions.clear()
             self._suppositions.update(dict.fromkeys(questions, outcome))
             supposed = [judge.outcome(probe) for judge in self._supposing]
-            if any(one.differs(other) for one, other in zip(decided, supposed, strict=True)):
-                self._suppositions.clear()
-                return True
+            found = found or any(one.differs(other) for one, other in zip(decided, supposed, strict=True))
         self._suppositions.clear()
-        return False
+        return found
 
     def _suppose(self, questions: Sequence[Question], probe: Probe, known: set[object]) -> None:
         """What would be decided if conditions held, or did not, for which no request was found."""

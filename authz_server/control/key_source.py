@@ -86,7 +86,9 @@ async def _get(url: str) -> bytes:
                 "GET", url, headers={"accept": "application/json", "accept-encoding": "identity"}
             ) as response,
         ):
-            return await _body(response)
+            if response.status_code != 200:
+                raise FetchFailed(f"the answer has status {response.status_code}; redirects are not followed")
+            return await read_body(response, MAX_DOCUMENT_BYTES)
     # A URL's path and query can hold what is secret, its host cannot.
     except FetchFailed as error:
         raise FetchFailed(f"{place.netloc}: {error}") from None
@@ -94,9 +96,3 @@ async def _get(url: str) -> bytes:
         raise FetchFailed(f"{place.netloc}: no whole answer within {FETCH_S:g} s") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
         raise FetchFailed(f"{place.netloc}: {in_words(error)}") from None
-
-
-async def _body(response: httpx2.Response) -> bytes:
-    if response.status_code != 200:
-        raise FetchFailed(f"the answer has status {response.status_code}; redirects are not followed")
-    return await read_body(response, MAX_DOCUMENT_BYTES)
