@@ -93,7 +93,8 @@ def test_a_worker_that_answers_nobody_is_given_up_by_envoy(stack: Stack, request
     assert len(stack.http.seen()) == seen
     wait_until(lambda: http1(web, stack.port, READ_ORDERS).status == HTTPStatus.OK, PATIENCE_S, "requests to pass")
     if "lean" in request.node.callspec.id:
-        assert stack.metric("authz_given_up_calls_total") > before
+        # Another worker may have answered before this one has read what it missed.
+        wait_until(lambda: stack.metric("authz_given_up_calls_total") > before, PATIENCE_S, "them to be counted")
 
 
 @contextmanager
