@@ -56,16 +56,17 @@ def doctor(
     from authz_server.doctor.view import Unreadable
     from authz_server.policy.loader import load_policies
 
+    # First what was asked about: with a wrong address nothing else that is missing was meant.
+    try:
+        seen = envoy_of(from_file(file) if file is not None else from_envoy(envoy or ""))
+    except Unreadable as error:
+        raise typer.BadParameter(str(error), param_hint="FILE" if file is not None else "--envoy") from None
     settings, configured = load_with_file_or_exit(config, USAGE)
     known = None if configured is None else known_names(settings)
     loaded = load_policies(there(policies or settings.policy_directory, "--policies"), known)
     if loaded.plan is None:
         print_problems(loaded.problems)
         raise typer.Exit(1)
-    try:
-        seen = envoy_of(from_file(file) if file is not None else from_envoy(envoy or ""))
-    except Unreadable as error:
-        raise typer.BadParameter(str(error), param_hint="FILE" if file is not None else "--envoy") from None
     findings = examine(seen, needs_of(loaded.plan, settings))
     typer.echo(_as_json(findings, seen) if as_json else _in_words(findings, seen))
     raise typer.Exit(1 if findings or not seen.managers else 0)

@@ -90,3 +90,18 @@ def test_a_port_that_is_missing_is_told(run: Callable[..., tuple[int, str]], add
     result = CliRunner().invoke(app, ["doctor", "--envoy", address])
     assert result.exit_code == 2
     assert f"--envoy: {address}: a port is missing; write `host:port`, such as 127.0.0.1:10001" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"), [(["--envoy", "127.0.0.1"], "--envoy"), (["none.yaml"], "FILE")], ids=["address", "file"]
+)
+def test_what_cannot_be_looked_at_is_told_before_missing_policies(
+    arguments: list[str], option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong address is wrong whatever the policies are."""
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["doctor", *arguments])
+    assert result.exit_code == 2
+    assert f"Invalid value for {option}: " in result.stderr
+    write_policies(tmp_path / "policies", {"broken.yaml": "kind: nothing"})
+    assert CliRunner().invoke(app, ["doctor", *arguments]).exit_code == 2
