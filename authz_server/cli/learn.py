@@ -10,13 +10,13 @@ import typer
 from authz_server.cli import written
 from authz_server.cli.audit_files import take_lines
 from authz_server.cli.commands import USAGE
-from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, print_problems
+from authz_server.cli.configuration import ConfigOption, counted, load_with_file_or_exit, print_problems
 from authz_server.cli.progress import shown
 from authz_server.cli.values import valid
 from authz_server.documents.source import printable
 
 if TYPE_CHECKING:
-    from authz_server.learning.observations import Seen
+    from authz_server.learning.observations import Observations, Seen
     from authz_server.learning.service import LearnedService, Wishes
 
 WRITTEN, NOTHING = 0, 1
@@ -87,7 +87,7 @@ def learn(
     report = Report(observations, services)
     if not services:
         typer.echo((in_json if as_json else as_text)(report))
-        typer.echo(printable(f"authz: there is nothing to learn{_of(service, observations.other_names)}"), err=True)
+        typer.echo(printable(f"authz: there is nothing to learn{_why_nothing(service, observations)}"), err=True)
         raise typer.Exit(NOTHING)
     _refuse_existing(output, services)
     try:
@@ -120,11 +120,16 @@ def _wishes(min_count: int, templates: list[str], words: int, subjects: int) -> 
     return Wishes(min_count, tuple(known), words, subjects)
 
 
-def _of(service: str | None, others: set[str]) -> str:
-    if service is None:
-        return ""
+def _why_nothing(service: str | None, observations: "Observations") -> str:
+    """Records that were all left out need something else done than a service of which there are none."""
+    of = "" if service is None else f" of `{service}`"
+    if count := observations.records - observations.unread:
+        left = [(each.count, why) for why, each in observations.left.items() if each.requests]
+        whys = ", ".join(why for _, why in sorted(left, reverse=True))
+        return f"{of}: {counted(count, 'record')}, left out because of {whys}"
+    others = observations.other_names
     there = ", ".join(sorted(others)[:_MAX_NAMED]) + (", …" if len(others) > _MAX_NAMED else "")
-    return f" of `{service}`" + (f"; on record are {there}" if others else "")
+    return f"{of}: no record" + (f"; on record are {there}" if others else "")
 
 
 def _refuse_existing(output: Path, services: list["LearnedService"]) -> None:

@@ -64,6 +64,8 @@ class Observations:
         self._known = known
         self._allow_anonymous = allow_anonymous
         self.records = 0
+        self.unread = 0
+        """Lines among them that are no record: of which service they are, nobody knows."""
         self.others = 0
         """Records of other services."""
         self.other_names: set[str] = set()
@@ -87,6 +89,7 @@ class Observations:
             record = read_record(line)
         except Undecidable as error:
             self.records += 1
+            self.unread += 1
             self.leave_out(error.why, None)
             return
         if self._service is not None and record.service != self._service:

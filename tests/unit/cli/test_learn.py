@@ -138,7 +138,23 @@ def test_a_service_that_is_not_on_record_is_told_with_those_that_are() -> None:
     web = record_of(service="shop/web", host="web.shop.example")
     result = learn([*LINES, web, record_of(service=None)], "--service", "shop/orders")
     assert result.exit_code == 1
-    assert result.stderr.endswith("nothing to learn of `shop/orders`; on record are orders, shop/web\n")
+    assert result.stderr.endswith("nothing to learn of `shop/orders`: no record; on record are orders, shop/web\n")
+
+
+def test_a_service_whose_records_were_all_left_out_is_said_to_be_on_record() -> None:
+    """How many there are, and why none was used; a line that is no record is of no service."""
+    nobody = [record_of(workload=None, path=f"/orders/{n}") for n in range(3)]
+    denied = record_of(decision="deny", would_deny=False, reason="denied_by_rule")
+    result = learn([*nobody, denied, b"no record\n", record_of(service="shop/web")], "--service", "orders")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "authz: there is nothing to learn of `orders`: 4 records, left out because of no_identity, denied\n"
+    )
+
+
+def test_without_any_record_there_is_nothing_to_learn() -> None:
+    """That the file was empty is said, and not only that nothing came of it."""
+    assert learn([]).stderr == "authz: there is nothing to learn: no record\n"
 
 
 def test_every_service_has_its_file_by_its_namespace() -> None:
