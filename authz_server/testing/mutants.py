@@ -37,9 +37,10 @@ def mutants_of(rule: Rule, source: RuleSource, compiler: ConditionCompiler) -> I
         return Mutant(rule.id, position, change, changed)
 
     yield mutant(source.position(), "without the rule", None)
-    inverted = replace(rule, answer=EMPTY_ANSWER, requires=None, guardrail=False)
-    effect = "allow" if rule.effect == "deny" else "deny"
-    yield mutant(source.position(), f"with `effect: {effect}`", replace(inverted, effect=effect))
+    if not rule.guardrail:  # of which nobody can write that it allows
+        inverted = replace(rule, answer=EMPTY_ANSWER, requires=None)
+        effect = "allow" if rule.effect == "deny" else "deny"
+        yield mutant(source.position(), f"with `effect: {effect}`", replace(inverted, effect=effect))
     for index, change in _changed_items(rule.callers or (), _weaker_callers):
         place, number = source.position("from", index), index + 1
         yield mutant(place, f"`from`, item {number}: {change.what}", replace(rule, callers=change.value))

@@ -180,6 +180,13 @@ def test_a_change_of_a_guardrail_is_noticed_in_any_service(tmp_path: Path) -> No
     ]
 
 
+def test_a_guardrail_is_not_inverted(tmp_path: Path) -> None:
+    """One that allows is an error of the file, so that nobody can make this slip."""
+    guardrails = "kind: guardrails\nrules: [{id: no-trace, effect: deny, to: [{methods: [TRACE]}]}]\n"
+    policies = loaded(tmp_path, {"guardrails.yaml": guardrails, "orders.yaml": SERVICE})
+    assert changes(policies, "guardrails/no-trace") == ["2: without the rule", "2: `to`, item 1: without `methods`"]
+
+
 def test_rules_in_audit_have_no_mutants(tmp_path: Path) -> None:
     """They decide nothing, so that no test could notice."""
     audited = SMALL.replace("id: nobody-wipes", "id: nobody-wipes\n    mode: audit").replace(
