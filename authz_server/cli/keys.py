@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from authz_server.cli.configuration import ConfigOption, load_or_exit, print_problems
-from authz_server.cli.values import valid
+from authz_server.cli.values import alone, valid
 from authz_server.control.api_key_file import ApiKeyFile, RevokedKey, UnknownKeyId, UnusableKeyFile
 from authz_server.control.api_keys import Owner, Scope
 from authz_server.documents.instants import instant
@@ -53,7 +53,7 @@ def create(
       authz keys create --owner scanner --network 10.1.0.0/16 --config authz.yaml --json
     """
     valid(Owner, owner, "--owner")
-    scopes = frozenset(_scope(text) for text in scope or ())
+    scopes = frozenset(valid(Scope, alone(text, "--scope", "scope"), "--scope") for text in scope or ())
     networks = tuple(valid(Network, text, "--network") for text in network or ())
     lifetime_s = _life(expires)
     with _told_errors():
@@ -114,14 +114,6 @@ def revoke(key_id: IdArgument, file: FileOption = None, config: ConfigOption = N
     with _told_errors():
         key = _file(file, config).revoke(key_id)
     typer.echo(f"{key.id} of {key.owner} is revoked", err=True)
-
-
-def _scope(text: str) -> str:
-    """A comma may stand in a scope (RFC 6749), but who writes one means several."""
-    if "," in text:
-        instead = " ".join(f"--scope {part}" for part in text.replace(",", " ").split()) or "--scope NAME"
-        raise typer.BadParameter(f"`{text}` would be one scope; write `{instead}`", param_hint="--scope")
-    return valid(Scope, text, "--scope")
 
 
 def _file(file: Path | None, config: Path | None) -> ApiKeyFile:

@@ -11,7 +11,7 @@ import typer
 
 from authz_server.cli import written
 from authz_server.cli.configuration import from_here, load, print_problems
-from authz_server.cli.values import valid
+from authz_server.cli.values import alone, valid
 from authz_server.documents.problem import Problem
 from authz_server.policy import values
 from authz_server.policy.files import no_namespace
@@ -50,6 +50,8 @@ _KINDS_OF_VALUES: dict[str, Any] = {
     "method": values.Method,
     "path": values.PathTemplate,
 }
+_ALONE = {"host": "host", "workload": "workload", "scope": "scope", "method": "method", "trust-domain": "trust domain"}
+"""What has no comma and no space: who writes one means several. Groups and paths may have them."""
 _QUESTIONS = {
     "host": "Which host does it speak for",
     "role": "What is the role called",
@@ -131,10 +133,15 @@ def new(
             raise typer.BadParameter(f"a file of kind {kind} has none", param_hint=f"--{option}")
     found = _complete(kind, known)
     for option, texts in found.items():
-        found[option] = [valid(_KINDS_OF_VALUES[option], text, f"--{option}") for text in texts]
+        found[option] = [_valid(option, text) for text in texts]
     files = _files(kind, file, found)
     _refuse_existing(files)
     _write(files)
+
+
+def _valid(option: str, text: str) -> str:
+    name = f"--{option}"
+    return valid(_KINDS_OF_VALUES[option], alone(text, name, _ALONE[option]) if option in _ALONE else text, name)
 
 
 def _check_name(kind: Kind, file: Path) -> None:

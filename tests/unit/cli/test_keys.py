@@ -70,7 +70,8 @@ def test_rotation_and_revocation() -> None:
     ("arguments", "words"),
     [
         (("create", "--owner", ""), "--owner"),
-        (("create", "--owner", "x", "--scope", "a b"), "`a b` is no scope"),
+        (("create", "--owner", "x", "--scope", 'a"b'), '`a"b` is no scope'),
+        (("create", "--owner", "x", "--scope", "a b"), "`a b` would be one scope; write `--scope a --scope b`"),
         (("create", "--owner", "x", "--scope", "a,b"), "`a,b` would be one scope; write `--scope a --scope b`"),
         (("create", "--owner", "x", "--network", "10.0.0.1/8"), "10.0.0.0/8"),
         (("create", "--owner", "x", "--expires", "400d"), "a year at most"),

@@ -105,6 +105,30 @@ def test_the_directory_itself_is_called_as_one_likes(file: str, monkeypatch: pyt
     assert Path(file).exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "instead"),
+    [
+        ("--scope", "a,b", "would be one scope; write `--scope a --scope b`"),
+        ("--scope", "a b", "would be one scope; write `--scope a --scope b`"),
+        ("--method", "GET, POST", "would be one method; write `--method GET --method POST`"),
+        ("--host", "a.example,", "would be one host; write `--host a.example`"),
+        ("--workload", ",", "would be one workload; write `--workload VALUE`"),
+    ],
+)
+def test_several_values_at_once_are_refused(option: str, text: str, instead: str) -> None:
+    """They would be one that nobody has; each has its own option."""
+    result = new("service", SERVICE, *HOST, *WEB, *USERS, option, text)
+    assert result.exit_code == 2
+    assert f"{option}: `{text}` {instead}\n" in result.stderr
+    assert not Path(SERVICE).exists()
+
+
+def test_groups_and_paths_have_commas_where_they_are_called_so() -> None:
+    """A directory service names groups like this."""
+    assert new("service", SERVICE, *HOST, *USERS, "--group", "cn=it,dc=shop", "--path", "/a,b").exit_code == 0
+    assert "groups:" in Path(SERVICE).read_text()
+
+
 def test_what_is_wrong_with_other_files_is_no_matter() -> None:
     """They are not what is written."""
     write_policies(Path("policies"), {"broken.yaml": "kind: service\n"})
