@@ -17,6 +17,8 @@ from authz_server.policy import values
 from authz_server.policy.files import no_namespace
 
 SUFFIXES = (".yaml", ".yml")
+_CALLED = "policies"
+"""What directories of policies are called that no configuration names."""
 
 
 class Kind(StrEnum):
@@ -84,7 +86,7 @@ def new(
     kind: Annotated[
         Kind, typer.Argument(parser=_kind, metavar="KIND", help="service, guardrails, roles, namespace or tests.")
     ],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where; its folder is the namespace.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where; the folders on the way are its namespace.")],
     host: Annotated[list[str] | None, typer.Option(help="A host that it speaks for; repeatable.")] = None,
     name: Annotated[str | None, typer.Option(help="The service; without it, the name of the file.")] = None,
     path_prefix: Annotated[str | None, typer.Option(help="The service speaks for paths below it only.")] = None,
@@ -102,7 +104,9 @@ def new(
     """Start a policy file, of a service with its first tests beside it.
 
     On a terminal, what is missing is asked for. Nothing is overwritten. What is written is valid and formatted.
-    Exit codes: 0 written, 1 not written, 2 wrong usage.
+    The folders between the directory of policies and FILE are the namespace. That directory is the configured one, else
+    the nearest folder called `policies`, else the first folder on the way. Exit codes: 0 written, 1 not written,
+    2 wrong usage.
 
     \b
     Examples:
@@ -158,12 +162,12 @@ def _check_name(kind: Kind, file: Path) -> None:
 def _namespace(file: Path) -> tuple[str, ...]:
     """The folders between the directory of policies and the file.
 
-    Outside of the configured one, that is the first folder on the way from here. Elsewhere nobody can tell.
+    Where nothing says which one that is, it is the first folder on the way from here. Elsewhere nobody can tell.
     """
-    place, here, root = (Path(os.path.normpath(path.absolute())) for path in (file, Path(), _root(file)))
-    if root == place.parent and place.is_relative_to(here):
-        return place.relative_to(here).parts[1:-1]
-    return place.relative_to(root).parts[:-1]
+    place, here, root = _place(file), _place(Path()), _root(file)
+    if root is not None:
+        return place.relative_to(root).parts[:-1]
+    return place.relative_to(here).parts[1:-1] if place.is_relative_to(here) else ()
 
 
 def _complete(kind: Kind, known: Values) -> Values:
@@ -252,11 +256,13 @@ def _beside(contents: dict[Path, bytes]) -> list[Problem]:
     from authz_server.policy.files import policy_file, read_directory
     from authz_server.policy.loader import load_files
 
-    if len(contents) == 1 or not (root := _root(next(iter(contents)))).is_dir():
+    file = next(iter(contents))
+    root = from_here(_root(file) or _place(file).parent)
+    if len(contents) == 1 or not root.is_dir():
         return []
     files, _ = read_directory(root)
     added = [
-        policy_file(root, file.absolute().relative_to(root.absolute()).as_posix(), content)
+        policy_file(root, _place(file).relative_to(_place(root)).as_posix(), content)
         for file, content in contents.items()
     ]
     # Of two files that claim the same, the later one is complained about, whichever that is.
@@ -264,11 +270,17 @@ def _beside(contents: dict[Path, bytes]) -> list[Problem]:
     return [problem for problem in load_files(root, [*files, *added], ()).problems if problem not in known]
 
 
-def _root(file: Path) -> Path:
-    """The directory of policies that the file is in: the configured one, or else its own."""
-    settings = load(None).settings
-    directory = None if settings is None else from_here(settings.policy_directory)
-    return directory if directory is not None and file.absolute().is_relative_to(directory.absolute()) else file.parent
+def _root(file: Path) -> Path | None:
+    """The directory of policies that the file is in: the configured one, or the nearest one that is called so."""
+    place, settings = _place(file), load(None).settings
+    configured = None if settings is None else _place(settings.policy_directory)
+    if configured is not None and place.is_relative_to(configured):
+        return configured
+    return next((folder for folder in place.parents if folder.name == _CALLED), None)
+
+
+def _place(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _one(found: Values, option: str) -> str:

@@ -94,6 +94,27 @@ def test_a_folder_that_is_no_namespace_is_refused(file: str) -> None:
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.parametrize("file", ["Deploy/Prod/policies/shop/a.yaml", "policies/x/My/policies/a.yaml", "Prod/a.yaml"])
+def test_the_namespace_begins_at_the_nearest_directory_that_is_called_policies(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where none is configured, whatever the folders above are called."""
+    Path("authz.yaml").write_text("policies: {directory: elsewhere}\n")
+    result = new("service", file, *HOST, *WEB)
+    assert result.exit_code == 0, result.output
+    monkeypatch.chdir(Path(file).parent)
+    other = new("service", "b.yaml", *HOST, *WEB)
+    assert "another service speaks for `orders.shop.example`" in other.stderr
+
+
+@pytest.mark.parametrize("file", ["Deploy/policies/Shop/a.yaml", "deploy/Shop/a.yaml"])
+def test_folders_of_no_namespace_below_a_directory_that_is_called_policies_are_refused(file: str) -> None:
+    """Only the folders below it are namespaces; without one all but the first are."""
+    result = new("service", file, *HOST, *WEB)
+    assert result.exit_code == 2
+    assert "the folder `Shop` is no namespace" in result.stderr
+
+
 @pytest.mark.parametrize("file", ["Q/a.yaml", "a.yaml", "Q/shop/a.yaml", "My/Policies/shop/a.yaml", "../My/Q/a.yaml"])
 def test_the_directory_itself_is_called_as_one_likes(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is no namespace, be it configured, the first folder on the way, or somewhere else."""
