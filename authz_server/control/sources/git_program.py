@@ -33,6 +33,7 @@ REPOSITORY = Bound(
     full="`git` is ended, and the policies of before stay.",
 )
 _LIMITED = 'ulimit -c 0 && ulimit -f "$1" && ulimit -v "$2" && shift 2 && exec "$@"'
+_NOTHING_CAME = "fatal: Could not read from remote repository."
 _TOO_LARGE = ("invalid index-pack output", "died of signal", "File too large", "Out of memory")
 _CONFIGURATION = {
     "core.hooksPath": "/dev/null",
@@ -147,8 +148,14 @@ def _in_words(said: bytes, code: int) -> str:
     text = said.decode(errors="replace")
     if code < 0 or any(sign in text for sign in _TOO_LARGE):
         return f"git gave up: what it fetches has over {MAX_FILE_BYTES:,} bytes, takes too much memory, or is damaged"
-    lines = [line for line in text.splitlines() if line.startswith(("fatal:", "error:"))]
-    return f"git says: {printable(lines[0])[:300]}" if lines else f"git exits with {code}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = next((number for number, line in enumerate(lines) if line.startswith(("fatal:", "error:"))), None)
+    if told is None:
+        return f"git exits with {code}"
+    if lines[told] == _NOTHING_CAME and told > 0:
+        # Of why, git knows nothing; the last that ssh has said before.
+        return f"ssh says: {printable(lines[told - 1])[:300]}"
+    return f"git says: {printable(lines[told])[:300]}"
 
 
 def _environment(access: Access, directory: Path) -> dict[str, str]:

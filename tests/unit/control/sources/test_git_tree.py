@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import stat
 import sys
 from base64 import b64encode
@@ -17,6 +18,7 @@ from authz_server.control.sources import git_program, git_tree
 from authz_server.control.sources.git_program import Access
 from authz_server.control.sources.git_tree import GitTree
 from authz_server.control.sources.source import Found, Refused
+from tests.programs import need
 from tests.unit.control.issuer_server import answer
 from tests.unit.control.sources.bundles import FIRST, SECOND, Fetching, follows, goes_on_without
 from tests.unit.control.sources.git_server import GitServer, Repository, git_server
@@ -153,16 +155,21 @@ os.execvp("sh", ["sh", "-c", sys.argv[-1]])
 """
 
 
+def have_ssh(script: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this be what is run for ssh."""
+    programs = directory / "programs"
+    programs.mkdir()
+    (programs / "ssh").write_text(script)
+    (programs / "ssh").chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+
+
 def test_ssh_believes_the_known_host_and_nothing_else(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its options; here a program stands for it that runs on this machine what it should run there."""
     repository.commit(FIRST)
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    (programs / "ssh").write_text(SSH.format(python=sys.executable, log=str(tmp_path / "log")))
-    (programs / "ssh").chmod(stat.S_IRWXU)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    have_ssh(SSH.format(python=sys.executable, log=str(tmp_path / "log")), tmp_path, monkeypatch)
     url = f"ssh://git@git.shop.example:2222{repository.directory}"
     access = Access(url, ssh_key_file=Path("/keys/deploy key"), known_hosts_file=Path("/keys/known hosts"))
     assert contents(fetched(GitTree(access, "main", ".", tmp_path / "work", 30.0))) == FIRST
@@ -178,6 +185,27 @@ def test_ssh_believes_the_known_host_and_nothing_else(
     } < options
     assert 'UserKnownHostsFile="/keys/known hosts"' in options
     assert said[-2] == "git@git.shop.example"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Warning: a\r\ngit@git: Permission denied (publickey).\r\n", "ssh says: git@git: Permission denied"),
+        ("No user exists for uid 12345\r\n", "ssh says: No user exists for uid 12345"),
+        ("fatal: '/none' does not appear to be a git repository\n", "git says: fatal: '/none' does not appear to be a"),
+        ("", "git says: fatal: Could not read from remote repository."),
+    ],
+    ids=["no key", "no user", "no repository", "nothing"],
+)
+def test_why_ssh_does_not_reach_a_repository_is_told(
+    said: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own words: git says the same of all that keeps ssh from it."""
+    need("git")
+    have_ssh(f"#!{sys.executable}\nimport sys\nsys.stderr.write({said!r})\nsys.exit(255)\n", tmp_path, monkeypatch)
+    access = Access("ssh://git@git/none", ssh_key_file=Path("/k"), known_hosts_file=Path("/h"))
+    with pytest.raises(FetchFailed, match=re.escape(f"ssh://git@git/none: {told}")):
+        fetched(GitTree(access, "main", ".", tmp_path / "work", 30.0))
 
 
 def test_the_configuration_of_the_user_has_no_say(
