@@ -14,7 +14,7 @@ from authz_server.cli.configuration import (
     load_of_server_or_exit,
     why_not_here,
 )
-from authz_server.cli.refused import REFUSED, refuse
+from authz_server.cli.refused import refuse, unfinished
 from authz_server.cli.revisions import replaced_in_words
 
 if TYPE_CHECKING:
@@ -134,8 +134,7 @@ def promote(
         objection = Objection("not_replaced", str(error), "mend that, and say it again", tuple(error.problems))
         refuse(objection, as_json=as_json)
     except Unfinished as error:
-        typer.echo(f"authz: {error}", err=True)
-        raise typer.Exit(REFUSED) from None
+        unfinished(error, config, as_json=as_json)
     typer.echo(msgspec.json.encode(done).decode() if as_json else _in_words(done, directory, config))
 
 

@@ -13,7 +13,7 @@ from authz_server.cli.configuration import (
     load_of_server_or_exit,
     why_not_here,
 )
-from authz_server.cli.refused import REFUSED, refuse
+from authz_server.cli.refused import refuse, unfinished
 from authz_server.documents.instants import instant
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def rollback(
         to_do = "mend that, and say it again" + ("" if force or error.problems else with_force)
         refuse(Objection("not_replaced", str(error), to_do, tuple(error.problems)), as_json=as_json)
     except Unfinished as error:
-        typer.echo(f"authz: {error}", err=True)
-        raise typer.Exit(REFUSED) from None
+        unfinished(error, config, as_json=as_json)
     typer.echo(msgspec.json.encode(done).decode() if as_json else _in_words(done, directory, config))
 
 

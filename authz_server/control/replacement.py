@@ -37,7 +37,13 @@ class NotReplaced(Exception):
 
 
 class Unfinished(Exception):
-    """It was interrupted: the directory is refused by every server until it is run again."""
+    """It was interrupted: the directory is refused by every server until the revision is put there again."""
+
+    def __init__(self, message: str, revision: str, barrier: Path) -> None:
+        super().__init__(message)
+        self.revision = revision
+        self.barrier = barrier
+        """The file that keeps servers from taking the directory."""
 
 
 class Replacement:
@@ -71,17 +77,15 @@ class Replacement:
             self._check(name)
             _remove(self._root, BARRIER)
         except OSError as error:
-            raise Unfinished(f"it did not finish: {_told(error)}; see {self._directory / BARRIER}") from None
+            raise Unfinished(f"it did not finish: {_told(error)}", name, self._directory / BARRIER) from None
 
     def _check(self, name: str) -> None:
         """Whoever edits at the same time, or links that lead to each other, make it something else."""
         found, _ = read_directory(self._directory)
         here = is_at(self._root, self._directory)
         if not here or revision([file for file in found if file.path != BARRIER]) != name:
-            raise Unfinished(
-                f"the directory does not hold the revision {name} after all: did somebody edit it just now? "
-                f"See {self._directory / BARRIER}"
-            )
+            message = f"the directory does not hold the revision {name} after all: did somebody edit it just now?"
+            raise Unfinished(message, name, self._directory / BARRIER)
 
     def _clean_up(self) -> None:
         for path in (*self.written, BARRIER):

@@ -216,14 +216,45 @@ def test_a_promotion_that_was_interrupted_can_be_finished_or_taken_back(
         with monkeypatch.context() as broken:
             broken.setattr(replacement, "_put_in_place", put)
             result = run("promote")
-        assert result.exit_code == 1
-        assert "authz: it did not finish: Input/output error" in result.stderr
         barrier = scene.policies / replacement.BARRIER
+        assert result.exit_code == 1
+        assert result.stderr.splitlines()[-2:] == [
+            "authz: it did not finish: Input/output error",
+            f"  to do: mend that, and say `authz rollback --force {scene.judged}`; "
+            f"until then {Path('policies') / replacement.BARRIER} keeps every server from taking the directory, "
+            "and what decided goes on",
+        ]
         assert f"authz rollback --force {scene.judged}" in barrier.read_text()
         assert load_policies(scene.policies).plan is None
         assert CliRunner().invoke(app, ["rollback", "--force", wanted]).exit_code == 0
         assert scene.here(scene.policies) == wanted
         assert CliRunner().invoke(app, ["rollback", "--force", scene.in_force]).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["candidate promote", "rollback"])
+def test_what_did_not_finish_is_told_as_json(command: str, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a code of its own, because something has changed."""
+    scene.found(checks={"same": 5})
+    assert run("promote").exit_code == 0
+    revision = scene.in_force
+    if command == "candidate promote":
+        assert CliRunner().invoke(app, ["rollback", scene.in_force]).exit_code == 0
+        revision = scene.judged
+    remove = replacement._remove
+
+    def fail(root: int, path: str) -> None:
+        if path == replacement.BARRIER:
+            raise OSError(30, "Read-only file system")
+        remove(root, path)
+
+    monkeypatch.setattr(replacement, "_remove", fail)
+    named = [] if command == "candidate promote" else [revision]
+    result = CliRunner().invoke(app, [*command.split(), *named, "--json"])
+    assert result.exit_code == 1
+    [told] = json.loads(result.stdout)["refused"]
+    assert (told["code"], told["problems"]) == ("unfinished", [])
+    assert told["message"] == "it did not finish: Read-only file system"
+    assert f"say `authz rollback --force {revision}`" in told["to_do"]
 
 
 def test_a_roll_out_of_which_nobody_knows_whether_it_fell_back_keeps_it_out(scene: Scene) -> None:
