@@ -56,7 +56,9 @@ def report_of(findings: Findings, settings: Settings, wanted: Sequence[str] = ()
     except NothingKept as error:
         fallen = None
         notes.append(f"whether the roll-out fell back is not known: {error}")
-    fell_back = None if fallen is None or fallen.revision != findings.candidate else fallen.why
+    fell_back = None
+    if fallen is not None and fallen.revision == findings.candidate:
+        fell_back = f"{fallen.why}; {fallen.to_do}"
     return Report(findings, (in_force, candidate), settings.identity_headers, flips, notes, fell_back)
 
 

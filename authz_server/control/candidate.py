@@ -136,7 +136,7 @@ class Candidate:
             told.append(f"the candidate is not kept: {self._unkept}")
         fallen, plan = self._fall_back.fallen, directory.plan
         if fallen is not None and plan is not None and self._fall_back.stops(plan.revision):
-            told.append(f"the roll-out fell back: {fallen.why}")
+            told.append(f"the roll-out fell back: {fallen.why}; {fallen.to_do}")
         return told
 
     def _failed(self, error: Exception) -> None:

@@ -46,12 +46,17 @@ class FallenBack(Struct, frozen=True):
         """In words."""
         window = format_duration(self.window_s)
         if self.unseen:
-            what, instead = f"for {window} nobody could see what came of it", "see the log of the server, and then"
+            what = f"for {window} nobody could see what came of it"
         else:
             denied = f"of {self.decisions} decisions within {window}, {self.closed} were denials"
             what = f"{denied} that the policies in force would not have made"
-            instead = "change the candidate, or"
-        return f"{what} ({instant(self.at)}, candidate {self.revision}); {instead} say `authz candidate resume`"
+        return f"{what} ({instant(self.at)}, candidate {self.revision})"
+
+    @property
+    def to_do(self) -> str:
+        """What lets it go on."""
+        before = "see the log of the server, and then" if self.unseen else "mend the candidate, or"
+        return f"{before} say `authz candidate resume`"
 
 
 class FallenBackFile:

@@ -81,8 +81,8 @@ class Promotion:
         elif self._findings is not None and self._is_about(self._findings):
             found += _unaccepted(self._findings, accepted)
         if self._fallen is not None and self._fallen.revision == self.revision:
-            to_do = "mend the candidate, or say `authz candidate resume` first"
-            found.append(Objection("rollout_fell_back", f"its roll-out fell back: {self._fallen.why}", to_do))
+            message = f"its roll-out fell back: {self._fallen.why}"
+            found.append(Objection("rollout_fell_back", message, self._fallen.to_do))
         return found
 
     def carry_out(self, known: KnownNames | None) -> RolledBack:

@@ -173,7 +173,12 @@ def test_a_roll_out_that_fell_back_is_told_and_keeps_it_out(scene: Scene) -> Non
     assert scene.report_in_json()["fell_back"].startswith("of 100 decisions")
     result = run("promote", "--accept-all")
     assert result.exit_code == 1
-    assert told in result.stderr
+    assert result.stderr.splitlines() == [
+        f"authz: its roll-out {told} (2026-03-02T09:00:00Z, candidate {scene.judged})",
+        "  to do: mend the candidate, or say `authz candidate resume`",
+        "authz: nothing was changed",
+    ]
+    assert "; mend the candidate, or say `authz candidate resume`\n" in run("report").stdout
     assert json.loads(run("resume", "--json").stdout) == {"candidate": scene.judged}
     assert run("promote", "--accept-all").exit_code == 0
 
