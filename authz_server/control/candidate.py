@@ -105,7 +105,8 @@ class Candidate:
         await asyncio.to_thread(self._fall_back.watch, watched, None if settings is None else settings.fall_back)
         self._metrics.rolled_out(0 if rollout is None else rollout.percent)
         if content is None:
-            log.info("candidate_gone")
+            is_there = self._directory is not None and self._directory.plan is not None
+            log.info("candidate_in_force" if is_there else "candidate_gone")
             return
         is_new = before is None or before.plan is not content.plan
         if self._directory is not None and self._directory.plan is content.plan:
