@@ -56,11 +56,13 @@ def fmt(
     results = [_result(path, file) for path, file in found.files]
     problems = [*found.problems, *(problem for result in results for problem in result.problems)]
     changed = [result for result in results if result.is_changed]
-    for result in changed:
-        if diff:
+    if diff:
+        for result in changed:
             typer.echo(_difference(result.file.shown, result.file.content, result.content), nl=False)
-        elif not check:
-            problems += _write(result)
+    elif not check:
+        unwritten = {result.path: _write(result) for result in changed}
+        problems += [problem for each in unwritten.values() for problem in each]
+        changed = [result for result in changed if not unwritten[result.path]]
     if problems:
         print_problems(problems)
     typer.echo(_summary(changed, len(results), would=check or diff), err=True)
@@ -138,8 +140,9 @@ def _write(result: _Result) -> list[Problem]:
     try:
         written.replace(result.path, result.file.content, result.content)
     except OSError as error:
+        hint = "run this as the user that it belongs to" if isinstance(error, PermissionError) else ""
         message = f"the file cannot be written: {error.strerror or error}"
-        return [_problem(result.file.shown, "unwritable_file", message)]
+        return [_problem(result.file.shown, "unwritable_file", message, hint)]
     return []
 
 
@@ -155,5 +158,5 @@ def _summary(changed: Sequence[_Result], total: int, *, would: bool) -> str:
     return f"{names}{counted(len(changed), 'file')} {verb}, {total - len(changed):,} left as they are"
 
 
-def _problem(file: str, code: str, message: str) -> Problem:
-    return Problem(Position(file, 1, 1), code, message)
+def _problem(file: str, code: str, message: str, hint: str = "") -> Problem:
+    return Problem(Position(file, 1, 1), code, message, hint)

@@ -111,7 +111,28 @@ def test_a_file_that_somebody_writes_meanwhile_is_left_alone(monkeypatch: pytest
     result = fmt("policies")
     assert result.exit_code == 1
     assert "the file changed meanwhile; run the command again" in result.stderr
+    assert result.stderr.endswith("\n0 files formatted, 2 left as they are\n")
     assert ORDERS.read_text() == "kind: service\n"
+
+
+def test_a_file_that_may_not_be_written_is_not_said_to_be_formatted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are; and whose it is to do is told."""
+    Path("policies/other.yaml").write_text(UNFORMATTED.replace("orders", "other"))
+    replace = written.replace
+
+    def refuse(path: Path, before: bytes, content: bytes) -> None:
+        if path == ORDERS:
+            raise PermissionError(13, "Permission denied", str(path))
+        replace(path, before, content)
+
+    monkeypatch.setattr(written, "replace", refuse)
+    result = fmt("policies")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "policies/shop/orders.yaml:1:1: the file cannot be written: Permission denied\n"
+        "    run this as the user that it belongs to\n"
+        "policies/other.yaml\n1 file formatted, 2 left as they are\n"
+    )
 
 
 def test_standard_input_goes_to_standard_output() -> None:
