@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -13,26 +14,30 @@ class ChangedMeanwhileError(OSError):
 
 
 def replace(path: Path, before: bytes, content: bytes) -> None:
-    """Put a content in the place of the one that was read; mode and links stay.
+    """Put a content in the place of the one that was read; mode and links stay, and the owner as far as one may.
 
     Raises ChangedMeanwhileError where the file holds something else by now, and OSError.
     """
     target = path.resolve()
     if target.read_bytes() != before:
         raise ChangedMeanwhileError(None, "the file changed meanwhile; run the command again", str(path))
-    put(target, content, target.stat().st_mode & 0o7777)
+    put(target, content, target.stat())
 
 
-def put(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Put a file there, in place of another if there is one. Raises OSError."""
+def put(path: Path, content: bytes, like: os.stat_result | None = None) -> None:
+    """Put a file there, in place of another if there is one; its owner and mode are as of `like`. Raises OSError."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     draft = Path(name)
     try:
         with open(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
-        draft.chmod(mode)
+            if like is not None:
+                # Root must not take a file away from the server that reads it.
+                with suppress(PermissionError):
+                    os.fchown(descriptor, like.st_uid, like.st_gid)
+            os.fchmod(descriptor, 0o644 if like is None else like.st_mode & 0o7777)
+            os.fsync(descriptor)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -147,18 +147,22 @@ def _write_beside(root: int, path: str, content: bytes) -> None:
         descriptor = os.open(new, flags, 0o644, dir_fd=folder)
         with open(descriptor, "wb") as stream:
             with suppress(FileNotFoundError):
-                os.fchmod(descriptor, _mode_of(folder, name))
+                _make_alike(descriptor, folder, name)
             stream.write(content)
             stream.flush()
             os.fsync(descriptor)
 
 
-def _mode_of(folder: int, name: str) -> int:
-    """The mode for what takes the place of a file; of a link, who may read what it leads to."""
+def _make_alike(descriptor: int, folder: int, name: str) -> None:
+    """Owner and mode for what takes the place of a file; of a link, who may read what it leads to."""
     info = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if stat.S_ISLNK(info.st_mode):
-        return os.stat(name, dir_fd=folder).st_mode & 0o644
-    return info.st_mode & 0o777
+        os.fchmod(descriptor, os.stat(name, dir_fd=folder).st_mode & 0o644)
+        return
+    # Root must not take a file away from the server that reads it.
+    with suppress(PermissionError):
+        os.fchown(descriptor, info.st_uid, info.st_gid)
+    os.fchmod(descriptor, info.st_mode & 0o777)
 
 
 def _put_in_place(root: int, path: str) -> None:

@@ -1,5 +1,6 @@
 """`authz policy fmt`."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,24 @@ def test_a_file_that_somebody_writes_meanwhile_is_left_alone(monkeypatch: pytest
     assert "the file changed meanwhile; run the command again" in result.stderr
     assert result.stderr.endswith("\n0 files formatted, 2 left as they are\n")
     assert ORDERS.read_text() == "kind: service\n"
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_the_owner_stays_where_that_may_be_said(may: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root formats what a server reads; others format their own."""
+    owners: list[tuple[int, int]] = []
+
+    def fchown(_: int, user: int, group: int) -> None:
+        owners.append((user, group))
+        if not may:
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", fchown)
+    ORDERS.chmod(0o600)
+    assert fmt("policies").exit_code == 0
+    info = ORDERS.stat()
+    assert owners == [(info.st_uid, info.st_gid)]
+    assert (info.st_mode & 0o777, ORDERS.read_text()) == (0o600, FORMATTED)
 
 
 def test_a_file_that_may_not_be_written_is_not_said_to_be_formatted(monkeypatch: pytest.MonkeyPatch) -> None:

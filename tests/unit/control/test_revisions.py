@@ -240,6 +240,22 @@ def test_what_somebody_edits_meanwhile_is_not_served(tmp_path: Path, monkeypatch
     assert load_policies(scene.directory).plan is None
 
 
+def test_the_owner_of_a_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rollback by root leaves the server its files; who may not say whose they are rolls back all the same."""
+    scene = Scene(tmp_path)
+    info = (scene.directory / "orders.yaml").stat()
+    owners: list[tuple[int, int]] = []
+
+    def fchown(_: int, user: int, group: int) -> None:
+        owners.append((user, group))
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", fchown)
+    scene.roll_back(scene.first)
+    assert scene.here() == scene.first
+    assert owners == [(info.st_uid, info.st_gid)]
+
+
 def test_two_rollbacks_at_once_are_one_after_the_other(tmp_path: Path) -> None:
     """They would share their drafts and their barrier, and leave a mixture without one."""
     scene = Scene(tmp_path)
