@@ -24,7 +24,9 @@ MINIMAL = '{"attributes": {"request": {"http": {"method": "GET", "host": "orders
 
 def check(
     context: typer.Context,
-    workload: Annotated[str, typer.Option(help="SPIFFE ID of the calling workload.", show_default=False)] = "",
+    workload: Annotated[
+        str, typer.Option(metavar="SPIFFE_ID", help="SPIFFE ID of the calling workload.", show_default=False)
+    ] = "",
     token: Annotated[
         str,
         typer.Option(
@@ -40,7 +42,7 @@ def check(
     header: Annotated[
         list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header; may be given several times.")
     ] = None,
-    client_ip: Annotated[str, typer.Option(help="The client's address.", show_default=False)] = "",
+    client_ip: Annotated[str, typer.Option(metavar="ADDRESS", help="The client's address.", show_default=False)] = "",
     body: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The body: JSON, unless a header says otherwise.", show_default=False),

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 USAGE = 2
 """The exit code for wrong usage."""
@@ -50,10 +50,49 @@ def _command(name: str, place: str) -> Any:  # noqa: ANN401
     found = getattr(import_module(f"authz_server.cli.{module}"), attribute)
     group = typer.Typer(add_completion=False, rich_markup_mode=None)
     if isinstance(found, typer.Typer):
+        for each in found.registered_commands:
+            each.cls = Command
         group.add_typer(found, name=name)
     else:
-        group.command(name)(found)
+        group.command(name, cls=Command)(found)
     return typer.main.get_group(group).commands[name]
+
+
+class Command(TyperCommand):
+    """One command, whose help names values as other programs do: `AUDIT...`, and not `{AUDIT}... <list[Path]>`."""
+
+    def __init__(self, name: str | None, **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(name, **settings)
+        for param in self.params:
+            if param.metavar is None:
+                param.metavar = param.name.upper()
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
+        """What stands behind the name of the command."""
+        arguments = [(param, _in_help(param)) for param in self.get_params(ctx) if _is_argument(param)]
+        return ["[OPTIONS]", *(name if param.required else f"[{name}]" for param, name in arguments)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        """Arguments and options, each with what it is for."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for param in self.get_params(ctx):
+            if (record := param.get_help_record(ctx)) is not None:
+                is_argument = _is_argument(param)
+                entry = (_in_help(param), record[1]) if is_argument else record
+                sections["Arguments" if is_argument else "Options"].append(entry)
+        for title, entries in sections.items():
+            if entries:
+                with formatter.section(title):
+                    formatter.write_dl(entries)
+
+
+def _is_argument(param: Any) -> bool:  # noqa: ANN401
+    return bool(param.param_type_name == "argument")
+
+
+def _in_help(argument: Any) -> str:  # noqa: ANN401
+    name = str(argument.metavar)
+    return name if argument.nargs == 1 else f"{name}..."
 
 
 class Commands(TyperGroup):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="FOR DEVELOPMENT ONLY: identities and the demo.", no_args_is_help=True)
 
-KeyOption = Annotated[Path, typer.Option("--key", help="The issuer's private key.")]
+KeyOption = Annotated[Path, typer.Option("--key", metavar="FILE", help="The issuer's private key.")]
 DEFAULT_KEY = Path("certs/issuer.key")
 
 
@@ -32,10 +32,16 @@ def issue_certificates(
         list[str] | None,
         typer.Argument(metavar="NAME=SPIFFE_ID", help="Certificates to issue: NAME.pem, NAME.key."),
     ] = None,
-    directory: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("certs"),
-    trust_domain: Annotated[str, typer.Option(help="The trust domain of a CA that is made.")] = TRUST_DOMAIN,
-    envoy: Annotated[str | None, typer.Option(help="Envoy's SPIFFE ID; its files go to DIRECTORY/envoy.")] = None,
-    dns: Annotated[list[str] | None, typer.Option(help="A host name for Envoy's certificate; repeatable.")] = None,
+    directory: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is written.")] = Path("certs"),
+    trust_domain: Annotated[
+        str, typer.Option(metavar="NAME", help="The trust domain of a CA that is made.")
+    ] = TRUST_DOMAIN,
+    envoy: Annotated[
+        str | None, typer.Option(metavar="SPIFFE_ID", help="Envoy's SPIFFE ID; its files go to DIR/envoy.")
+    ] = None,
+    dns: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="A host name for Envoy's certificate; repeatable.")
+    ] = None,
     renew: Annotated[bool, typer.Option("--renew", help="Stay, and renew everything at half its life.")] = False,
 ) -> None:
     """Issue certificates of one hour from a development CA.
@@ -74,10 +80,13 @@ def sign_token(
     role: Annotated[list[str] | None, typer.Option(help="A role; repeatable.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="A group; repeatable.")] = None,
     claim: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE, the value as JSON or as text; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="NAME=VALUE, the value as JSON or as text; repeatable."),
     ] = None,
-    lifetime: Annotated[str, typer.Option(help="From `iat` to `exp`.")] = "5m",
-    age: Annotated[str, typer.Option(help="How long ago it was signed; longer than its life makes it expired.")] = "0s",
+    lifetime: Annotated[str, typer.Option(metavar="DURATION", help="From `iat` to `exp`.")] = "5m",
+    age: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long ago it was signed; longer than its life makes it expired.")
+    ] = "0s",
     issuer: Annotated[str, typer.Option(help="Who signed it (`iss`).")] = ISSUER,
     audience: Annotated[str, typer.Option(help="Whom it is for (`aud`).")] = AUDIENCE,
     key: KeyOption = DEFAULT_KEY,
@@ -126,10 +135,13 @@ def print_keys(key: KeyOption = DEFAULT_KEY) -> None:
 @app.command("demo")
 def demo(
     port: Annotated[int, typer.Option(min=1024, max=65000, help="Envoy's port; the others follow it.")] = DEFAULT_PORT,
-    policies: Annotated[Path, typer.Option(exists=True, file_okay=False, help="The policies.")] = Path("policies"),
-    directory: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("run/demo"),
+    policies: Annotated[Path, typer.Option(exists=True, file_okay=False, metavar="DIR", help="The policies.")] = Path(
+        "policies"
+    ),
+    directory: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is written.")] = Path("run/demo"),
     envoy: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="An Envoy instead of the installed wheel's.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="An Envoy instead of the installed wheel's."),
     ] = None,
 ) -> None:
     """Run Envoy with mTLS, sample services and this server.

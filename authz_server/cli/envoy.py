@@ -34,19 +34,32 @@ def envoy() -> None:
 @app.command("config")
 def write_config(
     config: ConfigOption = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of standard output.")] = None,
-    listener: Annotated[str, typer.Option(help="Where Envoy takes requests.")] = "0.0.0.0:10000",
-    admin: Annotated[str, typer.Option(help="Envoy's admin address; keep it on loopback.")] = "127.0.0.1:10001",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="A file instead of standard output.")
+    ] = None,
+    listener: Annotated[str, typer.Option(metavar="ADDRESS", help="Where Envoy takes requests.")] = "0.0.0.0:10000",
+    admin: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Envoy's admin address; keep it on loopback.")
+    ] = "127.0.0.1:10001",
     upstream: Annotated[
         list[str] | None,
-        typer.Option(help="HOST=ADDRESS:PORT, or HOST=http2://ADDRESS:PORT for gRPC; once for each service."),
+        typer.Option(
+            metavar="HOST=ADDRESS",
+            help="HOST=ADDRESS:PORT, or HOST=http2://ADDRESS:PORT for gRPC; once for each service.",
+        ),
     ] = None,
-    secrets: Annotated[str, typer.Option(help="Directory of certificate.yaml and bundles.yaml.")] = "certs/envoy",
+    secrets: Annotated[
+        str, typer.Option(metavar="DIR", help="Directory of certificate.yaml and bundles.yaml.")
+    ] = "certs/envoy",
     check: Annotated[
-        list[str] | None, typer.Option(help="Where Check is, instead of what the endpoints file says; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Where Check is, instead of what the endpoints file says; repeatable."),
     ] = None,
     check_identity: Annotated[
-        str | None, typer.Option(help="The SPIFFE ID of the server's certificate; makes Envoy speak mTLS to Check.")
+        str | None,
+        typer.Option(
+            metavar="SPIFFE_ID", help="The SPIFFE ID of the server's certificate; makes Envoy speak mTLS to Check."
+        ),
     ] = None,
     policies: Annotated[
         Path | None,

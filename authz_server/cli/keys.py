@@ -27,7 +27,7 @@ FileOption = Annotated[
     Path | None, typer.Option("--file", metavar="FILE", help="The file; without it, `api_keys.file` of --config.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ExpiresOption = Annotated[str, typer.Option(help="How long it is good; a year at most.")]
+ExpiresOption = Annotated[str, typer.Option(metavar="DURATION", help="How long it is good; a year at most.")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The key's id, which stands in it and in `list`.")]
 
 
@@ -83,7 +83,9 @@ def list_keys(file: FileOption = None, config: ConfigOption = None, as_json: Jso
 @app.command()
 def rotate(
     key_id: IdArgument,
-    overlap: Annotated[str, typer.Option(help="How long the secret before stays good as well.")] = "1d",
+    overlap: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long the secret before stays good as well.")
+    ] = "1d",
     expires: ExpiresOption = "90d",
     file: FileOption = None,
     config: ConfigOption = None,

@@ -29,7 +29,7 @@ _MANY = 5_000
 def learn(
     audit: Annotated[
         list[Path],
-        typer.Argument(metavar="AUDIT...", help="Audit files, compressed (gzip) or not; `-` is standard input."),
+        typer.Argument(metavar="AUDIT", help="Audit files, compressed (gzip) or not; `-` is standard input."),
     ],
     service: Annotated[
         str | None, typer.Option(metavar="NAME", help="This service alone, by its full name.", show_default=False)

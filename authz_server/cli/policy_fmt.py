@@ -22,7 +22,7 @@ def fmt(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATHS",
+            metavar="PATH",
             help="Files, directories, or - for standard input; without any, the policies of the configuration.",
             show_default=False,
         ),
@@ -48,10 +48,10 @@ def fmt(
     """
     if paths and STDIN in paths:
         if len(paths) > 1:
-            raise typer.BadParameter("- stands alone", param_hint="PATHS")
+            raise typer.BadParameter("- stands alone", param_hint="PATH")
         raise typer.Exit(_standard_input(check=check, diff=diff))
     found = _Found()
-    for path in paths or [str(there(load_or_exit(config).policy_directory, "PATHS"))]:
+    for path in paths or [str(there(load_or_exit(config).policy_directory, "PATH"))]:
         found.add(Path(path))
     results = [_result(path, file) for path, file in found.files]
     problems = [*found.problems, *(problem for result in results for problem in result.problems)]
@@ -103,7 +103,7 @@ class _Found:
             with path.open("rb") as stream:
                 content = stream.read(MAX_BYTES + 1)
         except FileNotFoundError:
-            raise typer.BadParameter(f"there is no file or directory {path}", param_hint="PATHS") from None
+            raise typer.BadParameter(f"there is no file or directory {path}", param_hint="PATH") from None
         except OSError as error:
             self.problems.append(_problem(str(path), "unreadable_file", f"the file cannot be read: {error.strerror}"))
             return

@@ -89,8 +89,12 @@ def new(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where; the folders on the way are its namespace.")],
     host: Annotated[list[str] | None, typer.Option(help="A host that it speaks for; repeatable.")] = None,
     name: Annotated[str | None, typer.Option(help="The service; without it, the name of the file.")] = None,
-    path_prefix: Annotated[str | None, typer.Option(help="The service speaks for paths below it only.")] = None,
-    workload: Annotated[list[str] | None, typer.Option(help="Who calls: a SPIFFE ID or pattern; repeatable.")] = None,
+    path_prefix: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The service speaks for paths below it only.")
+    ] = None,
+    workload: Annotated[
+        list[str] | None, typer.Option(metavar="SPIFFE_ID", help="Who calls: a SPIFFE ID or pattern; repeatable.")
+    ] = None,
     issuer: Annotated[str | None, typer.Option(help="Who calls: users of this issuer.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="A scope that these users need; repeatable.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="A group of which they may be; repeatable.")] = None,
@@ -98,7 +102,7 @@ def new(
     path: Annotated[list[str] | None, typer.Option(help="A path template; repeatable.")] = None,
     role: Annotated[str | None, typer.Option(help="The name of the role.")] = None,
     trust_domain: Annotated[
-        list[str] | None, typer.Option(help="Of the workloads of the namespace; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="Of the workloads of the namespace; repeatable.")
     ] = None,
 ) -> None:
     """Start a policy file, of a service with its first tests beside it.

@@ -18,7 +18,7 @@ SAME, FLIPS = 0, 1
 def replay(
     audit: Annotated[
         list[Path],
-        typer.Argument(metavar="AUDIT...", help="Audit files, compressed (gzip) or not; `-` is standard input."),
+        typer.Argument(metavar="AUDIT", help="Audit files, compressed (gzip) or not; `-` is standard input."),
     ],
     policies: Annotated[Path, typer.Option(metavar="DIR", help="The policies that decide again.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print what flips as JSON.")] = False,

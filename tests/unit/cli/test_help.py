@@ -1,5 +1,6 @@
 """The command line as a whole."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,30 @@ def test_help_has_examples(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert f"\n    authz {command}" in result.stdout
+
+
+@pytest.mark.parametrize("command", list(_commands(typer.main.get_command(app))))
+def test_help_names_values_as_other_programs_do(command: str) -> None:
+    """In capitals, without types of Python and without braces."""
+    said = CliRunner().invoke(app, [*command.split(), "--help"]).stdout
+    assert re.fullmatch(rf"Usage: authz {command} \[OPTIONS\]( \[?[A-Z_=]+(\.\.\.)?\]?)*", said.splitlines()[0])
+    assert not re.search(r"^  \S.*<\w+[\[>|]", said, re.M)
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("learn", "learn [OPTIONS] AUDIT..."),
+        ("usage", "usage [OPTIONS] [AUDIT...]"),
+        ("diff", "diff [OPTIONS] OLD NEW"),
+        ("policy fmt", "policy fmt [OPTIONS] [PATH...]"),
+    ],
+)
+def test_the_usage_tells_what_may_be_left_out_and_what_may_be_repeated(command: str, usage: str) -> None:
+    """Beside wrong usage as well."""
+    wrong = CliRunner().invoke(app, [*command.split(), "--none"])
+    assert wrong.exit_code == 2
+    assert wrong.stderr.startswith(f"Usage: authz {usage}\n")
 
 
 @pytest.mark.parametrize("group", [[], ["config"], ["envoy"], ["dev"], ["policy"], ["bundle"], ["candidate"]])
