@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -24,6 +23,19 @@ OLDEST, NEWEST = "1.29", "1.37"
 MIB_PER_PROCESS = 256
 """What docs/operations.md says of memory, for each worker and for the control process."""
 
+
+def problem(manifest: dict[str, Any], version: str) -> str:
+    """What is wrong with it by the schemas of Kubernetes, where no field is allowed that they do not know."""
+    # To import it takes more than most tests do, in every process that only looks for tests.
+    import kubernetes_validate
+
+    try:
+        kubernetes_validate.validate(manifest, version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return str(error)
+    return ""
+
+
 every_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 
 
@@ -32,15 +44,14 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIAN
 def test_manifests_are_valid(variant: Variant, version: str) -> None:
     """By the schemas of Kubernetes, without a field that they do not know."""
     for manifest in variant.manifests():
-        kubernetes_validate.validate(manifest, version, strict=True)
+        assert problem(manifest, version) == ""
 
 
 def test_the_schemas_find_what_is_wrong() -> None:
     """A field in the wrong place is refused."""
     manifest = VARIANTS["service"].one("Deployment")
     manifest["spec"]["readinessProbe"] = {}
-    with pytest.raises(kubernetes_validate.ValidationError, match="readinessProbe"):
-        kubernetes_validate.validate(manifest, NEWEST, strict=True)
+    assert "readinessProbe" in problem(manifest, NEWEST)
 
 
 def test_no_file_is_left_out() -> None:
