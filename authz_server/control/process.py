@@ -4,9 +4,9 @@ import asyncio
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import MsgspecError
 
@@ -43,6 +43,10 @@ UNREAD = Bound(
 )
 TAKEN_S = 60.0
 """How long a worker may leave unread what is sent to it."""
+HEARTBEAT_S = 2.0
+"""Between two signs of life."""
+SIGN_S = 5.0
+"""For a sign of life; a worker that gives none is killed and replaced."""
 LAST_STEPS_S = 1.0
 """From the end of a worker's socket to that of its process."""
 
@@ -144,15 +148,42 @@ class WorkerProcess:
     async def ping(self, timeout_s: float) -> None:
         """Wait for a sign of life, or its end. Raises WorkerGone, WorkerHangs."""
         async with self.turn:
-            self._pings += 1
-            self._ponged.clear()
-            await self.send(Ping(self._pings))
+            await self._sign_of_life(timeout_s)
+
+    async def while_alive(
+        self, question: Coroutine[Any, Any, Answer], heartbeat_s: float = HEARTBEAT_S, sign_s: float = SIGN_S
+    ) -> Answer:
+        """What comes of a question that may take long, as long as there are signs of life; who asks has the turn.
+
+        Raises WorkerGone, WorkerHangs, and what the question raises.
+        """
+        asking = asyncio.create_task(question)
+        try:
+            while not (await asyncio.wait([asking], timeout=heartbeat_s))[0]:
+                await self._sign_of_life(sign_s)
+            return await asking
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _sign_of_life(self, timeout_s: float) -> None:
+        self._pings += 1
+        self._ponged.clear()
+        if self.ended:
+            raise WorkerGone(f"worker {self.slot} has ended")
+        self._writer.write(frame(Ping(self._pings)))
+        unread = self._writer.transport.get_write_buffer_size()
+        while True:
             try:
                 # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the answer.
                 async with asyncio.timeout(timeout_s):
                     await self._ponged.wait()
+                    return
             except TimeoutError:
-                raise WorkerHangs(f"worker {self.slot} did not answer within {timeout_s:g} s") from None
+                # It answers when it has read what was sent before, which may be much; that it reads is a sign as well.
+                before, unread = unread, self._writer.transport.get_write_buffer_size()
+                if unread >= before:
+                    raise WorkerHangs(f"worker {self.slot} did not answer within {timeout_s:g} s") from None
 
     async def drain(self, grace_s: float) -> None:
         """Let it finish its calls and exit; kill it when it takes longer than `grace_s`."""

@@ -1,12 +1,13 @@
 """Activates snapshots on the workers in two steps, so that all of them switch or none does."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import structlog
 from msgspec import Struct
 
-from authz_server.control.process import WorkerGone, WorkerProcess
+from authz_server.control.process import HEARTBEAT_S, SIGN_S, WorkerGone, WorkerProcess
 from authz_server.identity.api_keys import ApiKey
 from authz_server.identity.revocations import Revocations
 from authz_server.policy.packing import pack
@@ -85,9 +86,18 @@ def _nobody(_content: Content) -> None:
 class Publisher:
     """Knows the workers, and what they decide with."""
 
-    def __init__(self, answer_s: float = ANSWER_S, on_switch: Callable[[Content], None] = _nobody) -> None:
+    def __init__(
+        self,
+        answer_s: float = ANSWER_S,
+        on_switch: Callable[[Content], None] = _nobody,
+        *,
+        heartbeat_s: float = HEARTBEAT_S,
+        sign_s: float = SIGN_S,
+    ) -> None:
         """`on_switch` is told in a thread of what all workers are about to switch to."""
         self._answer_s = answer_s
+        self._heartbeat_s = heartbeat_s
+        self._sign_s = sign_s
         self._on_switch = on_switch
         self._lock = asyncio.Lock()
         self._workers: dict[int, WorkerProcess] = {}
@@ -171,9 +181,7 @@ class Publisher:
 
     async def _prepare_one(self, worker: WorkerProcess, data: bytes) -> str | None:
         try:
-            async with worker.turn:
-                await worker.send_frame(data, self._answer_s)
-                outcome = await self._outcome(worker, Prepared)
+            outcome = await self._ask(worker, partial(worker.send_frame, data, self._answer_s), Prepared)
         except WorkerGone as error:
             # Perhaps this very content ended it: it must not end the others as well.
             await self._give_up(worker, str(error))
@@ -183,9 +191,7 @@ class Publisher:
     async def _activate_one(self, worker: WorkerProcess) -> bool:
         """Whether the worker has switched; one that has not is no more."""
         try:
-            async with worker.turn:
-                await worker.send(Activate(self._generation))
-                outcome = await self._outcome(worker, Activated)
+            outcome = await self._ask(worker, partial(worker.send, Activate(self._generation)), Activated)
         except WorkerGone as error:
             await self._give_up(worker, str(error))
             return False
@@ -194,6 +200,16 @@ class Publisher:
             await self._give_up(worker, outcome.problem)
             return False
         return True
+
+    async def _ask(
+        self, worker: WorkerProcess, send: Callable[[], Awaitable[None]], wanted: type[Prepared | Activated]
+    ) -> Prepared | Activated | Failed:
+        async def asked() -> Prepared | Activated | Failed:
+            await send()
+            return await self._outcome(worker, wanted)
+
+        async with worker.turn:
+            return await worker.while_alive(asked(), self._heartbeat_s, self._sign_s)
 
     async def _outcome(
         self, worker: WorkerProcess, wanted: type[Prepared | Activated]

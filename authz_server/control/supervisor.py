@@ -10,7 +10,15 @@ from msgspec import Struct
 
 from authz_server.control.crashes import Crashes
 from authz_server.control.errors import CannotStart
-from authz_server.control.process import LAST_STEPS_S, WorkerBroken, WorkerGone, WorkerHangs, WorkerProcess
+from authz_server.control.process import (
+    HEARTBEAT_S,
+    LAST_STEPS_S,
+    SIGN_S,
+    WorkerBroken,
+    WorkerGone,
+    WorkerHangs,
+    WorkerProcess,
+)
 from authz_server.control.publisher import NotActivated, Publisher
 from authz_server.control.spare import Spare
 from authz_server.worker.address import Address
@@ -21,10 +29,10 @@ class Patience(Struct, frozen=True):
     """How long the supervisor waits for what, in seconds."""
 
     start: float = 60.0
-    heartbeat: float = 2.0
+    heartbeat: float = HEARTBEAT_S
     """Between two signs of life."""
-    answer: float = 5.0
-    """For a sign of life; a worker that gives none is killed and replaced."""
+    answer: float = SIGN_S
+    """For a sign of life."""
     first_pause: float = 0.1
     """Before the second replacement within a minute; the first needs none, and each further one twice as much."""
     longest_pause: float = 10.0

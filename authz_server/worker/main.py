@@ -141,17 +141,28 @@ class _Worker:
             if isinstance(message, Drain):
                 self.server.drain(message.grace_s)
                 return 0
+            if isinstance(message, Prepare):
+                # Beside the messages: it may take long, and signs of life must not wait.
+                Thread(target=self._follow, args=(message,), name="prepare").start()
+                continue
             try:
-                self._take(message)
+                self._follow(message)
             except CannotListen as error:
                 self._channel.send(Broken(str(error)))
                 return 1
-            except Exception as error:  # noqa: BLE001  # the border: a message that cannot be followed changes nothing
-                structlog.get_logger().error("worker_message_failed", message=type(message).__name__, exc_info=True)
-                if isinstance(message, Prepare | Activate):
-                    self._channel.send(Failed(message.generation, f"{type(error).__name__}: {error}"))
         self.server.drain(ORPHAN_GRACE_S)
         return 0
+
+    def _follow(self, message: ToWorker) -> None:
+        """Do what a message says. Raises CannotListen."""
+        try:
+            self._take(message)
+        except CannotListen:
+            raise
+        except Exception as error:  # noqa: BLE001  # the border: a message that cannot be followed changes nothing
+            structlog.get_logger().error("worker_message_failed", message=type(message).__name__, exc_info=True)
+            if isinstance(message, Prepare | Activate):
+                self._channel.send(Failed(message.generation, f"{type(error).__name__}: {error}"))
 
     def _take(self, message: ToWorker) -> None:
         match message:

@@ -9,6 +9,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
 from authz_server.audit.rings import Rings
+from authz_server.control.process import HEARTBEAT_S
 from authz_server.control.publisher import Content, Publisher
 from authz_server.control.supervisor import Patience, Supervisor
 from authz_server.identity.settings import IdentitySettings, Issuer
@@ -26,7 +27,15 @@ HOST = "orders.shop.example"
 class Fleet:
     """Workers, and what was heard of them."""
 
-    def __init__(self, directory: Path, workers: int, patience: Patience, address: Address, answer_s: float) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        workers: int,
+        patience: Patience,
+        address: Address,
+        answer_s: float,
+        heartbeat_s: float,
+    ) -> None:
         self.rings = Rings(directory / "rings", 1 << 16)
         (directory / "metrics").mkdir()
         self.settings = settings = [
@@ -48,7 +57,12 @@ class Fleet:
         self.restarts: list[int] = []
         self.switches: list[str] = []
         """The revisions to which workers were about to switch."""
-        self.publisher = Publisher(answer_s, on_switch=lambda content: self.switches.append(content.plan.revision))
+        self.publisher = Publisher(
+            answer_s,
+            on_switch=lambda content: self.switches.append(content.plan.revision),
+            heartbeat_s=heartbeat_s,
+            sign_s=patience.answer,
+        )
         self.supervisor = Supervisor(
             settings,
             self.publisher,
@@ -86,14 +100,16 @@ async def fleet(
     patience: Patience | None = None,
     address: Address | None = None,
     answer_s: float = PATIENCE_S,
+    heartbeat_s: float = HEARTBEAT_S,
 ) -> AsyncIterator[Fleet]:
-    """A running fleet, ended in the end."""
+    """A running fleet, ended in the end; `heartbeat_s` is that of workers which prepare and activate."""
     made = Fleet(
         directory,
         workers,
         patience or Patience(first_pause=0.01, heartbeat=0.05),
         address or TcpAddress("127.0.0.1", 0),
         answer_s,
+        heartbeat_s,
     )
     await made.supervisor.start()
     try:

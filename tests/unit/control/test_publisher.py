@@ -10,7 +10,9 @@ import pytest
 from authz_server.control.process import WorkerGone, WorkerProcess
 from authz_server.control.publisher import NotActivated
 from authz_server.control.supervisor import Patience
-from authz_server.worker.messages import Activate, ToWorker
+from authz_server.policy.packing import pack
+from authz_server.worker.messages import Activate, Prepare, Prepared, ToWorker, frame
+from tests.builders import plan_of
 from tests.unit.control.fleet import PATIENCE_S, Fleet, content, fleet, run
 
 QUIET = Patience(heartbeat=60.0)
@@ -122,6 +124,46 @@ def test_a_worker_that_does_not_take_what_is_sent_is_given_up(tmp_path: Path) ->
             await made.publisher.publish(large)
             await made.until(lambda: made.publisher.serving == {0, 1})
             assert await made.revision(1) == "r1"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("padding", [0, 1_000_000], ids=["has taken all", "takes no more"])
+def test_a_worker_that_stops_while_it_prepares_misses_its_heartbeat(padding: int, tmp_path: Path) -> None:
+    """As at any other time: a change need not wait until preparing has taken far too long."""
+
+    async def scenario() -> None:
+        patience = Patience(heartbeat=60.0, answer=0.5)
+        async with fleet(tmp_path, patience=patience, answer_s=60.0, heartbeat_s=0.05) as made:
+            os.kill(made.supervisor.pids()[1], signal.SIGSTOP)
+            snapshot = content(tmp_path, "r1", b'{"keys": []' + b" " * padding + b"}")
+            with pytest.raises(NotActivated, match=r"worker 1 did not answer within 0\.5 s while it prepared"):
+                await made.publisher.publish(snapshot)
+            await made.publisher.publish(snapshot)
+            assert await made.revision(0) == "r1"
+            await made.until(lambda: made.publisher.serving == {0, 1})
+            assert await made.revision(1) == "r1"
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_prepares_gives_signs_of_life(tmp_path: Path, known: dict[int, WorkerProcess]) -> None:
+    """However long it takes."""
+
+    async def scenario() -> None:
+        async with fleet(tmp_path, workers=1, patience=QUIET) as made:
+            await made.publisher.publish(content(tmp_path, "r1"))
+            rules = "".join(
+                f'  - {{id: r{number}, effect: deny, from: anyone, when: \'request.headers["x-{number}"] == "a"\'}}\n'
+                for number in range(500)
+            )
+            text = f"kind: service\nname: orders\nhosts: [a.example]\nrules:\n{rules}"
+            large = plan_of(tmp_path / "large", orders=text)
+            await known[0].send_frame(frame(Prepare(2, pack(large), {"corp": b'{"keys": []}'}, {})))
+            preparing = asyncio.create_task(known[0].answer((Prepared,), PATIENCE_S))
+            await known[0].ping(PATIENCE_S)
+            assert not preparing.done()
+            assert await preparing == Prepared(2)
 
     asyncio.run(scenario())
 
