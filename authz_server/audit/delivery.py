@@ -38,7 +38,6 @@ class Delivery:
 
         Then nothing was moved, and the records come again in the next round.
         """
-        self._writer.sync()
         waiting = self._spool.oldest()
         if waiting is None:
             return 0
@@ -59,6 +58,13 @@ class Delivery:
         self._spool.release(waiting)
         self._tell(lines)
         return waiting.records
+
+    def flush(self) -> None:
+        """Flush what was written to the disk, now and then; in a thread of its own, for it may take long.
+
+        Raises OSError.
+        """
+        self._writer.sync()
 
     def _tell(self, lines: Sequence[bytes]) -> None:
         for observe in self._observers:

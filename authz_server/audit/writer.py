@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 _SYNC_EVERY_S = 1.0
@@ -25,7 +26,7 @@ class _PutAside(NamedTuple):
 
 
 class AuditWriter:
-    """Appends to the audit file; one per file, in the control process."""
+    """Appends to the audit file; one per file, in the control process. One thread writes, another one may flush."""
 
     def __init__(
         self, path: Path, rotate_bytes: int, keep: int = 0, monotonic: Callable[[], float] = time.monotonic
@@ -42,6 +43,8 @@ class AuditWriter:
         self._monotonic = monotonic
         self._synced = monotonic()
         self._unsynced = False
+        self._flushing = Lock()
+        """Held while the file is flushed, which may take long, and while it is another one's turn."""
         self._descriptor = _open(path)
         self._size = os.fstat(self._descriptor).st_size
 
@@ -71,11 +74,18 @@ class AuditWriter:
 
     def sync(self, *, now: bool = False) -> None:
         """Flush to the disk if something was written and the last flush is a second ago, or at once. Raises OSError."""
-        moment = self._monotonic()
-        if self._unsynced and (now or moment - self._synced >= _SYNC_EVERY_S):
-            self._flush()
-            self._synced = moment
+        with self._flushing:
+            moment = self._monotonic()
+            if not self._unsynced or not (now or moment - self._synced >= _SYNC_EVERY_S):
+                return
+            # Before: what is written meanwhile is for the next time.
             self._unsynced = False
+            try:
+                self._flush()
+            except OSError:
+                self._unsynced = True
+                raise
+            self._synced = moment
 
     def close(self) -> None:
         """Flush and close. Raises OSError."""
@@ -98,8 +108,9 @@ class AuditWriter:
     def _reopen(self) -> None:
         self.sync(now=True)
         descriptor = _open(self._path)
-        os.close(self._descriptor)
-        self._descriptor = descriptor
+        with self._flushing:
+            os.close(self._descriptor)
+            self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
 
     def _rotate(self) -> None:

@@ -17,6 +17,7 @@ _IDLE_S = 0.1
 _PAUSE_S = 0.02
 """Between two rounds while records come: few large ones cost less than many small ones, and a ring holds many more."""
 _RETRY_S = 1.0
+_FLUSH_S = 1.0
 _SLOW_S = 5.0
 """For so long a disk may take nothing before readiness tells of it."""
 _DENYING_S = 10.0
@@ -40,7 +41,7 @@ class _Trouble:
 
 
 class AuditTask:
-    """Collects in one thread and delivers in another one: the disk of the audit file may be slow, and nobody waits."""
+    """Collects in one thread, delivers in another one, and flushes in a third: a disk may be slow, and nobody waits."""
 
     def __init__(
         self,
@@ -57,20 +58,24 @@ class AuditTask:
         self._monotonic = monotonic
         self._collecting = ThreadPoolExecutor(1, thread_name_prefix="audit-collect")
         self._delivering = ThreadPoolExecutor(1, thread_name_prefix="audit-deliver")
+        self._flushing = ThreadPoolExecutor(1, thread_name_prefix="audit-flush")
         self._collected = asyncio.Event()
         self._file = _Trouble("audit_write_failed", "audit_write_recovered")
+        self._flushed = _Trouble("audit_flush_failed", "audit_flush_recovered")
         self._room = _Trouble("audit_spool_full", "audit_spool_has_room")
         self._disk = _Trouble("audit_spool_failed", "audit_spool_recovered")
         self._denying = _Trouble("audit_requests_denied", "audit_requests_no_longer_denied")
         self._collected_at = self._delivered_at = monotonic()
+        self._flushing_since: float | None = None
         self._refused_at = float("-inf")
         metrics.audit_spool(bytes=lambda: spool.used, records=lambda: spool.records)
 
     async def run(self) -> None:
-        """Collect and deliver until cancelled."""
+        """Collect, deliver and flush until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._collect_forever())
             group.create_task(self._deliver_forever())
+            group.create_task(self._flush_forever())
 
     async def finish(self) -> None:
         """Move what is left, once the workers have ended; what cannot be written stays for the next start."""
@@ -81,6 +86,7 @@ class AuditTask:
             moved = bool(collected or delivered)
         self._collecting.shutdown()
         self._delivering.shutdown()
+        self._flushing.shutdown()
 
     def problems(self) -> list[str]:
         """What is wrong, for people."""
@@ -92,6 +98,10 @@ class AuditTask:
         if self._spool.used and (found or self._spool.used > self._spool.size // 2):
             waiting = f"{self._spool.records:,} records, {self._spool.used:,} of {self._spool.size:,} bytes"
             found.append(f"audit records wait in the spool: {waiting}")
+        if self._flushed.problem is not None:
+            found.append(f"the audit file cannot be flushed to the disk: {self._flushed.problem}")
+        elif self._flushing_since is not None and (hung := self._monotonic() - self._flushing_since) > _SLOW_S:
+            found.append(f"the audit file has not been flushed to the disk for {hung:.0f} s")
         if self._room.problem is not None:
             found.append(self._room.problem)
         if self._disk.problem is not None:
@@ -125,11 +135,16 @@ class AuditTask:
 
     async def _wait_for_more(self) -> None:
         try:
-            # Not for longer: what was written is to be flushed.
+            # Not for longer: of what is no record, such as a gap, nobody tells.
             async with asyncio.timeout(_RETRY_S):
                 await self._collected.wait()
         except TimeoutError:
             return
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_S)
+            await self._flush()
 
     async def _collect(self) -> int | None:
         """The number of records that were moved out of the rings; None where the spool cannot be written."""
@@ -166,6 +181,23 @@ class AuditTask:
         self._delivered_at = self._monotonic()
         self._metrics.audit_written(written)
         return written
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._flushing, self._flush_now)
+        except OSError as error:
+            self._metrics.audit_write_failed()
+            self._flushed.set(_told(error))
+        else:
+            self._flushed.set(None)
+
+    def _flush_now(self) -> None:
+        self._flushing_since = self._monotonic()
+        try:
+            self._delivery.flush()
+        finally:
+            self._flushing_since = None
 
 
 def _told(error: OSError) -> str:
