@@ -20,7 +20,7 @@ from yaml.events import (
 )
 
 from authz_server.documents.invalid import InvalidValue
-from authz_server.documents.problem import Position, Problem
+from authz_server.documents.problem import AMBIGUOUS, Position, Problem
 from authz_server.documents.scalars import Value, plain_value
 from authz_server.documents.source import MAX_PROBLEMS, Source
 from authz_server.documents.suggest import quoted
@@ -201,7 +201,7 @@ class _Composer:
             value = plain_value(event.value)
         except InvalidValue as error:
             node.refused = True
-            self._report(node.span, "ambiguous_value", error.message, error.hint)
+            self._report(node.span, AMBIGUOUS, error.message, error.hint)
             return event.value
         if value is None and not node.refused:
             node.refused = True

@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from authz_server.documents.compose import compose
-from authz_server.documents.problem import Position, Problem
+from authz_server.documents.problem import Position, Problem, told_once
 from authz_server.documents.source import MAX_BYTES, decode
 from authz_server.documents.tree import Document
 from authz_server.documents.validate import validate
@@ -34,7 +34,7 @@ def load(content: str | bytes, model: type[M], file: str) -> Loaded[M]:
     if document is None:
         return Loaded(None, problems)
     value, more = validate(document, model)
-    problems = sorted([*problems, *more], key=lambda problem: problem.position)
+    problems = sorted(told_once([*problems, *more]), key=lambda problem: problem.position)
     return Loaded(None if problems else value, problems, document)
 
 

@@ -1,6 +1,11 @@
 """What is wrong with a file that somebody wrote: where, what, and what to write instead."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct
+
+AMBIGUOUS = "ambiguous_value"
+"""The code where readers of YAML disagree about a value."""
 
 
 class Position(Struct, frozen=True, order=True):
@@ -46,6 +51,12 @@ class Problem(Struct, frozen=True):
         """The same without file and source, for a message about the file."""
         place = self.position
         return f"line {place.line}, column {place.column}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+def told_once(problems: Sequence[Problem]) -> list[Problem]:
+    """Without what YAML readers disagree about where a value is wrong in every reading: what is wanted helps more."""
+    places = {problem.place for problem in problems if problem.code != AMBIGUOUS}
+    return [problem for problem in problems if problem.code != AMBIGUOUS or problem.place not in places]
 
 
 def fields_of(problem: Problem) -> dict[str, str | int]:

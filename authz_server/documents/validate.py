@@ -29,6 +29,8 @@ _EXPECTED = {
     "literal_error": "",
     "enum": "",
 }
+_IN_NO_READING = frozenset(_EXPECTED) - {"string_type", "int_type", "int_from_float", "float_type", "bool_type"}
+"""What neither a text nor a number, nor true and false can be, whatever readers of YAML take a value for."""
 _LIKE_ANOTHER_TYPE = re.compile(r"-?[0-9.]+|true|false")
 _LIMITS = {
     "greater_than": "must be more than {gt}",
@@ -69,7 +71,7 @@ class _Complaints:
     def about(self, error: ValidationError) -> list[Problem]:
         raw = error.errors(include_url=False, include_input=False)[: 4 * MAX_PROBLEMS]
         found = [self._located(one) for one in raw]
-        errors = [one for one in found if not self._document.find(one.path).refused]
+        errors = [one for one in found if not self._is_told(one)]
         misspelt = {self._meant(one) for one in errors if one.type == "extra_forbidden"}
         # A value of several possible shapes fails as each of them: what is inside it says which one was meant.
         inside = {one.path[:end] for one in found for end in range(len(one.path))}
@@ -84,6 +86,11 @@ class _Complaints:
                 problems.append(self._problem(one))
         problems += [self._mistyped(path, several) for path, several in mistyped.items()]
         return sorted(problems, key=lambda problem: problem.position)[:MAX_PROBLEMS]
+
+    def _is_told(self, error: _Error) -> bool:
+        """Whether a problem was reported there that may be the cause."""
+        node = self._document.find(error.path)
+        return node.refused and not (error.type in _IN_NO_READING and isinstance(node.value, str))
 
     def _located(self, raw: Any) -> _Error:  # noqa: ANN401 - pydantic's error details
         """The error with the path that the document has; pydantic's names the shapes of a union as well."""

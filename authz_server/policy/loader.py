@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from authz_server.documents.problem import Position, Problem
+from authz_server.documents.problem import Position, Problem, told_once
 from authz_server.policy.collection import without_collection
 from authz_server.policy.compiler import KnownNames, compile_policies
 from authz_server.policy.files import PolicyFile, read_directory, revision
@@ -74,7 +74,7 @@ def _load(
         problems.append(_nothing(directory))
     if judge is not None and not problems:
         problems += judge(plan, documents)
-    found = tuple(sorted(problems, key=lambda problem: (problem.position, problem.message)))
+    found = tuple(sorted(told_once(problems), key=lambda problem: (problem.position, problem.message)))
     return Loaded(None if found else plan, found, {file.path: file.digest for file in files}, name)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from authz_server.control.settings.environment import overlay
 from authz_server.control.settings.root import Settings
 from authz_server.documents.load import parse
-from authz_server.documents.problem import Position, Problem
+from authz_server.documents.problem import Position, Problem, told_once
 from authz_server.documents.source import MAX_BYTES
 from authz_server.documents.tree import Document
 from authz_server.documents.validate import validate
@@ -52,5 +52,5 @@ def load_settings(file: Path | None, environment: Mapping[str, str]) -> LoadedSe
     problems += overlay(document, environment)
     base = Path.cwd() if file is None else file.absolute().parent
     settings, more = validate(document, Settings, {"base": base})
-    problems = sorted([*problems, *more], key=lambda problem: problem.position)
+    problems = sorted(told_once([*problems, *more]), key=lambda problem: problem.position)
     return LoadedSettings(None if problems else settings, problems, file, document)

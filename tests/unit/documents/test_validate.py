@@ -123,6 +123,8 @@ def test_there_is_no_value_where_there_are_problems() -> None:
         ("issuers: []\npair: {low: x}", ["2:13: `low` must be a whole number, not `x`"]),
         ("issuers: []\npair: {form: b}", ["2:14: `form` is not valid: string should match pattern '^a+$'"]),
         ("issuers: ''", ["1:10: `issuers` must be a list, not a text"]),
+        ("issuers: no", ["1:10: `issuers` must be a list, not `no`"]),
+        ("issuers: 12:30", ["1:10: `issuers` must be a list, not `12:30`"]),
         (
             "issuers: [{name: a}, {name: b}, {name: c}]",
             ["1:10: `issuers` must not have more than 2 items"],
