@@ -67,6 +67,16 @@ class Command(TyperCommand):
             if param.metavar is None:
                 param.metavar = param.name.upper()
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Take the arguments apart; what is wrong with a number is told in words of ours."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            kind = None if error.param is None else error.param.type_descriptor.annotation
+            if kind in (int, float) and error.param is not None and error.__cause__ is not None:
+                raise _no_number(error.param, kind, error.__cause__) from None
+            raise
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
         """What stands behind the name of the command."""
         arguments = [(param, _in_help(param)) for param in self.get_params(ctx) if _is_argument(param)]
@@ -84,6 +94,16 @@ class Command(TyperCommand):
             if entries:
                 with formatter.section(title):
                     formatter.write_dl(entries)
+
+
+def _no_number(param: Any, kind: Any, cause: Any) -> typer.BadParameter:  # noqa: ANN401
+    text = cause.errors()[0]["input"]
+    noun = "whole number" if kind is int else "number"
+    if param.min is not None and param.max is not None:
+        noun += f" from {param.min} to {param.max}"
+    elif param.min is not None:
+        noun += f" of {param.min} or more"
+    return typer.BadParameter(f"must be a {noun}, not `{text}`", param_hint=param.opts[-1])
 
 
 def _is_argument(param: Any) -> bool:  # noqa: ANN401

@@ -54,6 +54,23 @@ def test_the_usage_tells_what_may_be_left_out_and_what_may_be_repeated(command: 
     assert wrong.stderr.startswith(f"Usage: authz {usage}\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("usage --days 0", "--days: must be a whole number from 1 to 1000, not `0`"),
+        ("usage --days many", "--days: must be a whole number from 1 to 1000, not `many`"),
+        ("learn a --min-count 0", "--min-count: must be a whole number of 1 or more, not `0`"),
+        ("diff a b --timeout x", "--timeout: must be a number of 1 or more, not `x`"),
+        ("test --fail-under 200", "--fail-under: must be a number from 0 to 100, not `200`"),
+    ],
+)
+def test_a_number_that_is_none_is_told_with_what_it_may_be(command: str, said: str) -> None:
+    """As in files, without words of the library."""
+    wrong = CliRunner().invoke(app, command.split())
+    assert wrong.exit_code == 2
+    assert wrong.stderr.endswith(f"Error: Invalid value for {said}\n")
+
+
 @pytest.mark.parametrize("group", [[], ["config"], ["envoy"], ["dev"], ["policy"], ["bundle"], ["candidate"]])
 def test_no_sentence_of_a_list_of_commands_is_cut(group: list[str]) -> None:
     """On a terminal of 80 columns."""

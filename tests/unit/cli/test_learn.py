@@ -208,7 +208,7 @@ def test_callers_that_the_configuration_does_not_have_are_left_out() -> None:
     [
         (["learn", "missing.jsonl"], "missing.jsonl is no file"),
         (["learn", "decisions.jsonl", "--template", "orders"], "a path begins with `/`"),
-        (["learn", "decisions.jsonl", "--min-count", "0"], "greater than or equal to 1"),
+        (["learn", "decisions.jsonl", "--min-count", "0"], "must be a whole number of 1 or more, not `0`"),
         (["learn"], "AUDIT"),
     ],
 )
