@@ -135,13 +135,10 @@ def print_keys(key: KeyOption = DEFAULT_KEY) -> None:
 @app.command("demo")
 def demo(
     port: Annotated[int, typer.Option(min=1024, max=65000, help="Envoy's port; the others follow it.")] = DEFAULT_PORT,
-    policies: Annotated[Path, typer.Option(exists=True, file_okay=False, metavar="DIR", help="The policies.")] = Path(
-        "policies"
-    ),
+    policies: Annotated[Path, typer.Option(metavar="DIR", help="The policies.")] = Path("policies"),
     directory: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is written.")] = Path("run/demo"),
     envoy: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="An Envoy instead of the installed wheel's."),
+        Path | None, typer.Option(metavar="FILE", help="An Envoy instead of the installed wheel's.")
     ] = None,
 ) -> None:
     """Run Envoy with mTLS, sample services and this server.
@@ -153,10 +150,14 @@ def demo(
       authz dev demo
       authz dev demo --port 20000 --policies policies
     """
+    from authz_server.cli.configuration import there
     from authz_server.dev.demo import DemoError, installed_envoy, run_demo
     from authz_server.dev.demo_setup import Demo
     from authz_server.dev.layout import Files, Ports
 
+    there(policies, "--policies")
+    if envoy is not None and not envoy.is_file():
+        raise typer.BadParameter(f"{envoy} is no file", param_hint="--envoy")
     try:
         program = str(envoy.absolute()) if envoy else installed_envoy()
         run_demo(Demo(Files(directory), Ports(port), policies), program, typer.echo)

@@ -121,7 +121,8 @@ def test_a_token_can_be_old() -> None:
         (("keys", "--key", "file/issuer.key"), "file/issuer.key cannot be"),
         (("ca", "--directory", "file"), "file cannot be used"),
         (("demo", "--port", "80"), "--port"),
-        (("demo",), "policies"),
+        (("demo",), "--policies: there is no directory policies"),
+        (("demo", "--policies", ".", "--envoy", "none"), "--envoy: none is no file"),
     ],
 )
 def test_wrong_usage_says_what_to_write(arguments: tuple[str, ...], message: str) -> None:
