@@ -44,6 +44,7 @@ def _working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AUTHZ_CONFIG", raising=False)
     Path("here").mkdir()
     Path("decisions.jsonl").touch()
+    Path("envoy.yaml").write_text("{}\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
