@@ -9,6 +9,9 @@ LATE_S = 0.02
 PRESSURE_AFTER_S = 0.05
 """When there have been late calls for as long, there is pressure, and the newest come first. Where a worker only stood
 still for a moment, those that came meanwhile are decided before that."""
+FEW_CALLS = 32
+"""Where no more wait, which are decided in a few milliseconds, only the processor time of the worker counts for that:
+it may have stood still several times."""
 LONGEST_WAIT_S = 0.1
 """Under pressure a call that has waited as long is denied: half of the time that Envoy gives a check by default."""
 LONGEST_HOLD_S = 0.002

@@ -5,14 +5,16 @@ Those that nobody will decide in time are denied at once, many of them by one an
 lasts: to be late for a moment, as after a pause of the machine, is made up for in the order of arrival.
 """
 
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from authz_server.bounds import MIB, Bound
 from authz_server.envoy.service import MINIMUM_TIME_LEFT_S
 from authz_server.errors import Reason
 from authz_server.worker.calls import Queued
-from authz_server.worker.limits import LATE_S, LONGEST_WAIT_S, PRESSURE_AFTER_S
+from authz_server.worker.limits import FEW_CALLS, LATE_S, LONGEST_WAIT_S, PRESSURE_AFTER_S
 
 CALLS = Bound(
     "calls that wait",
@@ -60,12 +62,15 @@ _Call = TypeVar("_Call", bound=WaitingCall)
 class Waiting(Generic[_Call]):
     """The calls of one worker that wait; for the thread that decides."""
 
-    def __init__(self, method: Queued) -> None:
+    def __init__(self, method: Queued, worked: Callable[[], float] = time.thread_time) -> None:
+        """`worked` says for how many seconds this thread has had a processor."""
         self._method = method
+        self._worked = worked
         self._calls: deque[_Call] = deque()
         self._bytes = 0
         self._pressure = method.pressure
-        self._late_since: float | None = None
+        self._late_since: tuple[float, float] | None = None
+        """Moment, and what had been worked by then."""
         self._shed: dict[Reason, list[_Call]] = {}
 
     def __len__(self) -> int:
@@ -84,9 +89,7 @@ class Waiting(Generic[_Call]):
         Late ones whose caller's deadline is near are denied while he still hears it, with pressure or without.
         """
         if self._late(now):
-            if self._late_since is None:
-                self._late_since = now
-            self._pressure.on = now - self._late_since >= PRESSURE_AFTER_S
+            self._pressure.on = self._lateness(now) >= PRESSURE_AFTER_S
             if self._deny_oldest(now):
                 return
         self._calm_down()
@@ -123,6 +126,15 @@ class Waiting(Generic[_Call]):
     def _calm_down(self) -> None:
         self._late_since = None
         self._pressure.on = False
+
+    def _lateness(self, now: float) -> float:
+        """How long calls have been late without an end, seconds."""
+        worked = self._worked()
+        if self._late_since is None:
+            self._late_since = (now, worked)
+        since, worked_before = self._late_since
+        # Few are late for long only where others have the processor: with it they are done in no time.
+        return worked - worked_before if len(self._calls) <= FEW_CALLS else now - since
 
     def _late(self, now: float) -> bool:
         return bool(self._calls) and now - self._calls[0].came > LATE_S

@@ -9,7 +9,7 @@ from authz_server.envoy.service import MINIMUM_TIME_LEFT_S
 from authz_server.errors import Reason
 from authz_server.worker import waiting as module
 from authz_server.worker.calls import Queued
-from authz_server.worker.limits import LATE_S, LONGEST_HOLD_S, LONGEST_WAIT_S, PRESSURE_AFTER_S
+from authz_server.worker.limits import FEW_CALLS, LATE_S, LONGEST_HOLD_S, LONGEST_WAIT_S, PRESSURE_AFTER_S
 from authz_server.worker.waiting import CALLS, Waiting
 
 SOON, LATE = LATE_S / 2, LATE_S * 2
@@ -41,7 +41,9 @@ class World:
     def __init__(self) -> None:
         self.denied: list[tuple[Reason, int]] = []
         self.given_up = 0
-        self.waiting: Waiting[Call] = Waiting(Queued("/a", self._deny, self._count))
+        self.stood_still = self._worked = 0.0
+        """For how long the worker had no processor, and had one."""
+        self.waiting: Waiting[Call] = Waiting(Queued("/a", self._deny, self._count), lambda: self._worked)
 
     def _deny(self, reason: Reason, calls: int) -> bytes:
         self.denied.append((reason, calls))
@@ -58,6 +60,7 @@ class World:
     def relieve(self, *moments: float) -> None:
         """See at these moments whether there is pressure."""
         for now in moments:
+            self._worked = now - self.stood_still
             self.waiting.relieve(now)
 
     def decide(self, now: float) -> list[int]:
@@ -98,6 +101,20 @@ def test_to_be_late_for_a_moment_is_no_pressure() -> None:
     world.add(Call(4, came=pause))
     assert world.decide(pause + PRESSURE_AFTER_S / 2) == [2, 3, 4]
     assert world.denied == []
+
+
+@pytest.mark.parametrize(("calls", "is_pressure"), [(FEW_CALLS, False), (FEW_CALLS + 1, True)])
+def test_to_stand_still_again_is_no_pressure_for_few(calls: int, is_pressure: bool) -> None:
+    """They are late because others have the processor, and done in no time: nobody is denied for that."""
+    world = World()
+    pause = LONGEST_WAIT_S * 1.1
+    world.add(*map(Call, range(calls)))
+    for number in (1, 2):
+        world.stood_still = number * pause
+        world.relieve(world.stood_still + SOON)
+    world.waiting.deny_shed()
+    assert world.denied == ([(Reason.OVERLOADED, calls)] if is_pressure else [])
+    assert len(world.waiting) == (0 if is_pressure else calls)
 
 
 @pytest.mark.parametrize("decided", [True, False], ids=["none waits", "none is late"])
