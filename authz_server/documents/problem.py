@@ -1,11 +1,17 @@
 """What is wrong with a file that somebody wrote: where, what, and what to write instead."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from msgspec import Struct
 
 AMBIGUOUS = "ambiguous_value"
 """The code where readers of YAML disagree about a value."""
+
+
+_LONGEST_HINT = 120
+"""Longer ones, such as lists of all that is known, stand below what they are about."""
+_WIDTH = 100
 
 
 class Position(Struct, frozen=True, order=True):
@@ -30,15 +36,18 @@ class Problem(Struct, frozen=True):
     def __str__(self) -> str:
         place = self.position
         text = f"{self.place}: {self.message}"
+        is_short = len(self.hint) <= _LONGEST_HINT
+        hint = [self.hint] if is_short else wrap(self.hint, _WIDTH, break_long_words=False, break_on_hyphens=False)
         if not self.source_line:
-            return f"{text}\n    {self.hint}" if self.hint else text
+            return "\n    ".join([text, *filter(None, hint)])
         number = str(place.line)
         margin = " " * (4 + len(number)) + " | "
         # Tabs keep their width under the underline, so that the carets stand below what they mean.
         indent = "".join("\t" if c == "\t" else " " for c in self.source_line[: place.column - 1])
         carets = "^" * max(1, min(place.length, len(self.source_line) - place.column + 1))
-        underline = f"{margin}{indent}{carets} {self.hint}".rstrip()
-        return f"{text}\n    {number} | {self.source_line}\n{underline}"
+        beside, below = (self.hint, []) if is_short else ("", hint)
+        underline = f"{margin}{indent}{carets} {beside}".rstrip()
+        return "\n".join([text, f"    {number} | {self.source_line}", underline, *(margin + line for line in below)])
 
     @property
     def place(self) -> str:
