@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from authz_server.doctor.before import about_changes_before
 from authz_server.doctor.clusters import about_admin, about_clusters
 from authz_server.doctor.envoy import Envoy
 from authz_server.doctor.filters import about_filters
@@ -26,6 +27,7 @@ def _findings(envoy: Envoy, needs: Needs) -> Iterator[Finding]:
         yield from about_chain(chain, envoy, needs)
     for manager in envoy.managers:
         yield from about_filters(manager, needs)
+        yield from about_changes_before(manager, needs)
         yield from about_routes(manager, needs)
         yield from about_manager(manager, needs)
         yield from about_upgrades(manager)

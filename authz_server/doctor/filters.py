@@ -1,10 +1,10 @@
 """What is wrong with the ext_authz filter, and with the filters behind it."""
 
-import re
 from collections.abc import Iterator
 
 from authz_server.doctor.envoy import EXT_AUTHZ, Manager
 from authz_server.doctor.finding import Finding
+from authz_server.doctor.matchers import matches
 from authz_server.doctor.needs import Needs
 from authz_server.doctor.sent import about_sent
 from authz_server.doctor.view import View
@@ -144,9 +144,9 @@ _NO_ERRORS = {
 def _about_headers(config: View, needs: Needs) -> Iterator[Finding]:
     """Envoy's rule: `disallowed_headers` wins, and with `allowed_headers` nothing else is sent."""
     allowed, disallowed = config["allowed_headers"], config["disallowed_headers"]
-    withheld = {header for header in needs.headers if disallowed and _matches(disallowed, header)}
+    withheld = {header for header in needs.headers if disallowed and matches(disallowed, header)}
     if allowed:
-        withheld |= {header for header in needs.headers if not _matches(allowed, header)}
+        withheld |= {header for header in needs.headers if not matches(allowed, header)}
     if withheld:
         names = ", ".join(f"`{name}`" for name in sorted(withheld))
         message = f"Envoy does not send headers that policies or the configuration read: {names}"
@@ -155,24 +155,3 @@ def _about_headers(config: View, needs: Needs) -> Iterator[Finding]:
         yield Finding(
             "headers_withheld", (allowed or disallowed).place, message, mend or "# leave `disallowed_headers` out"
         )
-
-
-def _matches(matchers: View, header: str) -> bool:
-    return any(_fits(pattern, header) for pattern in matchers["patterns"].each())
-
-
-def _fits(pattern: View, header: str) -> bool:
-    """One StringMatcher; header names are in lower case here, as Envoy has them."""
-    exact, prefix, suffix, part = [_text(pattern, name) for name in ("exact", "prefix", "suffix", "contains")]
-    if exact or prefix or suffix or part:
-        starts, ends = bool(prefix) and header.startswith(prefix), bool(suffix) and header.endswith(suffix)
-        return header == exact or starts or ends or (bool(part) and part in header)
-    try:
-        return re.fullmatch(pattern.at("safe_regex", "regex").text, header) is not None
-    except re.error:
-        return False
-
-
-def _text(pattern: View, name: str) -> str:
-    text = pattern[name].text
-    return text.lower() if pattern["ignore_case"].on else text

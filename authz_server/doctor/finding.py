@@ -27,6 +27,8 @@ SEVERITIES: dict[str, Severity] = {
     "status_on_error": "danger",
     "clear_route_cache": "danger",
     "filter_after": "danger",
+    "header_written_before": "danger",
+    "header_removed_before": "broken",
     "disabled_on_route": "danger",
     "other_server_on_route": "danger",
     "unknown_service": "broken",

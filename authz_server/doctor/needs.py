@@ -32,6 +32,8 @@ class Needs(Struct, frozen=True):
     """Workloads are known by their certificates."""
     headers: frozenset[str]
     """Lower case."""
+    caller_headers: frozenset[str]
+    """Those by which callers say who they are."""
     number: int | None
     """Of the policies' revision; None where it has none."""
     services: frozenset[str]
@@ -61,6 +63,7 @@ def needs_of(plan: Plan, settings: Settings) -> Needs:
     return Needs(
         certificates=workloads.certificate == "required" and (named or bool(domains)),
         headers=frozenset(_headers(plan, settings)),
+        caller_headers=frozenset(settings.caller_headers()),
         number=plan.number,
         services=frozenset(service.name for service in plan.services),
         each_service=tuple([_service_needs(service) for service in plan.services]),

@@ -9,14 +9,14 @@ from authz_server.doctor.view import View
 from authz_server.policy.demand import MIN_REVISION_EXTENSION, unmet_demand
 
 _PER_ROUTE = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
-_FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
+FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
 _ADDED = "request_headers_to_add"
 
 
 def about_routes(manager: Manager, needs: Needs) -> Iterator[Finding]:
     """The findings about the routes of one connection manager."""
     names = {each["name"].text for each in manager.filters if each["typed_config"].type == EXT_AUTHZ}
-    for part in _parts(manager.routes):
+    for part in parts(manager.routes):
         for name, override in part["typed_per_filter_config"].items():
             if name in names or _PER_ROUTE in (override.type, override["config"].type):
                 yield from _about_override(override, needs)
@@ -25,7 +25,7 @@ def about_routes(manager: Manager, needs: Needs) -> Iterator[Finding]:
         yield from _about_domains(host, needs)
 
 
-def _parts(routes: View) -> Iterator[View]:
+def parts(routes: View) -> Iterator[View]:
     """The configuration itself, its hosts, their routes, and the clusters that a route is split over."""
     yield routes
     for host in routes["virtual_hosts"].each():
@@ -36,7 +36,7 @@ def _parts(routes: View) -> Iterator[View]:
 
 
 def _about_override(override: View, needs: Needs) -> Iterator[Finding]:
-    wrapped = override.type == _FILTER_CONFIG
+    wrapped = override.type == FILTER_CONFIG
     disabled = [each["disabled"] for each in (override, override["config"]) if each["disabled"].on]
     if disabled:
         message = "nobody is asked about these requests: ext_authz is disabled here"

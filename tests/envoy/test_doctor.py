@@ -27,6 +27,9 @@ PLANTED = {
     "include_peer_certificate: true": "include_peer_certificate: false",
     "clear_route_cache: false": "clear_route_cache: true",
     "normalize_path: true": "normalize_path: false",
+    "              - remove: x-authz-decision-id\n": (
+        "              - remove: x-authz-decision-id\n              - remove: host\n"
+    ),
     "disable_stateful_session_resumption: true": "disable_stateful_session_resumption: false",
     "          - name: envoy.filters.http.router": (
         f"          - name: lua\n            typed_config: {{'@type': {LUA}}}\n"
@@ -38,7 +41,7 @@ PLANTED = {
 }
 CODES = {
     *("failure_mode_allow", "no_peer_certificate", "clear_route_cache", "path_not_normalized", "session_resumption"),
-    *("filter_after", "disabled_on_route"),
+    *("filter_after", "disabled_on_route", "header_removed_before"),
 }
 
 
