@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from authz_server.control.border import border
 from authz_server.control.candidate_directory import CandidateDirectory
 from authz_server.control.fall_back import LOOK_S, FallBack
 from authz_server.control.publisher import CandidateContent
@@ -63,12 +64,10 @@ class Candidate:
         directory = self._directory
         if tell_again:
             self._refused = None
-        try:
+        with border("candidate_failed", self._failed):
             if directory is not None:
                 directory.reread(tell_again=tell_again)
                 self._fall_back.reread()
-        except Exception as error:  # noqa: BLE001  # the border: whatever a candidate does to us, policies go on
-            self._failed(error)
         self._metrics.candidate_problems(0 if directory is None else len(directory.problems))
 
     def content(self, in_force: Plan) -> CandidateContent | None:
@@ -140,9 +139,8 @@ class Candidate:
             told.append(f"the roll-out fell back: {fallen.why}; {fallen.to_do}")
         return told
 
-    def _failed(self, error: Exception) -> None:
-        self._activation_problem = f"a failure inside ({type(error).__name__})"
-        structlog.get_logger().error("candidate_failed", error=type(error).__name__, exc_info=True)
+    def _failed(self, problem: str) -> None:
+        self._activation_problem = problem
 
     def _keep(self, files: Sequence[PolicyFile]) -> None:
         try:

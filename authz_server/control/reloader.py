@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 from msgspec.structs import replace
 
+from authz_server.control.border import border
 from authz_server.control.candidate import Candidate
 from authz_server.control.keeping import Keeper
 from authz_server.control.kept_policies import size_of
@@ -75,18 +76,16 @@ class Reloader:
 
     async def read_ahead(self) -> None:
         """Read the policies, for the first step to publish."""
-        await self._guarded(asyncio.to_thread(self._read_first))
+        with border("reload_failed", self._failed):
+            await asyncio.to_thread(self._read_first)
 
     async def step(self) -> None:
         """Look at all files now, and publish what has changed; a failure of ours changes nothing."""
-        await self._guarded(self._step())
+        with border("reload_failed", self._failed):
+            await self._step()
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001  # the border: what decides now goes on deciding, whatever a file does to us
-            self.activation_problem = f"a failure inside ({type(error).__name__})"
-            structlog.get_logger().error("reload_failed", exc_info=True)
+    def _failed(self, problem: str) -> None:
+        self.activation_problem = problem
 
     def _read_first(self) -> None:
         # What a server has at its start, it has for long.

@@ -9,6 +9,7 @@ from contextlib import suppress
 import structlog
 from msgspec import Struct
 
+from authz_server.control.border import border
 from authz_server.control.fetch_schedule import FetchSchedule
 from authz_server.control.fetching import FetchFailed
 from authz_server.control.sources.source import Refused, Source
@@ -93,17 +94,8 @@ class Fetcher:
             if self._clock() < self._schedule.due:
                 return
             self._schedule.begin(self._clock())
-            try:
-                await self._look()
-            except Refused as error:
-                self._refuse(error)
-            except FetchFailed as error:
-                self._fail(str(error))
-            except OSError as error:
-                self._fail(f"it cannot be kept: {error.strerror or error}")
-            except Exception as error:  # noqa: BLE001  # the border: what decides now goes on deciding
-                self._log.error("policy_source_failed", exc_info=True)
-                self._fail(f"a failure inside ({type(error).__name__})")
+            with border("policy_source_failed", self._fail, place=self._place):
+                await self._take()
 
     def problems(self) -> list[str]:
         """Why the policies are not those that the source has."""
@@ -124,6 +116,16 @@ class Fetcher:
             fetched=None if kept is None else instant(kept.fetched),
             failing_since=None if since is None else instant(since),
         )
+
+    async def _take(self) -> None:
+        try:
+            await self._look()
+        except Refused as error:
+            self._refuse(error)
+        except FetchFailed as error:
+            self._fail(str(error))
+        except OSError as error:
+            self._fail(f"it cannot be kept: {error.strerror or error}")
 
     async def _look(self) -> None:
         # What is damaged on this disk is fetched again.

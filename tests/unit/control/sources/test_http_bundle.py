@@ -100,6 +100,21 @@ def test_what_was_damaged_on_its_way_is_fetched_again(server: FileServer, tmp_pa
     assert fetching.after().counted() == {"refused": 1, "fetched": 1, "unchanged": 1}
 
 
+def test_a_defect_of_ours_changes_nothing(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told like a source that is away, and asked again; the log says where it is."""
+    server.has(bundle_of(FIRST))
+    bundles = source(server)
+    fetching = Fetching(tmp_path, bundles).after(0)
+    with monkeypatch.context() as defect:
+        defect.setattr(bundles, "fetch", None)
+        assert "a failure inside (TypeError); those of 20" in fetching.after().problem()
+    assert "policy_source_failed" in capsys.readouterr().out
+    assert fetching.files() == FIRST
+    assert fetching.after().problem() == ""
+
+
 def test_nothing_was_ever_fetched(server: FileServer, tmp_path: Path) -> None:
     """That is said instead of an empty directory."""
     fetching = Fetching(tmp_path, source(server)).after(0)
