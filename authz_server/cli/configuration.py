@@ -71,10 +71,10 @@ def from_here(path: Path) -> Path:
 
 
 def there(directory: Path, option: str = "DIR") -> Path:
-    """The directory. One that is not there is wrong usage of every command: nothing can be said of its policies."""
+    """The directory, as seen from here. One that is not there is wrong usage: nothing can be said of its policies."""
     if not directory.is_dir():
         raise typer.BadParameter(f"there is no directory {from_here(directory)}", param_hint=option)
-    return directory
+    return from_here(directory)
 
 
 def print_problems(problems: Iterable[Problem]) -> None:

@@ -138,10 +138,9 @@ def _plan(policies: Path | None, server: Settings) -> Plan | None:
     # Where Envoy's configuration is made, such as in a container of its own, the policies need not be.
     if policies is None and not directory.is_dir():
         return None
-    there(directory, "--policies")
     from authz_server.policy.loader import load_policies
 
-    loaded = load_policies(directory)
+    loaded = load_policies(there(directory, "--policies"))
     if loaded.plan is None:
         print_problems(loaded.problems)
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from authz_server.cli.configuration import ConfigOption, from_here, load_with_file_or_exit, print_problems, there
+from authz_server.cli.configuration import ConfigOption, load_with_file_or_exit, print_problems, there
 from authz_server.cli.progress import shown
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _session(directory: Path | None, config: Path | None, named: Sequence[str]) 
         files.extend(parsed)
         return ()
 
-    place = from_here(there(directory or settings.policy_directory))
+    place = there(directory or settings.policy_directory)
     # Documents and plan stay to the end, and no collection need look at them.
     with without_collection(freeze=True):
         known = None if file is None else known_names(settings)

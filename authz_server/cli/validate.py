@@ -8,7 +8,15 @@ from typing import Annotated
 import msgspec
 import typer
 
-from authz_server.cli.configuration import ConfigOption, counted, load, policies_in_words, print_problems, there
+from authz_server.cli.configuration import (
+    ConfigOption,
+    counted,
+    from_here,
+    load,
+    policies_in_words,
+    print_problems,
+    there,
+)
 from authz_server.cli.lint import as_fields, in_words
 from authz_server.control.settings import Settings
 from authz_server.documents.problem import fields_of
@@ -49,7 +57,7 @@ def validate(
         there(directory or settings.policy_directory)
     # Without a configuration nothing is known of issuers and trust domains, and so none of them is an error.
     known = known_names(settings) if configured.file is not None and configured.settings is not None else None
-    loaded, found = load_and_lint(directory or settings.policy_directory, known, time.time())
+    loaded, found = load_and_lint(from_here(directory or settings.policy_directory), known, time.time())
     problems = [*wrong, *loaded.problems]
     if as_json:
         warnings = [as_fields(each) for each in found]

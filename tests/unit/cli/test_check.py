@@ -113,7 +113,7 @@ def test_a_denial_is_explained_with_phases_nearest_rules_and_what_would_allow_it
         "    allow orders/read  the condition is false",
         "",
         "  nearest allow rules",
-        f"    orders/read  ({directory}/policies/orders.yaml:5:9)",
+        "    orders/read  (policies/orders.yaml:5:9)",
         "      the condition is false",
         '      when: !("x-debug" in request.headers)',
         "",

@@ -152,6 +152,16 @@ def test_of_no_problems_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("command", [*OF_CONFIGURATION, "envoy config"])
+def test_problems_are_where_they_are_as_seen_from_here(command: str) -> None:
+    """With a configuration in this directory as without one: paths are short, and GitHub knows them."""
+    Path("authz.yaml").write_text("policies: {directory: here}\n")
+    write_policies(Path("here"), {"orders.yaml": "kind: servce\n"})
+    result = CliRunner().invoke(app, command.split())
+    assert "here/orders.yaml:1:7: unknown kind" in result.stderr
+    assert str(Path.cwd()) not in result.stderr
+
+
 def test_where_the_configuration_of_envoy_is_made_the_policies_need_not_be() -> None:
     """Such as in a container of its own."""
     Path("authz.yaml").write_text("policies: {directory: nowhere}\n")
