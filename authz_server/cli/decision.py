@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from secrets import token_bytes
 from typing import Any
 
@@ -14,7 +15,7 @@ from authz_server.audit.record import encode
 from authz_server.audit.redaction import Redaction
 from authz_server.cli import account
 from authz_server.cli.account import NEAREST, Account, account_of
-from authz_server.cli.configuration import print_problems
+from authz_server.cli.configuration import from_here, print_problems
 from authz_server.cli.explained import explained
 from authz_server.control.api_keys import parse_api_keys
 from authz_server.control.fetching import FetchFailed
@@ -163,7 +164,7 @@ def _keys(settings: Settings) -> dict[str, KeySet]:
         try:
             keys[name] = parse_jwks(_jwks(issuer))
         except (OSError, FetchFailed, InvalidKeySet) as error:
-            typer.echo(f"authz: no keys of the issuer `{name}`: {error}", err=True)
+            typer.echo(f"authz: no keys of the issuer `{name}`: {_why(error)}", err=True)
     return keys
 
 
@@ -175,7 +176,7 @@ def _bundles(settings: Settings) -> dict[str, Bundle]:
             if trust_domain.bundle is not None and not trust_domain.bundle.workload_api:
                 bundles[domain] = parse_bundle(_bundle(trust_domain.bundle))
         except (OSError, FetchFailed, InvalidBundle) as error:
-            typer.echo(f"authz: no bundle of the trust domain `{domain}`: {error}", err=True)
+            typer.echo(f"authz: no bundle of the trust domain `{domain}`: {_why(error)}", err=True)
     return bundles
 
 
@@ -203,7 +204,7 @@ def _revocations(settings: Settings) -> Revocations | None:
     try:
         return parse_revocations(settings.revocations.read_bytes(), known_names(settings))
     except (OSError, ValueError) as error:
-        typer.echo(f"authz: {settings.revocations}: {error}; a server that starts now decides nothing", err=True)
+        typer.echo(f"authz: {_of(settings.revocations, error)}; a server that starts now decides nothing", err=True)
         raise typer.Exit(1) from None
 
 
@@ -214,8 +215,19 @@ def _api_keys(settings: Settings) -> tuple[ApiKey, ...]:
     try:
         return parse_api_keys(settings.api_keys.file.read_bytes()).keys
     except (OSError, ValueError) as error:
-        typer.echo(f"authz: no API keys: {settings.api_keys.file}: {error}", err=True)
+        typer.echo(f"authz: no API keys: {_of(settings.api_keys.file, error)}", err=True)
         return ()
+
+
+def _of(file: Path, error: Exception) -> str:
+    return _why(error) if isinstance(error, OSError) else f"{from_here(file)}: {error}"
+
+
+def _why(error: Exception) -> str:
+    """In words, without numbers of the operating system."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{from_here(Path(error.filename))} cannot be read: {error.strerror}"
+    return str(error)
 
 
 def _jwks(issuer: IssuerSettings) -> bytes:

@@ -54,7 +54,8 @@ def explain(
     from authz_server.cli.recorded import audit_files, explanation_of, find
 
     if not _UUID.fullmatch(decision_id):
-        raise typer.BadParameter("this is no id of a decision, such as 019cadf0-8d80-7c1d-8c5a-3f0d6a1b2c3d")
+        message = f"`{decision_id}` is no id of a decision, such as 019cadf0-8d80-7c1d-8c5a-3f0d6a1b2c3d"
+        raise typer.BadParameter(message, param_hint="DECISION_ID")
     if policies is not None:
         there(policies, "--policies")
     files_there(audit or (), "--audit")

@@ -42,6 +42,29 @@ def run(*arguments: str, stdin: str = "") -> Result:
 
 
 @pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            "{KNOWN}\nissuers: {a: {issuer: 'https://x/', audiences: [a], keys: {file: no.jwks}}}",
+            "no keys of the issuer `a`: no.jwks",
+        ),
+        (
+            "workloads: {trust_domains: {shop.example: {bundle: no.pem}}}",
+            "no bundle of the trust domain `shop.example`: no.pem",
+        ),
+        ("{KNOWN}\napi_keys: {file: no.yaml}", "no API keys: no.yaml"),
+        ("{KNOWN}\nrevocations: no.yaml", "no.yaml"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_in_words(settings: str, said: str) -> None:
+    """By its path as seen from here, without numbers of the operating system."""
+    Path("authz.yaml").write_text(settings.replace("{KNOWN}", "workloads: {trust_domains: {shop.example: {}}}"))
+    result = run("--workload", WEB, "--host", "orders.shop.example", "--path", "/orders/1")
+    assert f"authz: {said} cannot be read: No such file or directory" in result.stderr
+
+
+@pytest.mark.usefixtures("directory")
 def test_an_allowed_request_is_explained() -> None:
     """Exit code 0, with the rule, and what it sets."""
     result = run("--workload", WEB, "--host", "orders.shop.example", "--path", "/orders/1")
