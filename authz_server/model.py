@@ -234,6 +234,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     compared: Compared | None = None
     """What the other policies say, the candidate's or those in force; None where they say the same, or were not
     asked."""
+    caller_untold: bool = False
+    """Who calls was found out for a comparison alone: the record has it, the answer does not."""
     items: RuleItems | None = None
     """Those of the rule that decided; None where none did, or the readings of the path had different ones."""
 

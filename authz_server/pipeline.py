@@ -291,6 +291,7 @@ def _compared_path(
         inputs=both.inputs.found,
         absent=both.inputs.absent,
         compared=both.compared,
+        caller_untold=True,
     )
 
 

@@ -14,7 +14,7 @@ from authz_server.bounds import KIB, MIB, Bound
 from authz_server.envoy.denial import denial_body, denial_headers, rule_headers
 from authz_server.errors import FAILURES, OUTCOMES, GrpcCode, Reason
 from authz_server.identity.cache import BoundedCache
-from authz_server.model import Decision, HeaderAction, HeaderChange, UpstreamToken
+from authz_server.model import Decision, HeaderAction, HeaderChange, UpstreamToken, Workload
 from authz_server.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, QueryParameter
 from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
 
@@ -63,7 +63,7 @@ class ResponseWriter:
         """The serialized CheckResponse. Raises ValueError for an id that is no UUID in text form."""
         if len(decision.id) != len(_ID):
             raise ValueError("a decision's id has 36 characters")
-        workload, token = decision.workload, decision.upstream_token
+        workload, token = _told_workload(decision), decision.upstream_token
         shape = (
             decision.reason,
             decision.rule,
@@ -99,6 +99,10 @@ def _response(decision: Decision, proofs: str, errors: Collection[Reason]) -> Ch
         answer.CopyFrom(_denied(decision, reason, proofs))
     _add_metadata(response.dynamic_metadata, decision)
     return response
+
+
+def _told_workload(decision: Decision) -> Workload | None:
+    return None if decision.caller_untold else decision.workload
 
 
 def _allows(decision: Decision) -> bool:
@@ -172,8 +176,8 @@ def _add_metadata(metadata: Struct, decision: Decision) -> None:
         fields["rule"].string_value = decision.rule
     if decision.service is not None:
         fields["service"].string_value = decision.service
-    if decision.workload is not None:
-        fields["workload"].string_value = decision.workload.id.text
+    if (workload := _told_workload(decision)) is not None:
+        fields["workload"].string_value = workload.id.text
     if decision.answer.metadata:
         answer = fields["answer"].struct_value.fields
         for name, value in decision.answer.metadata:

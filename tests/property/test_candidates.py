@@ -44,7 +44,7 @@ class Scene:
         if both.record["reason"] == "ambiguous_path" and both.record["compared"]:
             own |= {"workload", "user", "token_hash", "via", "workload_by", "actor"}
         kept = [{name: value for name, value in each.record.items() if name not in own} for each in (alone, both)]
-        if alone.code != both.code or kept[0] != kept[1]:
+        if alone.said != both.said or kept[0] != kept[1]:
             found.append((alone.record, both.record))
         said = {name: other.record[name] for name in SAID}
         differs = said != {name: alone.record[name] for name in SAID}

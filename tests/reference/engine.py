@@ -14,7 +14,7 @@ from authz_server.envoy.service import CheckService
 from authz_server.identity.keys import parse_jwks
 from authz_server.identity.settings import ClaimNames, IdentitySettings, Issuer, TrustDomain
 from authz_server.model import Decision
-from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from authz_server.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from authz_server.policy.conditions import ConditionRuntime
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.loader import load_policies
@@ -49,9 +49,12 @@ BAD_TOKEN = SigningKey(Ed25519PrivateKey.from_private_bytes(b"x" * 32), "EdDSA",
 class Answer:
     """What the engine says."""
 
-    def __init__(self, code: int, record: bytes) -> None:
-        self.code = code
+    def __init__(self, response: CheckResponse, record: bytes) -> None:
+        self.code: int = response.status.code
         self.record: dict[str, Any] = json.loads(record)
+        own = self.record["decision_id"].encode()
+        self.said = response.SerializeToString(deterministic=True).replace(own, b"")
+        """All of the answer but the id of the decision."""
 
     @property
     def decided(self) -> Expected:
@@ -98,7 +101,7 @@ class Engine:
         """Send a message as it is."""
         with clock_at(now):
             response = answer_to(self._service, payload)
-        return Answer(response.status.code, self._records.pop())
+        return Answer(response, self._records.pop())
 
     def _record(self, decision: Decision, latency_us: int) -> None:
         self._records.append(encode(decision, worker=0, latency_us=latency_us, redaction=_REDACTION))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from authz_server.envoy.response import ResponseWriter
 from authz_server.errors import Reason
 from authz_server.model import Compared, Comparison, Decision
 from authz_server.pipeline import check
@@ -167,6 +168,7 @@ def test_a_path_with_several_readings_is_each_policies_own_affair(tmp_path: Path
     assert decision.reason is Reason.AMBIGUOUS_PATH
     assert decision.compared == Compared(opened.revisions[1], True, Reason.ALLOWED, "orders/open", False)
     assert decision.workload is not None, "so that it can be told whom it would be opened for"
+    assert _answer(decision) == _answer(opened.alone(path=path, workload=WEB)), "to the proxy nothing has changed"
     assert opened.told.outcomes == [("opened", False)]
     late = opened.decide(path=path, workload=WEB, is_late=lambda: True)
     assert same(late, opened.alone(path=path, workload=WEB)), "what was not compared is told as ever"
@@ -180,6 +182,10 @@ def test_a_path_with_several_readings_is_each_policies_own_affair(tmp_path: Path
     refused = Scene(tmp_path / "4", strict, strict)
     assert same(refused.decide(path=path), refused.alone(path=path))
     assert refused.told.outcomes == []
+
+
+def _answer(decision: Decision) -> bytes:
+    return ResponseWriter().write(structs.replace(decision, id="0" * 36))
 
 
 def test_refusals_before_the_policies_are_the_same_under_both(tmp_path: Path) -> None:
