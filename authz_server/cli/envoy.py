@@ -104,6 +104,9 @@ def write_config(
         metadata=tuple(server.metadata.namespaces),
         identity_headers=(*server.identity_headers, *([] if token is None else [token.header])),
     )
+    if not upstream:
+        names = ", ".join(each.host for each in settings.upstreams)
+        typer.echo(f"authz: no --upstream was given: behind it are the services of the demo ({names})", err=True)
     text = to_yaml(settings)
     if output is None:
         typer.echo(text, nl=False)

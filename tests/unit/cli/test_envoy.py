@@ -72,9 +72,17 @@ def test_options_name_listener_and_services() -> None:
     assert [each["name"] for each in document["static_resources"]["clusters"]] == ["authz", "a.example", "*"]
 
 
+def test_that_the_services_of_the_demo_are_behind_it_is_said() -> None:
+    """Who forgot --upstream would find hosts there that are none of theirs."""
+    assert run().stderr == (
+        "authz: no --upstream was given: behind it are the services of the demo "
+        "(orders.shop.example, inventory.shop.example, web.shop.example)\n"
+    )
+
+
 def test_a_file_can_be_written() -> None:
     """Nothing else is printed then."""
-    result = run("--output", "envoy.yaml")
+    result = run("--output", "envoy.yaml", "--upstream", "a.example=127.0.0.1:2")
     assert result.output == ""
     assert yaml.safe_load(Path("envoy.yaml").read_text())["admin"]
 
