@@ -7,12 +7,9 @@ import structlog
 
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler import KnownNames
-from authz_server.policy.files import PolicyFile, read_directory, revision
+from authz_server.policy.files import MISSING_DIRECTORY, PolicyFile, read_directory, revision
 from authz_server.policy.loader import Judge, load_files
 from authz_server.policy.plan import Plan
-
-_NOTHING_THERE = "no_policies"
-"""The code of the problem that a directory has which is empty, or not there."""
 
 
 class CandidateDirectory:
@@ -41,7 +38,7 @@ class CandidateDirectory:
         if seen == self._seen and not (tell_again and self.problems):
             return
         self._seen = seen
-        if not files and all(problem.code == _NOTHING_THERE for problem in problems):
+        if not files and all(problem.code == MISSING_DIRECTORY for problem in problems):
             self.plan, self.files, self.problems = None, (), ()
             return
         loaded = load_files(self.path, files, problems, self._known, self._judge)

@@ -28,6 +28,8 @@ POLICIES = Bound(
     full="They are refused (`too_many_policies`), and the last good ones stay.",
 )
 MAX_FOLDERS = 16
+MISSING_DIRECTORY = "missing_directory"
+"""The code where the directory itself is not there."""
 
 _ATTEMPTS = 5
 _SUFFIXES = (".yaml", ".yml")
@@ -117,7 +119,7 @@ class _Walk:
             info = os.stat(path)
             names = sorted(os.listdir(path))
         except OSError as error:
-            code = "missing_directory" if error.errno == errno.ENOENT and not folders else "unreadable_directory"
+            code = MISSING_DIRECTORY if error.errno == errno.ENOENT and not folders else "unreadable_directory"
             self._report(path, code, f"the directory cannot be read: {error.strerror}")
             return
         identity = (info.st_dev, info.st_ino)

@@ -1,6 +1,7 @@
 """The candidate in the control process: whatever is wrong with it, policies go their way."""
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,17 @@ def test_a_candidate_is_published_with_the_policies_and_kept_by_its_hash(scene: 
     scene.edit(SHUT, "policies")
     assert scene.asked() == in_force
     assert scene.judged[2:] == [(first, in_force)]
+
+
+def test_without_a_directory_there_is_no_candidate(scene: Scene) -> None:
+    """That it is not there yet, or is removed, is no problem, as that there are no files in it."""
+    assert scene.asked() is None
+    assert scene.candidate.problems() == []
+    scene.edit(SHUT)
+    assert scene.asked() is not None
+    shutil.rmtree(scene.directory / "candidate")
+    assert scene.asked() is None
+    assert scene.candidate.problems() == []
 
 
 def test_a_bad_candidate_keeps_nothing_out(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
