@@ -124,6 +124,23 @@ def test_a_broken_candidate_is_kept_out(scene: Scene) -> None:
     assert scene.here(scene.policies) == scene.in_force
 
 
+@pytest.mark.parametrize("missing", ["directory", "file"])
+def test_where_there_is_no_candidate_that_alone_is_told(missing: str, scene: Scene) -> None:
+    """Not that a directory cannot be read, or that nobody judged it."""
+    scene.found(CLOSED)
+    (scene.candidate / "orders.yaml").unlink()
+    if missing == "directory":
+        scene.candidate.rmdir()
+    result = run("promote")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-3:] == [
+        "authz: there is no candidate: candidate has no policies",
+        "  to do: put the policies there that are to be judged",
+        "authz: nothing was changed",
+    ]
+    assert [each["code"] for each in json.loads(run("promote", "--json").stdout)["refused"]] == ["no_candidate"]
+
+
 def test_a_candidate_has_to_pass_its_tests_where_they_are_required(scene: Scene) -> None:
     """As an edit would."""
     scene.found(checks={"same": 5})
