@@ -17,6 +17,8 @@ from authz_server.policy.judging import Asked, Judged, judge
 from authz_server.policy.rollout import Rollout
 
 EVERY_CHECK = 100
+LONGEST_S = 0.01
+"""Processor time that a candidate may take for a check that it does not decide: other calls wait for it."""
 
 
 class Watch(Protocol):
@@ -107,6 +109,8 @@ def compare(decided: Judged, others: PolicyIndex, candidate: Candidate, asked: A
     try:
         # In the share the comparison is what takes a bad candidate back: other calls have to wait for it.
         in_time = not asked.evaluation.is_late() and (by_candidate or not candidate.is_pressed())
+        if not by_candidate:
+            _limit_time(asked)
         other = judge(others, asked) if in_time else None
         if other is None or other.rehearsed.verdict.reason is Reason.DEADLINE:
             # A denial of which nobody knows whether it is meant counts as one that is not.
@@ -125,3 +129,9 @@ def compare(decided: Judged, others: PolicyIndex, candidate: Candidate, asked: A
     except Exception as error:  # noqa: BLE001  # the border, as above
         candidate.watch.failed(error)
     return both
+
+
+def _limit_time(asked: Asked) -> None:
+    """Let no further condition be begun when the candidate has taken as long as it may."""
+    is_late, began = asked.evaluation.is_late, time.thread_time()
+    asked.evaluation.is_late = lambda: time.thread_time() - began > LONGEST_S or is_late()

@@ -15,7 +15,7 @@ from authz_server.control.settings.candidate import FallBackSettings
 from authz_server.errors import Reason
 from authz_server.policy import judging
 from authz_server.policy.candidate import NOBODY, Candidate, Watch
-from authz_server.policy.conditions import ConditionRuntime
+from authz_server.policy.conditions import ConditionRuntime, Program
 from authz_server.policy.index import PolicyIndex
 from authz_server.policy.rollout import Rollout
 from authz_server.telemetry.candidate_counts import CandidateCounts, candidate_counts
@@ -183,3 +183,23 @@ def test_cand_07_what_is_denied_anyhow_hides_no_denial_of_a_candidate(tmp_path: 
     assert not fall_back.look()
     assert_denied(server.ask(Ask(path="/public/a")), Reason.DENIED_BY_RULE)
     assert fall_back.look()
+
+
+def test_cand_08_what_a_candidate_costs_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many expensive conditions it has, most are not begun."""
+    spent, begun = [0.0], [0]
+    computed = Program._computed
+
+    def expensive(program: Program, *args: Any) -> Any:
+        spent[0] += 0.004
+        value = computed(program, *args)
+        begun[0] += 1
+        return value
+
+    monkeypatch.setattr(Program, "_computed", expensive)
+    monkeypatch.setattr("time.thread_time", lambda: spent[0])
+    condition = """'"q" in request.query && request.query["q"].filter(x, x.matches("a%d")).size() > 0'"""
+    rules = "".join(f"  - {{id: h{n}, effect: deny, when: {condition % n}}}\n" for n in range(50))
+    server = judged(Server(tmp_path / "policies"), tmp_path / "candidate", OPEN + rules)
+    assert server.ask(Ask(path="/public/a?q=b")).allowed
+    assert begun == [2]

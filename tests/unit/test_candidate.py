@@ -10,6 +10,7 @@ from authz_server.envoy.response import ResponseWriter
 from authz_server.errors import Reason
 from authz_server.model import Compared, Comparison, Decision
 from authz_server.pipeline import check
+from authz_server.policy import candidate as module
 from authz_server.policy.rollout import Rollout
 from tests.builders import plan_of, request
 from tests.unit.candidates import NOTHING, OPEN, SHUT, WEB, Scene, same, service
@@ -114,6 +115,21 @@ def test_a_candidate_is_not_asked_where_there_is_no_time_for_it(
     pressed[0] = True
     assert scene.decide().compared is None
     assert scene.told.outcomes == [("skipped", False)] * 2
+
+
+@pytest.mark.parametrize(("percent", "outcome"), [(0, "skipped"), (100, "other")])
+def test_a_candidate_that_takes_too_long_begins_no_further_condition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, percent: int, outcome: Comparison
+) -> None:
+    """Others wait for it, though no check is late; in the share it is the policies in force that have all the time."""
+    monkeypatch.setattr(module, "LONGEST_S", -1.0)
+    conditions = ["request.path.matches('^/b$')", "request.path.matches('^/$')"]
+    rules = [f'{{id: r{number}, effect: allow, from: anyone, when: "{one}"}}' for number, one in enumerate(conditions)]
+    texts = (service(OPEN % ""), service(*rules)) if percent == 0 else (service(*rules), service(OPEN % ""))
+    scene = Scene(tmp_path, *texts, rollout=Rollout(percent, "workload") if percent else None)
+    decision = scene.decide(workload=WEB)
+    assert (decision.reason, decision.rule) == (Reason.ALLOWED, "orders/open")
+    assert scene.told.outcomes == [(outcome, percent == 100)]
 
 
 def test_a_sample_of_the_checks_is_judged(tmp_path: Path) -> None:
