@@ -122,11 +122,9 @@ BAD: dict[str, tuple[Answer, int, str]] = {
 
 @pytest.mark.parametrize("token", BAD)
 def test_any_other_token_is_denied(setup: Setup, token: str) -> None:
-    """As not good where the issuer says so; where it says nothing that can be used, as not available. In time."""
+    """As not good where the issuer says so, as not available where nothing can be used; before Envoy gives up."""
     setup.issuer.answers[token], status, reason = BAD[token]
-    began = time.monotonic()
     reply = setup.ask(token)
-    assert time.monotonic() - began < TIMEOUT_S + 2
     assert reply.status == status
     assert setup.stack.record(decision_id=reply.decision_id)["reason"] == reason
     assert reply.headers.get("retry-after") == ("1" if status == 503 else None)

@@ -23,6 +23,15 @@ class Sent(Struct, frozen=True):
     failure: str = ""
 
 
+class Change(Struct, frozen=True):
+    """Answers that became other ones."""
+
+    took_s: float
+    """From what was to change them until the last request was sent that was answered as before."""
+    replies: list[Reply]
+    """Those that followed each other without one of before."""
+
+
 class Traffic:
     """What has been sent so far."""
 
@@ -52,6 +61,22 @@ class Traffic:
         """Return when so many more have been sent."""
         enough = sum(map(fits, self.sent())) + count
         wait_until(lambda: sum(map(fits, self.sent())) >= enough, TIMEOUT_S, f"{count} more requests")
+
+    def wait_for_change(self, since: float, changed: Callable[[Reply], bool], count: int = 50) -> Change:
+        """Return when so many in a row are changed by what has happened at that moment."""
+
+        def is_changed(sent: Sent) -> bool:
+            return sent.reply is not None and changed(sent.reply)
+
+        def latest() -> list[Sent]:
+            return [sent for sent in self.sent() if sent.at > since][-count:]
+
+        def for_good() -> bool:
+            return len(sent := latest()) == count and all(map(is_changed, sent))
+
+        wait_until(for_good, TIMEOUT_S, f"{count} changed answers in a row")
+        last = max((sent.at for sent in self.sent() if sent.at > since and not is_changed(sent)), default=since)
+        return Change(last - since, [sent.reply for sent in latest() if sent.reply is not None])
 
 
 @contextmanager
