@@ -6,6 +6,7 @@ from collections.abc import Callable
 from authz_server.worker.lean.allowance import Allowance
 from authz_server.worker.lean.answers import PREFIX_BYTES, Answer
 from authz_server.worker.lean.errors import ConnectionFailed, ErrorCode, NoRoom, StreamFailed
+from authz_server.worker.lean.farewell import Farewell
 from authz_server.worker.lean.field_blocks import FieldBlocks, KnownBlocks
 from authz_server.worker.lean.frames import (
     ACK,
@@ -22,6 +23,8 @@ from authz_server.worker.lean.frames import (
     content,
     frame,
     goaway,
+    need_connection,
+    need_size,
     read_header,
     read_settings,
     rst_stream,
@@ -74,8 +77,7 @@ class Connection:
         self._settled = False
         self._limits_known = False
         """The peer has acknowledged ours, and must keep them."""
-        self._last_taken: int | None = None
-        """The last call, once no more are taken."""
+        self._farewell = Farewell()
         self._continued: tuple[int, int, bytearray] | None = None
         """Stream, flags and what has come of a field block that goes on in CONTINUATION frames."""
         self._actions = (
@@ -95,6 +97,11 @@ class Connection:
     def idle(self) -> bool:
         """No call is under way."""
         return not self._streams.open
+
+    @property
+    def drained(self) -> bool:
+        """No call is under way, and none comes."""
+        return self.idle and (self._farewell.last is not None or self.failed is not None)
 
     def receive(self, data: bytes) -> None:
         """Act on what the peer has sent; the answers are in `outgoing`."""
@@ -121,10 +128,14 @@ class Connection:
             self._fail(failure)
 
     def drain(self) -> None:
-        """Take no more calls; the peer makes them elsewhere (RFC 9113 section 6.8)."""
-        if self._last_taken is None and self.failed is None:
-            self._last_taken = self._streams.last
-            self.outgoing.frames.append(goaway(self._last_taken, ErrorCode.NO_ERROR))
+        """Take the calls that are on their way, and no more; the peer makes others elsewhere."""
+        if self.failed is None:
+            self.outgoing.frames += self._farewell.begin()
+
+    def take_no_more(self) -> None:
+        """Take no more calls, whether the peer has heard of it or not."""
+        if self.failed is None:
+            self.outgoing.frames += self._farewell.end(self._streams.last)
 
     def close(self) -> None:
         """The connection is gone: forget what has come."""
@@ -178,7 +189,7 @@ class Connection:
     def _fail(self, failure: ConnectionFailed) -> None:
         self.failed = failure
         self._rest = b""
-        last = self._streams.last if self._last_taken is None else self._last_taken
+        last = self._streams.last if self._farewell.last is None else self._farewell.last
         self.outgoing.frames.append(goaway(last, failure.code, failure.why))
         self.close()
 
@@ -270,7 +281,7 @@ class Connection:
         self._streams.begin(number)
         head = self._blocks.head(block)
         full = len(self._streams.open) >= MAX_STREAMS
-        if self._last_taken is not None or (full and self._limits_known):
+        if self._farewell.last is not None or (full and self._limits_known):
             raise StreamFailed(ErrorCode.REFUSED_STREAM, "no more calls")
         stream = Stream(head)
         self._streams.open[number] = stream
@@ -314,20 +325,20 @@ class Connection:
         if number == 0:
             raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "PRIORITY of the connection")
         # No stream error: RST_STREAM must not name a stream that nobody has opened.
-        _need_size(payload, 5)
+        need_size(payload, 5)
 
     def _rst_stream(self, number: int, _flags: int, payload: bytes) -> None:
         self._allowance.spend()
-        _need_size(payload, 4)
+        need_size(payload, 4)
         self._streams.known(number)
         self._streams.end(number)
         self.outgoing.forget(number)
 
     def _on_settings(self, number: int, flags: int, payload: bytes) -> None:
         self._allowance.spend()
-        _need_connection(number)
+        need_connection(number)
         if flags & ACK:
-            _need_size(payload, 0)
+            need_size(payload, 0)
             self._limits_known = True
             self._blocks.acknowledged()
             return
@@ -342,21 +353,23 @@ class Connection:
 
     def _ping(self, number: int, flags: int, payload: bytes) -> None:
         self._allowance.spend()
-        _need_connection(number)
-        _need_size(payload, 8)
+        need_connection(number)
+        need_size(payload, 8)
         if not flags & ACK:
             self.outgoing.frames.append(frame(FrameType.PING, ACK, 0, payload))
+        elif self._farewell.is_heard(payload):
+            self.take_no_more()
 
     def _goaway(self, number: int, _flags: int, payload: bytes) -> None:
         """The peer takes no more streams of ours, of which there are none; it closes when it has its answers."""
         self._allowance.spend()
-        _need_connection(number)
+        need_connection(number)
         if len(payload) < 8:
             raise ConnectionFailed(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has a stream and a code")
 
     def _window_update(self, number: int, _flags: int, payload: bytes) -> None:
         self._allowance.spend()
-        _need_size(payload, 4)
+        need_size(payload, 4)
         increment = int.from_bytes(payload, "big") & LARGEST_WINDOW
         if number == 0:
             if increment == 0:
@@ -384,13 +397,3 @@ def _greeting(table_bytes: int) -> bytes:
         (Setting.MAX_HEADER_LIST_SIZE, MAX_METADATA_BYTES),
     )
     return settings(values) + window_update(0, CONNECTION_WINDOW - DEFAULT_WINDOW)
-
-
-def _need_connection(number: int) -> None:
-    if number != 0:
-        raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "a frame of the connection names a stream")
-
-
-def _need_size(payload: bytes, size: int) -> None:
-    if len(payload) != size:
-        raise ConnectionFailed(ErrorCode.FRAME_SIZE_ERROR, "a frame has not the length of its type")

@@ -112,3 +112,15 @@ def content(flags: int, payload: bytes) -> bytes:
     if start > end:
         raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "padding is longer than the frame")
     return payload[start:end]
+
+
+def need_connection(stream: int) -> None:
+    """Raises ConnectionFailed where a frame that is of the connection names a stream."""
+    if stream != 0:
+        raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, "a frame of the connection names a stream")
+
+
+def need_size(payload: bytes, size: int) -> None:
+    """Raises ConnectionFailed where a payload has another size than those of its type."""
+    if len(payload) != size:
+        raise ConnectionFailed(ErrorCode.FRAME_SIZE_ERROR, "a frame has not the length of its type")

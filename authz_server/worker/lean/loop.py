@@ -42,6 +42,8 @@ _LOOK_S = 1.0
 _NO_WAIT_S = 0.0
 _MOST_PEERS = 64
 """Those that are read from before calls are decided."""
+LAST_CALLS_S = 0.5
+"""How long a peer may take, when the end has come, to say that it has heard of it."""
 _LINGER_S = 0.05
 """How often is looked whether all is said, when the end has come."""
 
@@ -222,13 +224,15 @@ class Loop:
         """Say that no more calls are taken, and wait for what is in flight."""
         self._accept(False)
         self._listener.close()
-        for peer in self._peers.values():
-            peer.connection.drain()
-            self._spoken_to.add(peer)
+        self._tell_all(Connection.drain)
+        last_calls_until = time.monotonic() + LAST_CALLS_S
         more = True
-        while time.monotonic() < end_at and (more or any(not peer.finished for peer in self._peers.values())):
+        while (now := time.monotonic()) < end_at and (more or any(not peer.finished for peer in self._peers.values())):
+            if now > last_calls_until:
+                self._tell_all(Connection.take_no_more)
             more = self._turn(_NO_WAIT_S if more else _LINGER_S)
         self._end_work()
+        self._tell_all(Connection.take_no_more)
         for peer in list(self._peers.values()):
             # With bytes unread, to close would take away what the peer has not read yet.
             self._read(peer, select.EPOLLIN)
@@ -238,3 +242,8 @@ class Loop:
         self._epoll.close()
         self._wake_reader.close()
         self._wake_writer.close()
+
+    def _tell_all(self, tell: Callable[[Connection], None]) -> None:
+        for peer in self._peers.values():
+            tell(peer.connection)
+            self._spoken_to.add(peer)

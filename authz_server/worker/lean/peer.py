@@ -64,8 +64,8 @@ class Peer:
 
     @property
     def finished(self) -> bool:
-        """No call is under way, and every answer is sent."""
-        return self.connection.idle and not self._unsent
+        """No call is under way, none comes, and every answer is sent."""
+        return self.connection.drained and not self._unsent
 
     def read(self) -> bool:
         """Take in what has come; returns whether the peer is still there."""

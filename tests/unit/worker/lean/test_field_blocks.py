@@ -267,7 +267,7 @@ def test_no_more_blocks_are_known_than_there_is_place_for() -> None:
 def test_fields_of_a_refused_call_stay_in_the_table() -> None:
     """Each block is decoded, whatever becomes of its stream: the next one refers to it."""
     talk = unacknowledged()
-    talk.connection.drain()
+    talk.connection.take_no_more()
     encoder = Encoder()
     frames = talk.say(
         headers(1, encoded(encoder, FIELDS)),

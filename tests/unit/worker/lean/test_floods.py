@@ -9,7 +9,7 @@ from authz_server.worker.lean.allowance import A_SECOND, MOST
 from authz_server.worker.lean.errors import ErrorCode
 from authz_server.worker.lean.frames import ACK, PADDED, FrameType, frame, settings
 from tests.unit.worker.lean.wire import (
-    GOOD,
+    FIRST,
     NO_TABLE,
     SETTINGS_ACK,
     Failure,
@@ -26,7 +26,6 @@ from tests.unit.worker.lean.wire import (
 )
 
 CALM = Failure(0, ErrorCode.ENHANCE_YOUR_CALM)
-FIRST = NO_TABLE + GOOD
 PING = frame(FrameType.PING, 0, 0, b"12345678")
 
 

@@ -9,6 +9,7 @@ from authz_server.worker.lean.field_blocks import KnownBlocks
 from authz_server.worker.lean.frames import END_HEADERS, END_STREAM, PADDED, FrameType, Setting, settings
 from authz_server.worker.lean.streams import STREAM_WINDOW, Held
 from tests.unit.worker.lean.wire import (
+    FIRST,
     GOOD,
     NO_TABLE,
     Failure,
@@ -29,7 +30,6 @@ from tests.unit.worker.lean.wire import (
 
 DEFAULT = 65_535
 LARGEST = 2**31 - 1
-FIRST = NO_TABLE + GOOD
 
 
 def window(size: int) -> bytes:

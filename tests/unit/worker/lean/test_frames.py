@@ -20,9 +20,9 @@ from authz_server.worker.lean.frames import (
 from authz_server.worker.lean.heads import Head
 from authz_server.worker.limits import MAX_STREAMS
 from tests.unit.worker.lean.wire import (
+    FIRST,
     GOOD,
     LARGEST_PIECE,
-    NO_TABLE,
     SETTINGS_ACK,
     Failure,
     Talk,
@@ -39,7 +39,6 @@ from tests.unit.worker.lean.wire import (
     with_fields,
 )
 
-FIRST = NO_TABLE + GOOD
 OPEN = headers(1, FIRST)
 WHOLE = call(1, b"m", FIRST)
 RESET_BY_PEER = OPEN + rst_stream(1)
@@ -302,27 +301,6 @@ def test_calls_beyond_the_limit_are_denied_to_who_has_not_heard_of_it() -> None:
     talk.say(SETTINGS_ACK)
     again = call(over + 2, b"m", FIRST)
     assert failure(talk.say(again)) == Failure(over + 2, ErrorCode.REFUSED_STREAM)
-
-
-def test_a_server_that_drains_finishes_what_it_has_and_refuses_the_rest() -> None:
-    """Section 6.8: GOAWAY names the last call that is answered, and none that names a later one follows."""
-    talk = Talk(later)
-    talk.say(WHOLE, headers(3))
-    talk.connection.drain()
-    talk.connection.drain()
-    (farewell,) = talk.heard()
-    assert (farewell.kind, farewell.payload) == (FrameType.GOAWAY, b"\0\0\0\x03" + b"\0" * 4)
-    assert failure(talk.say(call(5))) == Failure(5, ErrorCode.REFUSED_STREAM)
-    assert not talk.connection.idle
-    talk.say(data(3, framed(b"m")))
-    talk.connection.answer(1, b"one")
-    talk.connection.answer(3, b"three")
-    frames = talk.heard()
-    assert (status(frames, 1), status(frames, 3)) == ("0", "0")
-    assert talk.connection.idle
-    (end,) = talk.say(data(0, b""))
-    assert end.kind == FrameType.GOAWAY
-    assert end.payload[:4] == b"\0\0\0\x03"
 
 
 def test_a_connection_that_failed_names_the_last_call() -> None:

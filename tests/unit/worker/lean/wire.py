@@ -100,6 +100,8 @@ def with_fields(*changes: Field, without: Iterable[bytes] = ()) -> bytes:
 
 
 GOOD = literals(FIELDS)
+FIRST = NO_TABLE + GOOD
+"""The first block after the server's table size of 0: it says so."""
 
 
 def headers(stream: int, block: bytes = GOOD, flags: int = END_HEADERS) -> bytes:
