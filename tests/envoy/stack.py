@@ -58,6 +58,8 @@ class Variant(Struct, frozen=True):
     """The bytes of the largest body that policies read; None where they read none."""
     metadata: tuple[str, ...] = ()
     """Namespaces that Envoy sends."""
+    check_timeout_s: float = 5.0
+    """Two cores are shared with everything else here: a slow answer is no failure."""
 
 
 class Stack(Struct, frozen=True, eq=False):
@@ -218,8 +220,7 @@ def _envoy_settings(directory: Path, http_port: int, grpc_port: int, variant: Va
         max_body=variant.max_body or DEFAULT_MAX_BYTES,
         metadata=variant.metadata,
         check_peer=CheckPeer(AUTHZ_ID) if variant.mtls_to_check else None,
-        # Two cores are shared with everything else here: a slow answer is no failure.
-        check_timeout_s=5.0,
+        check_timeout_s=variant.check_timeout_s,
     )
 
 
