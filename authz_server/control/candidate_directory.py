@@ -7,7 +7,7 @@ import structlog
 
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler import KnownNames
-from authz_server.policy.files import MISSING_DIRECTORY, PolicyFile, read_directory, revision
+from authz_server.policy.files import PolicyFile, are_none, read_directory, revision
 from authz_server.policy.loader import Judge, load_files
 from authz_server.policy.plan import Plan
 
@@ -38,7 +38,7 @@ class CandidateDirectory:
         if seen == self._seen and not (tell_again and self.problems):
             return
         self._seen = seen
-        if not files and all(problem.code == MISSING_DIRECTORY for problem in problems):
+        if are_none(files, problems):
             self.plan, self.files, self.problems = None, (), ()
             return
         loaded = load_files(self.path, files, problems, self._known, self._judge)

@@ -13,7 +13,7 @@ from authz_server.control.revisions import NoRevision, Revision, Revisions
 from authz_server.control.rollback import RolledBack, roll_back
 from authz_server.documents.problem import Problem
 from authz_server.policy.compiler import KnownNames
-from authz_server.policy.files import MISSING_DIRECTORY, read_directory, revision
+from authz_server.policy.files import are_none, read_directory, revision
 from authz_server.policy.loader import Judge, load_files
 from authz_server.replay.flips import CHANGES
 
@@ -68,7 +68,7 @@ class Promotion:
 
     def objections(self, accepted: Accepted, known: KnownNames | None, judge: Judge | None) -> list[Objection]:
         """Everything that keeps the candidate out; `judge` is what policies have to pass beside having no error."""
-        if not self._files and all(problem.code == MISSING_DIRECTORY for problem in self._problems):
+        if are_none(self._files, self._problems):
             message = f"there is no candidate: {self._candidate} has no policies"
             return [Objection("no_candidate", message, "put the policies there that are to be judged")]
         loaded = load_files(self._candidate, self._files, self._problems, known, judge)

@@ -28,7 +28,7 @@ POLICIES = Bound(
     full="They are refused (`too_many_policies`), and the last good ones stay.",
 )
 MAX_FOLDERS = 16
-MISSING_DIRECTORY = "missing_directory"
+_MISSING_DIRECTORY = "missing_directory"
 """The code where the directory itself is not there."""
 
 _ATTEMPTS = 5
@@ -71,6 +71,11 @@ def read_directory(directory: Path) -> tuple[list[PolicyFile], list[Problem]]:
         if _Walk(directory).entries == before.entries:
             return files, before.problems + problems
     return [], [_problem(str(directory), "changing_directory", "the directory keeps changing while it is read")]
+
+
+def are_none(files: Sequence[PolicyFile], problems: Sequence[Problem]) -> bool:
+    """Whether a directory, by what was read of it, has nothing in it, or is not there."""
+    return not files and all(problem.code == _MISSING_DIRECTORY for problem in problems)
 
 
 def is_policy_file(path: str) -> bool:
@@ -119,7 +124,7 @@ class _Walk:
             info = os.stat(path)
             names = sorted(os.listdir(path))
         except OSError as error:
-            code = MISSING_DIRECTORY if error.errno == errno.ENOENT and not folders else "unreadable_directory"
+            code = _MISSING_DIRECTORY if error.errno == errno.ENOENT and not folders else "unreadable_directory"
             self._report(path, code, f"the directory cannot be read: {error.strerror}")
             return
         identity = (info.st_dev, info.st_ino)
