@@ -45,7 +45,7 @@ class CandidateSettings(Section):
     noun: ClassVar[str] = "`candidate`"
 
     directory: FilePath = Field(default="candidate", validate_default=True)
-    """The directory of its policy files, which has to exist. No file there: no candidate."""
+    """The directory of its policy files. Where it has none, or is not there, there is no candidate."""
     sample: Percent = 100
     """The percentage of checks about which it is asked, chosen at random. Where it decides, it is always asked."""
     rollout: RolloutSettings | None = None
