@@ -109,7 +109,7 @@ def compare(decided: Judged, others: PolicyIndex, candidate: Candidate, asked: A
     try:
         # In the share the comparison is what takes a bad candidate back: other calls have to wait for it.
         in_time = not asked.evaluation.is_late() and (by_candidate or not candidate.is_pressed())
-        if not by_candidate:
+        if in_time and not by_candidate:
             _limit_time(asked)
         other = judge(others, asked) if in_time else None
         if other is None or other.rehearsed.verdict.reason is Reason.DEADLINE:
