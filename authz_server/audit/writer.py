@@ -44,7 +44,7 @@ class AuditWriter:
         self._synced = monotonic()
         self._unsynced = False
         self._flushing = Lock()
-        """Held while the file is flushed, which may take long, and while it is another one's turn."""
+        """Held while the file is flushed, which may take long, and while another one takes its place."""
         self._descriptor = _open(path)
         self._size = os.fstat(self._descriptor).st_size
 
